@@ -1,0 +1,172 @@
+"""From TOML and `key=value` to frozen, checked config objects, and back.
+
+A config class stands beside the class that it configures and is the only home of its defaults. The one-line doc of a
+field is the string under it.
+"""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seqlab.errors import UserError, nearest
+
+Tree = dict[str, Any]
+
+
+class Config(BaseModel):
+    """Frozen settings; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def read_toml(path: Path) -> Tree:
+    """The tables of a TOML file. Raises UserError with the file (and line) when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def to_toml(config: Config) -> str:
+    """The whole config as TOML; settings that are None are left out, as TOML has no word for them."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def parse_override(text: str) -> Tree:
+    """`"optimizer.lr=1e-3"` -> `{"optimizer": {"lr": 0.001}}`; the value is TOML, or else a plain string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f'"{text}" is not a setting: write key=value, for example train.max_steps=500')
+    return nested(key.strip(), _parse_value(value.strip()))
+
+
+def nested(dotted: str, value: object) -> Tree:
+    """`("a.b", 1)` -> `{"a": {"b": 1}}`."""
+    for part in reversed(dotted.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def merge(base: Tree, changes: Tree) -> Tree:
+    """`base` with `changes` laid over it, table by table.
+
+    A table that names another `kind` replaces the old one: settings of one kind mean nothing to another.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def build(cls: type[AnyConfig], tree: Tree, origin: str) -> AnyConfig:
+    """Checks `tree` and makes the config; raises UserError that names the first wrong key of `origin` in one line."""
+    try:
+        return cls.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_complaint(cls, tree, error)}") from None
+
+
+class Setting(NamedTuple):
+    """One line of `seqlab show`."""
+
+    key: str
+    value: object
+    doc: str
+    is_default: bool
+
+
+def settings(config: Config, prefix: str = "") -> Iterator[Setting]:
+    """Every setting of `config`, depth first, with its doc."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        key = f"{prefix}{name}"
+        if isinstance(value, Config):
+            yield from settings(value, f"{key}.")
+        else:
+            yield Setting(key, value, field.description or "", value == field.get_default(call_default_factory=True))
+
+
+def differences(left: Config, right: Config) -> list[str]:
+    """The keys whose values differ, for messages: `["optimizer.lr: 0.001 became 0.002"]`."""
+    values = {setting.key: setting.value for setting in settings(left)}
+    other = {setting.key: setting.value for setting in settings(right)}
+    keys = [*values, *(key for key in other if key not in values)]
+    absent = "(absent)"
+    return [
+        f"{key}: {values.get(key, absent)} became {other.get(key, absent)}"
+        for key in keys
+        if values.get(key, absent) != other.get(key, absent)
+    ]
+
+
+def _parse_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if "," in text and not text.startswith("["):
+            return [_parse_value(part.strip()) for part in text.split(",")]
+        return text
+
+
+def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> str:
+    complaint = error.errors()[0]
+    where = [str(part) for part in complaint["loc"] if not _is_union_tag(part, complaint["loc"], tree)]
+    key = ".".join(where)
+    if complaint["type"] == "extra_forbidden":
+        known = _known_keys(cls, tree, where[:-1])
+        return f"unknown setting {key}{nearest(where[-1], known) or f' (known here: {", ".join(known)})'}"
+    if complaint["type"] == "missing":
+        return f"{key} is required"
+    if complaint["type"] in ("union_tag_invalid", "literal_error"):
+        # pydantic words the choices as 'a', 'b' or 'c'
+        choices = complaint.get("ctx", {}).get("expected_tags") or complaint.get("ctx", {}).get("expected", "")
+        names = [name.strip("' ") for name in str(choices).replace(" or ", ",").split(",")]
+        given = complaint["input"].get("kind") if isinstance(complaint["input"], dict) else complaint["input"]
+        suffix = ".kind" if complaint["type"] == "union_tag_invalid" else ""
+        return f'{key}{suffix} is "{given}", not one of {", ".join(names)}{nearest(str(given), names)}'
+    message = complaint["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (got {complaint['input']!r})" if key else message
+
+
+def _is_union_tag(part: object, loc: Sequence[object], tree: Tree) -> bool:
+    """Pydantic puts the chosen `kind` of a union in the path; users do not write it."""
+    node: object = tree
+    for step in loc:
+        if step is part:
+            return isinstance(node, dict) and part not in node and node.get("kind") == part
+        node = node.get(step, node) if isinstance(node, dict) else node
+    return False
+
+
+def _known_keys(cls: type[Config], tree: Tree, path: list[str]) -> list[str]:
+    """The setting names that are allowed at `path`; of a union, those of the kind that `tree` asks for."""
+    fields: dict[str, Any] = dict(cls.model_fields)
+    node: Any = tree
+    for part in path:
+        node = node.get(part, {}) if isinstance(node, dict) else {}
+        options = _config_classes(fields[part].annotation)
+        chosen = [c for c in options if "kind" in c.model_fields and c.model_fields["kind"].default == node.get("kind")]
+        fields = dict((chosen or options)[0].model_fields)
+    return list(fields)
+
+
+def _config_classes(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [cls for part in getattr(annotation, "__args__", ()) for cls in _config_classes(part)]

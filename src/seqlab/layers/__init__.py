@@ -1,0 +1,1 @@
+"""Bricks of models: attention, positions, feed-forward, sharing; torch only."""

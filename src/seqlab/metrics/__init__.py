@@ -1,0 +1,1 @@
+"""Strings or arrays in, plain floats out; never imports torch."""

@@ -1,0 +1,1 @@
+"""Config first, then the model; tensors and integers only."""

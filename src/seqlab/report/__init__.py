@@ -1,0 +1,1 @@
+"""Reads run folders only and draws them; never imports torch."""

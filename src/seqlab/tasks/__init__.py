@@ -1,0 +1,1 @@
+"""What a problem is: examples to batch, loss sum, text and scores."""
