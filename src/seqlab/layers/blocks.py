@@ -1,0 +1,109 @@
+"""The layers that a Transformer stacks: attention and a feed-forward net, each in a residual branch.
+
+Shapes: `B` rows, `S` source, `T` target, `D` width.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from seqlab.layers.attention import CrossAttention, KeyValue, SelfAttention
+from seqlab.layers.dropout import Dropout
+from seqlab.layers.feedforward import Activation, FeedForward
+from seqlab.layers.norms import NormKind, build_norm
+from seqlab.layers.positions import Rotation
+
+NormPlacement = Literal["pre", "post"]
+
+
+class BlockShape(NamedTuple):
+    """What all blocks of a model have in common."""
+
+    width: int
+    feedforward: int
+    num_heads: int
+    norm_placement: NormPlacement
+    norm: NormKind
+    activation: Activation
+    qk_norm: bool
+    dropout: float
+    attention_dropout: float
+    activation_dropout: float
+
+
+class Residual(nn.Module):
+    """Adds a sublayer's output to the stream: `x + f(norm(x))` ("pre") or `norm(x + f(x))` ("post")."""
+
+    def __init__(self, shape: BlockShape):
+        super().__init__()
+        self.placement: NormPlacement = shape.norm_placement
+        self.norm = build_norm(shape.norm, shape.width)
+        self.dropout = Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, T, D) -> (B, T, D), with what `sublayer` makes of it."""
+        if self.placement == "pre":
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+    def sublayer_input(self, x: Tensor) -> Tensor:
+        """What the sublayer sees."""
+        return self.norm(x) if self.placement == "pre" else x
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention over the whole source, then the feed-forward net."""
+
+    def __init__(self, shape: BlockShape):
+        super().__init__()
+        self.attention = SelfAttention(shape.width, shape.num_heads, shape.attention_dropout, shape.qk_norm)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation, shape.activation_dropout)
+        self.attention_residual = Residual(shape)
+        self.feedforward_residual = Residual(shape)
+
+    def forward(self, x: Tensor, bias: Tensor | None, rotation: Rotation | None) -> Tensor:
+        """(B, S, D) -> (B, S, D)."""
+        x = self.attention_residual(x, lambda y: self.attention(y, bias, rotation=rotation))
+        return self.feedforward_residual(x, self.feedforward)
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention over the target so far, attention to the source, then the feed-forward net."""
+
+    def __init__(self, shape: BlockShape):
+        super().__init__()
+        self.attention = SelfAttention(shape.width, shape.num_heads, shape.attention_dropout, shape.qk_norm)
+        self.cross_attention = CrossAttention(shape.width, shape.num_heads, shape.attention_dropout, shape.qk_norm)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation, shape.activation_dropout)
+        self.attention_residual = Residual(shape)
+        self.cross_attention_residual = Residual(shape)
+        self.feedforward_residual = Residual(shape)
+
+    def forward(self, x: Tensor, memory: KeyValue, bias: Tensor | None, rotation: Rotation | None) -> Tensor:
+        """(B, T, D) -> (B, T, D); `bias` hides the padding of the source."""
+        x = self.attend_to_self(x, rotation)
+        return self.finish(x, memory, bias)
+
+    def step(
+        self, x: Tensor, cache: KeyValue, memory: KeyValue, bias: Tensor | None, rotation: Rotation | None
+    ) -> tuple[Tensor, KeyValue]:
+        """One more token (B, 1, D), given the keys and values of those before it at this depth."""
+        longer = cache
+
+        def attend_and_remember(y: Tensor) -> Tensor:
+            nonlocal longer
+            out, longer = self.attention.step(y, cache, rotation)
+            return out
+
+        x = self.attention_residual(x, attend_and_remember)
+        return self.finish(x, memory, bias), longer
+
+    def attend_to_self(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+        """The first residual branch: causal self-attention."""
+        return self.attention_residual(x, lambda y: self.attention(y, causal=True, rotation=rotation))
+
+    def finish(self, x: Tensor, memory: KeyValue, bias: Tensor | None) -> Tensor:
+        """The residual branches after self-attention."""
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, bias))
+        return self.feedforward_residual(x, self.feedforward)
