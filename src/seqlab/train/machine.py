@@ -1,0 +1,132 @@
+"""What machine is this, how fast can it multiply, and how should torch use its cores?"""
+
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import seqlab
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Facts to judge and repeat a measurement by; None where the system does not tell."""
+    return {
+        "seqlab": seqlab.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": _memory_gb(),
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "git_commit": _git_commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def prepare_cpu(local_size: int = 1) -> int:
+    """Sets up torch's threads; returns their number. Call it before the first computation.
+
+    Denormals are flushed to zero: a thread takes that setting over when it is created, and without it recurrent nets
+    were seen 18-27 times slower. OMP_NUM_THREADS is obeyed; otherwise torch's own choice, cut down to the cores that
+    this process may use, is divided among the `local_size` processes of this machine.
+    """
+    torch.set_flush_denormal(True)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), usable_cores()) // local_size))
+    return torch.get_num_threads()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, or the CPU quota of its container if that is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of large square matrix products: the ceiling that training is compared with. Takes about 0.3 s.
+
+    Median of repeated products of 2048 x 2048, or of 512 x 512 where those would take seconds (bf16 without
+    instructions for it).
+    """
+    size = 512
+    seconds = min(_product_s(device, dtype, size) for _ in range(2))
+    if seconds * 4**3 < 1:
+        size, seconds = 2048, _product_s(device, dtype, 2048)
+    repeats = min(50, max(3, int(0.3 / seconds)))
+    return 2 * size**3 / statistics.median(_product_s(device, dtype, size) for _ in range(repeats))
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory so far, in MiB: allocated on the GPU, else resident of this process. NaN where unknown. No sync."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
+
+
+def _product_s(device: torch.device, dtype: torch.dtype, size: int) -> float:
+    left, right = torch.randn(2, size, size, device=device, generator=torch.Generator(device).manual_seed(0)).to(dtype)
+    _finish(device)
+    start = time.perf_counter()
+    torch.mm(left, right)
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    """Waits until the device has done what it was told."""
+    match device.type:
+        case "cuda":
+            torch.cuda.synchronize(device)
+        case "mps":
+            torch.mps.synchronize()
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the current folder, with "-dirty" if files are changed; None outside of a checkout."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return told.stdout.strip() or None
