@@ -1,0 +1,117 @@
+"""Files become lines and examples, and every fault of a file is one line that names it."""
+
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.examples import Example
+from seqlab.data.sources import read_lines, read_pairs, read_questions
+from seqlab.errors import UserError
+
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+LINES = st.lists(st.text(st.characters(exclude_characters="\r\n\ufeff", exclude_categories=["Cs"])), min_size=1)
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(COMPRESS.get(path.suffix, bytes)(content))
+    return path
+
+
+def complaint(read, path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        list(read(path))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("lines")
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(lines=LINES, end=st.sampled_from(["\n", "\r\n"]))
+def test_lines_come_back_as_they_were_written(folder, suffix, lines, end):
+    path = write(folder / f"text{suffix}", "".join(line + end for line in lines).encode())
+    assert list(read_lines(path)) == lines
+
+
+def test_only_the_line_end_and_the_byte_order_mark_are_stripped(tmp_path):
+    path = write(tmp_path / "a.txt", "\ufeff  one\t \r\n\ufefftwo\x85\u2028 \rx\n\nlast".encode())
+    assert list(read_lines(path)) == ["  one\t ", "\ufefftwo\x85\u2028 \rx", "", "last"]
+
+
+def test_lines_are_read_lazily(tmp_path):
+    path = write(tmp_path / "a.txt", b"fine\n\xff\n")
+    assert next(read_lines(path)) == "fine"
+
+
+def test_the_line_of_a_wrong_encoding_is_named(tmp_path):
+    path = write(tmp_path / "latin.txt", "eins\nzwei\nfünf\n".encode("latin-1"))
+    assert complaint(read_lines, path).startswith(":3: not UTF-8 text (byte 0xfc)")
+
+
+def test_missing_empty_and_unreadable_files(tmp_path):
+    assert complaint(read_lines, tmp_path / "none.txt") == ": no such file"
+    assert complaint(read_lines, write(tmp_path / "empty.txt", b"")) == ": the file is empty"
+    assert complaint(read_lines, write(tmp_path / "empty.xz", b"")) == ": the file is empty"
+    assert complaint(read_lines, tmp_path).startswith(": cannot be read (Is a directory")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_broken_archives(tmp_path, suffix):
+    whole = COMPRESS[suffix]("".join(f"line {i} {i * i}\n" for i in range(20_000)).encode())
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert ": the archive is cut off after line" in complaint(read_lines, path)
+    path.write_bytes(b"plain text under a wrong name\n")
+    assert complaint(read_lines, path).startswith(f": not a sound {suffix} archive")
+    path.write_bytes(whole[:5000] + b"\xff" * 2000 + whole[7000:])
+    assert complaint(read_lines, path).startswith(f": not a sound {suffix} archive")
+
+
+@pytest.mark.parametrize("name", ["q.txt", "q.txt.gz", "Q.TXT.XZ", "q"])
+def test_questions_and_answers_alternate(tmp_path, name):
+    path = write(tmp_path / name, b"1 + 1?\n2\n 2 + 2? \n4")
+    if name.endswith(".XZ"):
+        path.write_bytes(lzma.compress(path.read_bytes()))
+    assert read_questions(path) == read_pairs(path) == [Example("1 + 1?", "2"), Example(" 2 + 2? ", "4")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"q\na\nq\n", ":3: the question has no answer"),
+        (b"q\na\n\na\n", ":3: the question is blank"),
+        (b"q\n \nq\na\n", ":2: the answer is blank"),
+        (b"q\na\n\n", ":3: the question is blank"),
+    ],
+)
+def test_a_question_file_that_is_not_whole(tmp_path, content, message):
+    assert complaint(read_questions, write(tmp_path / "q.txt", content)).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["p.tsv", "p.tsv.gz", "p.tsv.xz", "P.TSV"])
+def test_tables_hold_one_pair_a_line(tmp_path, name):
+    path = write(tmp_path / name, b"ein Haus\ta house\r\nzwei\ttwo\r\n")
+    assert read_pairs(path) == [Example("ein Haus", "a house"), Example("zwei", "two")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\tb\nno tab\n", ":2: 0 tabs, not one"),
+        (b"a\tb\tc\n", ":1: 2 tabs, not one"),
+        (b"a\tb\n\t c\n", ":2: the question is blank"),
+        (b"a\t\n", ":1: the answer is blank"),
+    ],
+)
+def test_a_table_that_is_not_whole(tmp_path, content, message):
+    assert complaint(read_pairs, write(tmp_path / "p.tsv", content)).startswith(message)
