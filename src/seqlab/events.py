@@ -11,9 +11,12 @@ Every event has a `kind` and a `step` (updates done). Kinds and their further fi
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TextIO
+
+from seqlab.errors import UserError
 
 Kind = Literal["update", "evaluation", "sample", "note"]
 Event = dict[str, Any]
@@ -24,7 +27,8 @@ class EventLog:
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8", buffering=1)  # 1: flush at every end of line
+        self._path = path
+        self._file = self._open()
 
     def write(self, kind: Kind, step: int, **values: object) -> None:
         """One event. NaN and infinities become null, as JSON has no word for them."""
@@ -32,9 +36,24 @@ class EventLog:
         finite = {key: _finite(value) for key, value in event.items()}
         self._file.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
 
+    def rewind(self, step: int) -> None:
+        """Drops every event after `step` and a torn last line: a resumed run writes them anew."""
+        self._file.close()
+        kept = [line for line, event in _events(self._path) if event["step"] <= step]
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in kept)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
+        self._file = self._open()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def _open(self) -> TextIO:
+        return self._path.open("a", encoding="utf-8", buffering=1)  # 1: flush at every end of line
 
     def __enter__(self) -> Self:
         return self
@@ -46,29 +65,26 @@ class EventLog:
 
 
 def read(path: Path) -> list[Event]:
-    """All events in order; none if there is no file. A last line that a crash cut short is left out."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in _whole_lines(path)]
+    """All events in order; none if there is no file. A last line that a crash cut short is left out.
+
+    Raises UserError with the line number when a line in the middle is damaged.
+    """
+    return [event for _, event in _events(path)] if path.exists() else []
 
 
-def rewind(path: Path, step: int) -> None:
-    """Drops every event after `step` and a torn last line: the run resumes from there and writes them anew."""
-    if not path.exists():
-        return
-    kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _whole_lines(path: Path) -> list[str]:
+def _events(path: Path) -> Iterator[tuple[str, Event]]:
+    """Every whole line with the event that it is. Raises UserError for a line that is none."""
     # Cut at "\n" only: str.splitlines would also cut at characters that JSON allows inside strings.
     *lines, _torn = path.read_bytes().split(b"\n")
-    return [line.decode("utf-8") for line in lines]
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8")
+            event = json.loads(text)
+            if not isinstance(event["kind"], str) or not isinstance(event["step"], int):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}, line {number}: not an event of a run: delete this line") from None
+        yield text, event
 
 
 def _finite(value: object) -> object:

@@ -50,13 +50,18 @@ class Snapshot:
 
     step: int
     model: Mapping[str, Tensor]
-    """`model.state_dict()`; tied tensors are stored once."""
+    """`model.state_dict()`; tied tensors are stored once"""
     average: Mapping[str, Tensor] | None
-    """Averaged weights under the same names."""
+    """averaged weights under the same names"""
     state: dict[str, Any]
-    """Optimizer, loss scale, data position, elapsed time, ...: tensors and plain values only."""
+    """optimizer, loss scale, data position, elapsed time, ...: tensors and plain values only"""
     random: dict[str, Any] | None
-    """Random states of this process; None for a process that the saved run did not have."""
+    """random states of this process; None for a process that the saved run did not have"""
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates stands."""
+    return folder / f"step-{step:08d}"
 
 
 def save(folder: Path, snapshot: Snapshot, world: World = ALONE) -> Path:
@@ -64,7 +69,7 @@ def save(folder: Path, snapshot: Snapshot, world: World = ALONE) -> Path:
 
     Returns the checkpoint. Raises UserError, in every process, when the disk is full or the folder not writable.
     """
-    final = folder / f"step-{snapshot.step:08d}"
+    final = step_folder(folder, snapshot.step)
     partial = _hidden(final, "partial")
     stages: list[Callable[[], None]] = [
         lambda: _prepare(folder, partial) if world.leads else None,
@@ -297,7 +302,11 @@ def _distinct(tensors: Mapping[str, Tensor]) -> tuple[Weights, dict[str, str]]:
 def _save_plain(path: Path, value: dict[str, Any]) -> None:
     _check_plain(value, path.stem)
     with path.open("wb") as file:
-        torch.save(value, file)
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            # When a write fails, torch's clean-up fails too and hides the reason: bring it back.
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     _to_disk(path)
 
 

@@ -36,13 +36,13 @@ class World:
     """All processes of a run, as one of them sees it."""
 
     rank: int
-    """Number of this process, from 0."""
+    """number of this process, from 0"""
     size: int
-    """Number of processes."""
+    """number of processes"""
     device: torch.device
-    """Where this process computes."""
+    """where this process computes"""
     local_size: int = 1
-    """Number of processes on this machine."""
+    """number of processes on this machine"""
 
     @property
     def leads(self) -> bool:

@@ -75,12 +75,16 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory so far, in MiB: allocated on the GPU, else resident of this process. NaN where unknown. No sync."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
+    match sys.platform:
+        case "linux":  # not getrusage: it starts from the peak of the process that started this one
+            status = Path("/proc/self/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+        case "darwin":
+            import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        case _:
+            return float("nan")
 
 
 def _product_s(device: torch.device, dtype: torch.dtype, size: int) -> float:

@@ -24,42 +24,45 @@ class AdamW(Config):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in one fused kernel."""
 
     kind: Literal["adamw"] = "adamw"
+    """which optimizer this is"""
     lr: LearningRate = 1e-3
-    """Peak learning rate; the schedule scales it."""
+    """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """Memory of the first and of the second moment of the gradient."""
+    """memory of the first and of the second moment of the gradient"""
     eps: float = Field(1e-8, gt=0)
-    """Added to the root of the second moment."""
+    """added to the root of the second moment"""
     weight_decay: Decay = 0.01
-    """Share of every matrix taken off an update, times the learning rate."""
+    """share of every matrix taken off an update, times the learning rate"""
 
 
 class Adam(Config):
     """Adam (Kingma and Ba 2015); weight decay, if any, is part of the gradient."""
 
     kind: Literal["adam"] = "adam"
+    """which optimizer this is"""
     lr: LearningRate = 1e-3
-    """Peak learning rate; the schedule scales it."""
+    """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """Memory of the first and of the second moment of the gradient."""
+    """memory of the first and of the second moment of the gradient"""
     eps: float = Field(1e-8, gt=0)
-    """Added to the root of the second moment."""
+    """added to the root of the second moment"""
     weight_decay: Decay = 0.0
-    """L2 penalty on matrices."""
+    """L2 penalty on matrices"""
 
 
 class SGD(Config):
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"] = "sgd"
+    """which optimizer this is"""
     lr: LearningRate = 0.1
-    """Peak learning rate; the schedule scales it."""
+    """peak learning rate; the schedule scales it"""
     momentum: Beta = 0.9
-    """Share of the last update that is kept."""
+    """share of the last update that is kept"""
     nesterov: bool = False
-    """Look ahead along the momentum before taking the gradient."""
+    """look ahead along the momentum before taking the gradient"""
     weight_decay: Decay = 0.0
-    """L2 penalty on matrices."""
+    """L2 penalty on matrices"""
 
 
 class Adafactor(Config):
@@ -69,14 +72,15 @@ class Adafactor(Config):
     """
 
     kind: Literal["adafactor"] = "adafactor"
+    """which optimizer this is"""
     lr: LearningRate = 1e-2
-    """Peak learning rate, relative to the root mean square of each tensor; the schedule scales it."""
+    """peak learning rate, relative to the root mean square of each tensor; the schedule scales it"""
     beta2_decay: float = Field(-0.8, le=0)
-    """The memory of the second moment after t updates is 1 - t ** beta2_decay."""
+    """the memory of the second moment after t updates is 1 - t ** beta2_decay"""
     clip_update: float = Field(1.0, ge=1)
-    """Largest root mean square of an update before it is scaled."""
+    """largest root mean square of an update before it is scaled"""
     weight_decay: Decay = 0.0
-    """Share of every matrix taken off an update, times the learning rate."""
+    """share of every matrix taken off an update, times the learning rate"""
 
 
 class Muon(Config):
@@ -87,16 +91,17 @@ class Muon(Config):
     """
 
     kind: Literal["muon"] = "muon"
+    """which optimizer this is"""
     lr: LearningRate = 1e-3
-    """Peak learning rate of the hidden matrices; the schedule scales it."""
+    """peak learning rate of the hidden matrices; the schedule scales it"""
     rest_lr: LearningRate | None = None
-    """Peak learning rate of everything else; absent: the same."""
+    """peak learning rate of everything else; absent: the same"""
     momentum: Beta = 0.95
-    """Memory of the gradient of matrices."""
+    """memory of the gradient of matrices"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """Memory of AdamW, for everything else."""
+    """memory of AdamW, for everything else"""
     weight_decay: Decay = 0.01
-    """Share of every matrix taken off an update, times the learning rate."""
+    """share of every matrix taken off an update, times the learning rate"""
 
 
 OptimizerConfig = Annotated[AdamW | Adam | SGD | Adafactor | Muon, Field(discriminator="kind")]
@@ -162,13 +167,13 @@ class Roles(NamedTuple):
     """The trainable parameters of a model by what they are; each parameter stands in one list, once."""
 
     matrices: list[nn.Parameter]
-    """Weights of hidden layers (two axes or more)."""
+    """weights of hidden layers (two axes or more)"""
     head: list[nn.Parameter]
-    """Weights of the output layer, unless tied to an embedding."""
+    """weights of the output layer, unless tied to an embedding"""
     embeddings: list[nn.Parameter]
-    """Tables of tokens and positions, tied heads among them."""
+    """tables of tokens and positions, tied heads among them"""
     vectors: list[nn.Parameter]
-    """Biases and gains of norms."""
+    """biases and gains of norms"""
 
 
 HEADS = frozenset({"output", "head", "lm_head", "classifier", "qa_outputs"})

@@ -32,9 +32,9 @@ class Clip(Config):
     """How gradients are kept from exploding, after unscaling."""
 
     by: Literal["norm", "value", "nothing"] = "norm"
-    """norm: shrink all gradients together; value: cut each number; nothing: leave them."""
+    """norm: shrink all gradients together; value: cut each number; nothing: leave them"""
     limit: float = Field(1.0, gt=0)
-    """Largest norm of all gradients together, or largest magnitude of one number."""
+    """largest norm of all gradients together, or largest magnitude of one number"""
 
 
 class Precision:
@@ -93,11 +93,11 @@ class Choice:
 
     mode: Mode
     reason: str
-    """One sentence for the user, with the numbers that were measured."""
+    """one sentence for the user, with the numbers that were measured"""
     fp32_s: float | None = None
-    """Median seconds of a step in fp32, where it was measured."""
+    """median seconds of a step in fp32, where it was measured"""
     bf16_s: float | None = None
-    """Median seconds of a step in bf16, where it was measured."""
+    """median seconds of a step in bf16, where it was measured"""
 
 
 def choose_precision(

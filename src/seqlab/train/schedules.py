@@ -22,56 +22,61 @@ class OneCycle(Config):
     """Up to the peak and down to almost nothing (Smith and Topin 2018); point by point torch's `OneCycleLR`."""
 
     kind: Literal["one-cycle"] = "one-cycle"
+    """which schedule this is"""
     warmup: Share = 0.3
-    """Share of the updates that climb to the peak."""
+    """share of the updates that climb to the peak"""
     shape: Literal["cosine", "linear"] = "cosine"
-    """Form of both flanks."""
+    """form of both flanks"""
     start_factor: float = Field(25.0, ge=1)
-    """The first learning rate is the peak divided by this (torch: div_factor)."""
+    """the first learning rate is the peak divided by this (torch: div_factor)"""
     final_factor: float = Field(1e4, ge=1)
-    """The last learning rate is the first one divided by this (torch: final_div_factor)."""
+    """the last learning rate is the first one divided by this (torch: final_div_factor)"""
     momentum: tuple[Momentum, Momentum] | None = None
-    """Momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone."""
+    """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone"""
 
 
 class Linear(Config):
     """Warm-up, then straight down (the fine-tuning schedule of BERT)."""
 
     kind: Literal["linear"] = "linear"
+    """which schedule this is"""
     warmup: Warmup = 0.1
-    """Updates that climb to the peak: a share of the run when below 1, else a number of updates."""
+    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
     final_factor: Factor = 0.0
-    """Share of the peak that the schedule comes down to."""
+    """share of the peak that the schedule comes down to"""
 
 
 class Cosine(Config):
     """Warm-up, then half a cosine down."""
 
     kind: Literal["cosine"] = "cosine"
+    """which schedule this is"""
     warmup: Warmup = 0.1
-    """Updates that climb to the peak: a share of the run when below 1, else a number of updates."""
+    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
     final_factor: Factor = 0.0
-    """Share of the peak that the schedule comes down to."""
+    """share of the peak that the schedule comes down to"""
 
 
 class InverseSqrt(Config):
     """Warm-up, then down with 1 / sqrt(step) (Vaswani et al. 2017); does not need to know where the run ends."""
 
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
+    """which schedule this is"""
     warmup: Warmup = Field(4000, gt=0)
-    """Updates that climb to the peak: a share of the run when below 1, else a number of updates."""
+    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
 
 
 class WarmupStableDecay(Config):
     """Warm-up, a plateau at the peak, then down with 1 - sqrt (Hägele et al. 2024)."""
 
     kind: Literal["wsd"] = "wsd"
+    """which schedule this is"""
     warmup: Warmup = 0.05
-    """Updates that climb to the peak: a share of the run when below 1, else a number of updates."""
+    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
     decay: Share = 0.2
-    """Share of the updates, the last ones, that come down."""
+    """share of the updates, the last ones, that come down"""
     final_factor: Factor = 0.0
-    """Share of the peak that the schedule comes down to."""
+    """share of the peak that the schedule comes down to"""
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "WarmupStableDecay":
@@ -84,8 +89,9 @@ class Constant(Config):
     """The peak throughout, after a warm-up if one is asked for."""
 
     kind: Literal["constant"] = "constant"
+    """which schedule this is"""
     warmup: Warmup = 0.0
-    """Updates that climb to the peak: a share of the run when below 1, else a number of updates."""
+    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
 
 
 Schedule = Annotated[
@@ -97,9 +103,9 @@ class Rates(NamedTuple):
     """What one update trains with."""
 
     factor: float
-    """Multiplies the peak learning rate."""
+    """multiplies the peak learning rate"""
     momentum: float | None
-    """Momentum or first beta of this update; None leaves it alone."""
+    """momentum or first beta of this update; None leaves it alone"""
 
 
 def rates(schedule: Schedule, step: float, total: float) -> Rates:

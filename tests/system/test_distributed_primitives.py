@@ -1,0 +1,187 @@
+"""Two real gloo processes: what they tell each other, and that accumulation over both equals one process."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+from seqlab.errors import UserError
+from seqlab.train import checkpoint, random_state
+from seqlab.train.checkpoint import Snapshot
+from seqlab.train.distributed import ALONE, World, connect, resolve_device, unwrap
+from seqlab.train.optimizers import SGD, build_optimizer
+from seqlab.train.precision import Clip, Precision
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+
+
+def run_two(work: Callable[[World, Path], Any], folder: Path) -> list[Any]:
+    """What `work` returns in each of two connected processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_one_of_two, args=(work, folder, port), nprocs=2)
+    return [torch.load(folder / f"result-{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def _one_of_two(rank: int, work: Callable[[World, Path], Any], folder: Path, port: int) -> None:
+    torch.set_num_threads(1)
+    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
+    world = connect("cpu")
+    torch.save(work(world, folder), folder / f"result-{rank}.pt")
+    world.close()
+
+
+def talk(world: World, folder: Path) -> dict[str, Any]:
+    mine = torch.tensor([1.0, 10.0]) * (world.rank + 1)
+    return {
+        "place": (world.rank, world.size, world.local_size, world.leads),
+        "sum": world.sum(mine),
+        "untouched": mine,
+        "sum_of_counts": world.sum(torch.tensor(world.rank + 5)),
+        "one_asks": world.agree(world.rank == 1),
+        "none_asks": world.agree(False),
+        "number": world.broadcast_number(0.1 + world.rank),
+        "objects": world.gather_objects({"rank": world.rank}),
+    }
+
+
+def test_both_processes_come_to_the_same_results(tmp_path: Path) -> None:
+    first, second = run_two(talk, tmp_path)
+    assert first["place"] == (0, 2, 2, True)
+    assert second["place"] == (1, 2, 2, False)
+    assert first["untouched"].tolist() == [1.0, 10.0]
+    for told in (first, second):
+        assert told["sum"].tolist() == [3.0, 30.0]
+        assert told["sum_of_counts"] == 11
+        assert (told["one_asks"], told["none_asks"]) == (True, False)
+        assert told["number"] == 0.1
+        assert told["objects"] == [{"rank": 0}, {"rank": 1}]
+
+
+BATCHES = [(3, 0), (1, 1), (7, 2), (2, 3)]
+"""(tokens, seed) of the micro-batches of one update: uneven, so that a mean of means would be wrong."""
+
+
+def make_model(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    shared = nn.Linear(4, 4)
+    return nn.Sequential(shared, nn.Tanh(), shared)
+
+
+def micro_batch(tokens: int, seed: int) -> Tensor:
+    return torch.randn(tokens, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def train(world: World, model: nn.Module, updates: int = 3) -> tuple[nn.Module, list[int]]:
+    """Updates as the loop makes them; also counts how often gradients were exchanged."""
+    wrapped, optimizer = world.wrap(model), build_optimizer(model, SGD(lr=0.1))
+    precision, exchanges = Precision("fp32", CPU), [0]
+    if world.size > 1:
+        wrapped.register_comm_hook(exchanges, _counting_all_reduce)
+    mine = BATCHES[world.rank :: world.size]
+    tokens = sum(tokens for tokens, _ in BATCHES)
+    for _ in range(updates):
+        for turn, batch in enumerate(mine, start=1):
+            with world.sync_only_if(wrapped, turn == len(mine)):
+                loss = wrapped(micro_batch(*batch)).square().sum() * (world.size / tokens)
+                precision.backward(loss)
+        precision.unscale_and_clip(model.parameters(), optimizer, Clip(limit=0.5))
+        precision.step(optimizer)
+        optimizer.zero_grad()
+    assert unwrap(wrapped) is model
+    return model, exchanges
+
+
+def _counting_all_reduce(
+    exchanges: list[int], bucket: torch.distributed.GradBucket
+) -> torch.futures.Future[torch.Tensor]:
+    exchanges[0] += 1
+    return allreduce_hook(torch.distributed.group.WORLD, bucket)
+
+
+def train_in_two(world: World, folder: Path) -> dict[str, Any]:
+    model, exchanges = train(world, make_model(seed=world.rank))  # DDP gives everyone the weights of rank 0
+    return {"weights": dict(model.state_dict()), "exchanges": exchanges[0]}
+
+
+def test_two_processes_train_the_weights_of_one_and_exchange_once_an_update(tmp_path: Path) -> None:
+    alone, _ = train(ALONE, make_model(seed=0))
+    for told in run_two(train_in_two, tmp_path):
+        torch.testing.assert_close(told["weights"], dict(alone.state_dict()))
+        # DDP puts all weights of so small a model into one bucket: one exchange for each of the three updates
+        assert told["exchanges"] == 3
+
+
+def save_from_two(world: World, folder: Path) -> dict[str, Any]:
+    random_state.seed_everything(5, world.rank)
+    values: dict[str, Any] = {"model": {"w": torch.full((2,), float(world.rank))}, "state": {"rank": world.rank}}
+    checkpoint.save(folder / "good", Snapshot(1, **values, average=None, random=random_state.capture()), world)
+    expected = torch.rand(3)
+    loaded = checkpoint.load(folder / "good" / "step-00000001", rank=world.rank)
+    assert loaded.random is not None
+    random_state.restore(loaded.random)
+
+    # One process fails; both must hear of it instead of waiting for each other.
+    complaint = ""
+    if world.rank == 1:
+        checkpoint._save_plain = _disk_is_full
+    try:
+        checkpoint.save(folder / "bad", Snapshot(2, **values, average=None, random={}), world)
+    except UserError as error:
+        complaint = str(error)
+    return {"expected": expected, "drawn": torch.rand(3), "complaint": complaint}
+
+
+def _disk_is_full(path: Path, value: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_checkpoint_of_two_holds_the_randomness_of_each_and_loads_in_one(tmp_path: Path) -> None:
+    first, second = run_two(save_from_two, tmp_path)
+    assert torch.equal(first["expected"], first["drawn"])
+    assert torch.equal(second["expected"], second["drawn"])
+    assert not torch.equal(first["drawn"], second["drawn"])
+    assert "another process could not save" in first["complaint"]
+    assert "the disk is full" in second["complaint"]
+    assert list((tmp_path / "bad").iterdir()) == []
+
+    loaded = checkpoint.load(tmp_path / "good" / "step-00000001")
+    assert loaded.model["w"].tolist() == [0.0, 0.0]
+    assert loaded.state == {"rank": 0}
+
+
+def test_a_world_of_one_passes_everything_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    world, model, numbers = connect("cpu"), make_model(0), torch.ones(2)
+    assert (world.rank, world.size, world.leads, world.device) == (0, 1, True, CPU)
+    assert world.wrap(model) is model
+    assert unwrap(model) is model
+    assert world.sum(numbers) is numbers
+    assert world.agree(True)
+    assert not world.agree(False)
+    assert world.broadcast_number(3.5) == 3.5
+    assert world.gather_objects("x") == ["x"]
+    with world.sync_only_if(model, last=False):
+        world.barrier()
+    world.close()
+    assert not torch.distributed.is_initialized()
+
+
+def test_a_device_that_is_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto") == CPU
+    with pytest.raises(UserError, match=r"device is cuda, but .*: use --device cpu"):
+        resolve_device("cuda")
+    with pytest.raises(UserError, match="device is mps, but"):
+        resolve_device("mps")

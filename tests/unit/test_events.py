@@ -1,0 +1,98 @@
+"""The event log survives crashes, resumes and numbers that JSON cannot say."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqlab.events import EventLog, read
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "events.jsonl"
+
+
+def test_events_come_back_in_order(path: Path) -> None:
+    with EventLog(path) as log:
+        log.write("update", 1, loss=2.5, learning_rate=1e-3)
+        log.write("sample", 1, source="größer\u2028?", target="1", predicted="2")
+        log.write("note", 1, text="line\nbreak")
+    assert read(path) == [
+        {"kind": "update", "step": 1, "loss": 2.5, "learning_rate": 1e-3},
+        {"kind": "sample", "step": 1, "source": "größer\u2028?", "target": "1", "predicted": "2"},
+        {"kind": "note", "step": 1, "text": "line\nbreak"},
+    ]
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_written(path: Path) -> None:
+    log = EventLog(path)
+    log.write("note", 3, text="now")
+    assert read(path) == [{"kind": "note", "step": 3, "text": "now"}]
+    log.close()
+
+
+def test_numbers_that_json_cannot_say_become_null(path: Path) -> None:
+    with EventLog(path) as log:
+        log.write("update", 1, loss=math.nan, grad_norm=math.inf, mfu=-math.inf, tokens_per_s=1.0)
+    line = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert line == {"kind": "update", "step": 1, "loss": None, "grad_norm": None, "mfu": None, "tokens_per_s": 1.0}
+
+
+@pytest.mark.parametrize("torn", [b'{"kind": "up', b'{"kind": "note", "step": 2, "text": "gr\xc3'])
+def test_a_torn_last_line_is_left_out_and_repaired(path: Path, torn: bytes) -> None:
+    with EventLog(path) as log:
+        log.write("note", 1, text="whole")
+    with path.open("ab") as file:
+        file.write(torn)
+    assert [event["step"] for event in read(path)] == [1]
+    with EventLog(path) as log:
+        log.rewind(1)
+        log.write("note", 2, text="after")
+    assert [event["text"] for event in read(path)] == ["whole", "after"]
+
+
+def test_rewinding_drops_later_events_only_and_the_log_goes_on(path: Path) -> None:
+    with EventLog(path) as log:
+        for step in (1, 2, 3, 4):
+            log.write("update", step, loss=1.0)
+        log.write("evaluation", 2, split="validation")  # events need not be in order of steps
+        log.rewind(2)
+        log.write("update", 3, loss=0.5)
+    assert [(event["kind"], event["step"]) for event in read(path)] == [
+        ("update", 1),
+        ("update", 2),
+        ("evaluation", 2),
+        ("update", 3),
+    ]
+    assert [entry.name for entry in path.parent.iterdir()] == ["events.jsonl"]
+
+
+def test_an_opened_log_appends(path: Path) -> None:
+    for step in (1, 2):
+        with EventLog(path) as log:
+            log.write("note", step)
+    assert [event["step"] for event in read(path)] == [1, 2]
+
+
+def test_no_file_has_no_events(path: Path) -> None:
+    assert read(path) == []
+
+
+def test_a_damaged_line_in_the_middle_is_told_with_its_number(path: Path) -> None:
+    with EventLog(path) as log:
+        log.write("note", 1)
+    with path.open("a") as file:
+        file.write("not json\n")
+    from seqlab.errors import UserError
+
+    with pytest.raises(UserError, match=r"events\.jsonl, line 2: not an event"):
+        read(path)
+
+
+def test_reading_needs_no_torch() -> None:
+    program = "import sys, seqlab.events; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
