@@ -130,7 +130,8 @@ def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> s
     key = ".".join(where)
     if complaint["type"] == "extra_forbidden":
         known = _known_keys(cls, tree, where[:-1])
-        return f"unknown setting {key}{nearest(where[-1], known) or f' (known here: {", ".join(known)})'}"
+        hint = nearest(where[-1], known) or f" (known here: {', '.join(known)})"
+        return f"unknown setting {key}{hint}"
     if complaint["type"] == "missing":
         return f"{key} is required"
     if complaint["type"] in ("union_tag_invalid", "literal_error"):

@@ -35,6 +35,10 @@ class RunFolder:
         """One folder a checkpoint, `step-00000500`."""
         return self.root / "checkpoints"
 
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after `step` updates."""
+        return self.checkpoints / f"step-{step:08d}"
+
     @property
     def weights(self) -> Path:
         """The weights that evaluate, predict and serve use."""

@@ -133,6 +133,8 @@ def connect(name: DeviceName) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(0, 1, device)
+    if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
+        raise UserError(f"WORLD_SIZE is {size}, but RANK and LOCAL_RANK are not set: start the processes with torchrun")
     import torch.distributed as dist
 
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])

@@ -29,7 +29,7 @@ class AdamW(Config):
     """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """memory of the first and of the second moment of the gradient"""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """added to the root of the second moment"""
     weight_decay: Decay = 0.01
     """share of every matrix taken off an update, times the learning rate"""
@@ -44,7 +44,7 @@ class Adam(Config):
     """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """memory of the first and of the second moment of the gradient"""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """added to the root of the second moment"""
     weight_decay: Decay = 0.0
     """L2 penalty on matrices"""
@@ -75,9 +75,9 @@ class Adafactor(Config):
     """which optimizer this is"""
     lr: LearningRate = 1e-2
     """peak learning rate, relative to the root mean square of each tensor; the schedule scales it"""
-    beta2_decay: float = Field(-0.8, le=0)
+    beta2_decay: float = Field(default=-0.8, le=0)
     """the memory of the second moment after t updates is 1 - t ** beta2_decay"""
-    clip_update: float = Field(1.0, ge=1)
+    clip_update: float = Field(default=1.0, ge=1)
     """largest root mean square of an update before it is scaled"""
     weight_decay: Decay = 0.0
     """share of every matrix taken off an update, times the learning rate"""

@@ -33,7 +33,7 @@ class Clip(Config):
 
     by: Literal["norm", "value", "nothing"] = "norm"
     """norm: shrink all gradients together; value: cut each number; nothing: leave them"""
-    limit: float = Field(1.0, gt=0)
+    limit: float = Field(default=1.0, gt=0)
     """largest norm of all gradients together, or largest magnitude of one number"""
 
 

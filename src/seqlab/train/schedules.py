@@ -27,9 +27,9 @@ class OneCycle(Config):
     """share of the updates that climb to the peak"""
     shape: Literal["cosine", "linear"] = "cosine"
     """form of both flanks"""
-    start_factor: float = Field(25.0, ge=1)
+    start_factor: float = Field(default=25.0, ge=1)
     """the first learning rate is the peak divided by this (torch: div_factor)"""
-    final_factor: float = Field(1e4, ge=1)
+    final_factor: float = Field(default=1e4, ge=1)
     """the last learning rate is the first one divided by this (torch: final_div_factor)"""
     momentum: tuple[Momentum, Momentum] | None = None
     """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone"""
@@ -62,7 +62,7 @@ class InverseSqrt(Config):
 
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
     """which schedule this is"""
-    warmup: Warmup = Field(4000, gt=0)
+    warmup: Warmup = Field(default=4000, gt=0)
     """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
 
 

@@ -1,0 +1,5 @@
+"""`python -m seqlab`, also under torchrun."""
+
+from seqlab.cli import main
+
+main()

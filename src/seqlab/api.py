@@ -1,0 +1,85 @@
+"""What Python code and the command line both call: a recipe's name in, a trained run out."""
+
+from datetime import datetime
+from pathlib import Path
+
+from seqlab.display import Silent
+from seqlab.errors import UserError
+from seqlab.experiment import Experiment, check
+from seqlab.paths import RunFolder
+from seqlab.recipe import resolve
+from seqlab.run import Run
+from seqlab.train.distributed import DeviceName
+from seqlab.train.recorder import Display
+from seqlab.training import train as _train
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; `folder` holds a checkpoint to go on from."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; go on with: seqlab train --resume {folder}")
+        self.folder = folder
+
+
+def train(
+    recipe: str | None = None,
+    settings: dict[str, object] | list[str] | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    overwrite: bool = False,
+    device: DeviceName = "auto",
+    display: Display | None = None,
+) -> Run:
+    """Trains a recipe and returns the finished run.
+
+    Args:
+        recipe: name of a recipe or path of a TOML file; not needed to resume.
+        settings: what differs from the recipe: `{"train.max_steps": 500}` or `["train.max_steps=500"]`.
+        out: the run folder; `runs/RECIPE-DATE-TIME` when absent.
+        resume: the folder of an interrupted run to go on with.
+        overwrite: replace the run in `out`.
+        device: auto, cpu, cuda or mps.
+        display: what a person watches; nothing when absent.
+
+    Raises:
+        UserError: for anything that the caller can put right.
+        Interrupted: after Ctrl-C or SIGTERM, with everything saved.
+    """
+    experiment = _experiment(recipe, settings or [], resume)
+    folder = Path(resume or out or _new_folder(experiment.about.name))
+    finished = _train(
+        experiment,
+        folder,
+        device=device,
+        resume=resume is not None,
+        overwrite=overwrite,
+        display=display or Silent(),
+    )
+    if not finished:
+        raise Interrupted(folder)
+    return Run(folder, device)
+
+
+def _experiment(
+    recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None
+) -> Experiment:
+    """From the recipe, or when resuming without one from the run folder itself."""
+    if recipe is not None:
+        return check(resolve(recipe, settings), f"recipe {recipe}")
+    if resume is None:
+        raise UserError("name a recipe to train (`seqlab recipes` lists them), or a run to --resume")
+    path = RunFolder(Path(resume)).config
+    if not path.is_file():
+        raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
+    return check(resolve(str(path), settings), str(path))
+
+
+def _new_folder(name: str) -> Path:
+    """`runs/NAME-DATE-TIME`; the same second twice gets a number."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, number = Path("runs") / stem, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{stem}-{number}", number + 1
+    return folder

@@ -1,0 +1,303 @@
+"""The verbs of the command line; thin: parse, call, print. Heavy imports wait until a verb needs them."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from seqlab import __version__, recipe
+from seqlab.errors import UserError
+
+app = typer.Typer(
+    name="seqlab",
+    help="Train sequence models fast on the hardware you have, and measure what every trick buys.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a TOML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
+
+
+def main() -> NoReturn:
+    """Runs a verb: exit code 0 when it did its work, 1 when it failed, 2 when the user can put it right."""
+    debug = "--debug" in sys.argv
+    try:
+        app([argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="seqlab")
+    except UserError as error:
+        _fail(str(error), 2, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted", 1, debug)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; so do we, without a word
+        sys.exit(1)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int, debug: bool) -> NoReturn:
+    if debug:
+        raise  # noqa: PLE0704 - called while the error is being handled
+    print(f"seqlab: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works after any verb.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("recipes", epilog="Example: seqlab recipes")
+def list_recipes() -> None:
+    """List the recipes: task, data, expected score, time."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("recipe", "task", "data", "expected", "time"):
+        table.add_column(title, overflow="fold")
+    for name in recipe.names():
+        tree = recipe.tree(name)
+        about, data = tree["about"], tree["data"]
+        task = tree.get("task", {}).get("kind", "sequence-to-sequence")
+        table.add_row(name, task, data.get("module", data["kind"]), about.get("expected"), about.get("time"))
+    Console().print(table)
+
+
+@app.command(epilog="Example: seqlab show math-sort model.width=128")
+def show(name: RecipeName, settings: Overrides = None) -> None:
+    """Print the resolved config of a recipe with a line on every setting; * marks what the recipe sets."""
+    from seqlab.config import settings as settings_of
+    from seqlab.experiment import load
+
+    section = ""
+    for setting in settings_of(load(name, settings or [])):
+        head, _, key = setting.key.partition(".")
+        if head != section:
+            section = head
+            print(f"\n[{section}]")
+        value = "" if setting.value is None else json.dumps(setting.value, ensure_ascii=False, default=str)
+        print(f"{' ' if setting.is_default else '*'} {f'{key} = {value}':<44} {setting.doc}")
+
+
+@app.command(epilog="Example: seqlab train math-place-value train.max_steps=500 --seed 2 --until 'accuracy>=0.95'")
+def train(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Recipe; not needed with --resume.")] = None,
+    settings: Overrides = None,
+    device: DeviceOption = Device.auto,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-DATE-TIME by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
+    seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
+) -> None:
+    """Train a recipe; the last line of standard output is the path of the run folder."""
+    from seqlab import api, display
+
+    if name is not None and "=" in name:
+        name, settings = None, [name, *(settings or [])]
+    flags = {"train.seed": seed, "train.until": until, "train.max_minutes": max_minutes}
+    given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+    with display.for_this_terminal() as shown:
+        try:
+            run = api.train(
+                name,
+                [*(settings or []), *given],
+                out=out,
+                resume=resume,
+                overwrite=overwrite,
+                device=device.value,
+                display=shown,
+            )
+        except api.Interrupted as stop:
+            print(f"seqlab: {stop}", file=sys.stderr)
+            raise typer.Exit(1) from None
+    if run is not None:
+        _print_outcome(run.folder)
+
+
+@app.command(epilog="Example: seqlab evaluate runs/math-sort-20260101-120000 --data my-questions.txt --json")
+def evaluate(
+    run: RunPath,
+    data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Score a run on its test set or on a file."""
+    from seqlab.run import Run
+
+    result = Run(run, device.value).evaluate(data)
+    if as_json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    accuracy = result.accuracy
+    print(f"examples  {len(result.examples)}")
+    print(f"accuracy  {accuracy.value:.4f}  (95 % interval {accuracy.low:.4f} to {accuracy.high:.4f})")
+    print(f"loss      {result.evaluation.loss:.4f}")
+    for side, counts in result.unknown.items():
+        print(f"unknown characters in the {side}: {dict(counts)}", file=sys.stderr)
+    if result.capped:
+        print(f"{result.capped} predictions were cut at decode.max_length", file=sys.stderr)
+
+
+@app.command(epilog='Example: seqlab predict RUN "What is the tens digit of 3917?"; or: seqlab predict RUN < questions.txt')
+def predict(
+    run: RunPath,
+    text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,
+    file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Answer one input a line with one output a line, in order."""
+    from seqlab.data.sources import read_lines
+    from seqlab.run import Run
+
+    if text is not None and file is not None:
+        raise UserError("give a text or --file, not both")
+    model = Run(run, device.value)
+    if text is None and file is None and sys.stdin.isatty():
+        lines: Iterable[str] = _prompted()
+    else:
+        lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
+    one_by_one = text is None and file is None and sys.stdin.isatty()
+    for answer in (model.predict(line) for line in lines) if one_by_one else _texts(model.answer(lines)):
+        print(answer, flush=one_by_one)
+
+
+@app.command("find-lr", epilog="Example: seqlab find-lr math-sort --steps 150 --out lr.html")
+def find_lr(
+    name: RecipeName,
+    settings: Overrides = None,
+    steps: Annotated[int, typer.Option(help="Updates of the test.")] = 100,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Page with the plot; lr-RECIPE.html by default.")] = None,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Learning-rate range test: train with an ever larger learning rate, plot the loss, suggest a peak."""
+    from seqlab.experiment import load
+    from seqlab.lr_range import range_test
+    from seqlab.report.lr_range import write_page
+
+    experiment = load(name, settings or [])
+    found = range_test(experiment, steps, lowest, highest, device.value)
+    page = write_page(found.points, found.suggestion, out or Path(f"lr-{experiment.about.name}.html"))
+    print(f"plot        {page}", file=sys.stderr)
+    print(f"optimizer.lr={found.suggestion:.2g}")
+
+
+@app.command(epilog="Example: seqlab report runs/math-sort-20260101-120000")
+def report(run: RunPath) -> None:
+    """Write the report page of a run again; prints its path."""
+    from seqlab.paths import RunFolder
+    from seqlab.report.page import write_report
+
+    print(write_report(RunFolder(run)))
+
+
+@app.command(epilog="Example: seqlab compare runs/a runs/b --out comparison.html")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="Page with table and curves.")] = Path("comparison.html"),
+) -> None:
+    """Compare runs: a table here, the curves laid over each other on a page."""
+    from rich.console import Console
+
+    from seqlab.report.compare import write_comparison
+    from seqlab.report.folder import load_run
+    from seqlab.report.tables import compare_table
+
+    records = [load_run(run) for run in runs]
+    Console().print(compare_table(records))
+    print(write_comparison(records, out))
+
+
+@app.command(epilog="Example: seqlab data math-sort")
+def data(name: RecipeName, settings: Overrides = None) -> None:
+    """Table of a recipe's data: examples, characters, lengths of both sides, with histograms."""
+    from rich.console import Console
+
+    from seqlab.data.mathematics import Mathematics
+    from seqlab.experiment import load
+    from seqlab.report.statistics import length_histograms, lengths_table
+
+    splits = Mathematics(load(name, settings or []).data).splits()
+    console = Console()
+    console.print(lengths_table(splits))
+    console.print(length_histograms(splits))
+
+
+@app.command(epilog="Example: seqlab check math-place-value")
+def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = Device.auto) -> None:
+    """Prove on this machine: resume is exact, accumulation is exact, cache, beam and padding change nothing."""
+    from seqlab.checks import run_checks
+    from seqlab.experiment import load
+
+    failed = 0
+    for outcome in run_checks(load(name, settings or []), device.value):
+        failed += not outcome.passed
+        print(f"{'ok    ' if outcome.passed else 'FAILED'}  {outcome.claim}: {outcome.measured}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_outcome(folder: Path) -> None:
+    """Samples, score and report on standard error; the path of the run folder on standard output."""
+    from rich.console import Console
+
+    from seqlab.paths import RunFolder
+    from seqlab.report.folder import load_run
+    from seqlab.report.tables import results_table, samples_table
+
+    record, console = load_run(folder), Console(stderr=True)
+    console.print(samples_table(record, 8))
+    console.print(results_table(record))
+    console.print(f"report  {RunFolder(folder).report}", soft_wrap=True)
+    print(folder)
+
+
+def _texts(answers: Iterable[list]) -> Iterator[str]:
+    return (predictions[0].text for predictions in answers)
+
+
+def _standard_input() -> Iterator[str]:
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise UserError(f"standard input, line {number}: not UTF-8 text") from None
+
+
+def _prompted() -> Iterator[str]:
+    """Lines typed at a prompt until Ctrl-D; an empty one is ignored."""
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            return
+        if line:
+            yield line

@@ -1,0 +1,131 @@
+"""Encoded source-target pairs, and the padded batch that is cut from them.
+
+Shapes: `B` rows, `S` source length, `T` target length. Ids are kept flat with offsets, so that a million short pairs
+are two arrays and not two million lists.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlab.data.examples import Example
+
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded ids with their masks (True = takes part); the target starts with begin-of-sequence."""
+
+    source: Tensor  # (B, S)
+    source_mask: Tensor  # (B, S)
+    target: Tensor  # (B, T), input of the decoder
+    target_mask: Tensor  # (B, T)
+    labels: Tensor  # (N,), the ids to predict at the N real positions of the target, row after row
+    rows: np.ndarray  # (B,), which pairs these are
+
+    @property
+    def tokens(self) -> int:
+        """Number of real target tokens."""
+        return len(self.labels)
+
+    @property
+    def slots(self) -> int:
+        """Number of places for tokens, real or padded, on both sides."""
+        return self.source.numel() + self.target.numel()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`; the copy to a GPU does not wait."""
+        if device.type == "cpu":
+            return self
+        moved = (
+            tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+            for tensor in (self.source, self.source_mask, self.target, self.target_mask, self.labels)
+        )
+        return Batch(*moved, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of ids of any lengths, one after the other."""
+
+    ids: np.ndarray  # all ids, int32
+    offsets: np.ndarray  # where each sequence starts, and the end of the last
+
+    @classmethod
+    def of(cls, sequences: Sequence[list[int]]) -> "Ragged":
+        """Packs lists of ids."""
+        offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
+        np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
+        ids = np.fromiter((index for sequence in sequences for index in sequence), dtype=np.int32, count=offsets[-1])
+        return cls(ids, offsets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of ids of every sequence."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: np.ndarray, width: int, fill: int, shift: int = 0) -> np.ndarray:
+        """The chosen sequences side by side, filled up to `width`, moved `shift` places to the right."""
+        table = np.full((len(rows), width), fill, dtype=np.int64)
+        for place, row in enumerate(rows):
+            sequence = self.ids[self.offsets[row] : self.offsets[row + 1]]
+            table[place, shift : shift + len(sequence)] = sequence
+        return table
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """A corpus as ids: sources, and targets that end with end-of-sequence."""
+
+    sources: Ragged
+    targets: Ragged
+    pad_id: int
+    bos_id: int
+
+    @classmethod
+    def encode(
+        cls,
+        examples: Sequence[Example],
+        encode_source: Encode,
+        encode_target: Encode,
+        *,
+        pad_id: int,
+        bos_id: int,
+        eos_id: int,
+    ) -> "EncodedPairs":
+        """Turns text into ids, once."""
+        sources = Ragged.of([encode_source(example.source) for example in examples])
+        targets = Ragged.of([[*encode_target(example.target), eos_id] for example in examples])
+        return cls(sources, targets, pad_id, bos_id)
+
+    def __len__(self) -> int:
+        return len(self.sources.offsets) - 1
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """(N, 2): source and target length of every pair."""
+        return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
+
+    def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> Batch:
+        """The chosen pairs, padded to the given widths."""
+        source_lengths, target_lengths = self.sources.lengths[rows], self.targets.lengths[rows]
+        source_mask = np.arange(source_width) < source_lengths[:, None]
+        target_mask = np.arange(target_width) < target_lengths[:, None]
+        labels = self.targets.padded(rows, target_width, self.pad_id)
+        # The decoder reads what it should have said one place earlier: teacher forcing. The last column of the shifted
+        # table is the end mark, which nothing follows.
+        shifted = self.targets.padded(rows, target_width + 1, self.pad_id, shift=1)[:, :-1]
+        shifted[:, 0] = self.bos_id
+        shifted[~target_mask] = self.pad_id
+        return Batch(
+            source=torch.from_numpy(self.sources.padded(rows, source_width, self.pad_id)),
+            source_mask=torch.from_numpy(source_mask),
+            target=torch.from_numpy(shifted),
+            target_mask=torch.from_numpy(target_mask),
+            labels=torch.from_numpy(labels[target_mask]),
+            rows=rows,
+        )

@@ -1,0 +1,140 @@
+"""Beam search: which sequences have the highest log-probability, after a penalty that makes up for length?
+
+Every step extends the `W` best live hypotheses of a row by every token and keeps the `W` best extensions. Those that
+end move to the `n_best` ended ones, the others live on. Width 1 is greedy search.
+
+A sequence of n tokens, its end included, is ranked by log p / penalty(n). Another token never raises log p, so a live
+hypothesis with log p = s ends no better than s / (the largest penalty in reach). A row is done when that bound lets no
+live hypothesis pass the worst kept ended one. The first end proves nothing: a longer output may still win.
+
+Shapes: `B` rows, `W` hypotheses of a row, `T` tokens so far, `V` vocabulary.
+"""
+
+import math
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqlab.decode.constraints import constrain
+from seqlab.decode.contract import Decoder, State
+from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
+from seqlab.decode.settings import DecodeConfig
+
+Number = TypeVar("Number", float, Tensor)
+
+
+def beam_search(
+    model: Decoder[State], state: State, first: Tensor, config: DecodeConfig, eos_id: int
+) -> list[list[Hypothesis]]:
+    """For each row that `first` (B,), its beginning of sequence, starts: up to `n_best` hypotheses, the best first.
+
+    Ended hypotheses come before those cut at `max_length`. There are fewer than `n_best` where the beam found no more.
+    """
+    alpha = config.length_penalty
+    results: list[list[Hypothesis]] = [[] for _ in range(len(first))]
+    rows = torch.arange(len(first), device=first.device)  # (B,) the result that each row of the batch fills
+    live = _Beam(first.new_empty(len(first), 1, 0), torch.zeros(len(first), 1, device=first.device))
+    nothing = live.log_prob.new_full((len(first), config.n_best), -torch.inf)
+    ended = _Beam(live.ids.repeat(1, config.n_best, 1), nothing)
+    tokens = first
+    while True:
+        logits, state = model.step(tokens, state)
+        extended, parent = _best_extensions(live, logits, config, eos_id)
+        is_end = extended.ids[..., -1] == eos_id
+        ended = _best_ended(ended, extended.only(is_end), alpha)
+        if live.ids.size(2) == config.max_length:
+            break
+        num_places = live.log_prob.size(1)
+        live = extended.only(~is_end)
+
+        done = ended.ranking(alpha).amin(1) >= _best_end_in_reach(live, config)
+        keep = (~done).nonzero().squeeze(1)  # the one wait for the device in a step
+        if len(keep) < len(rows):
+            for row, hypotheses in zip(rows[done].tolist(), ended.rows(done).hypotheses(eos_id), strict=True):
+                results[row] = hypotheses
+        if len(keep) == 0:
+            return results
+        state = model.select_rows(state, (keep[:, None] * num_places + parent[keep]).flatten())
+        rows, live, ended = rows[keep], live.rows(keep), ended.rows(keep)
+        tokens = live.ids[..., -1].flatten()
+
+    cut = live.only(~_has_ended(live, parent, is_end))
+    for row, whole, unfinished in zip(rows.tolist(), ended.hypotheses(eos_id), cut.hypotheses(eos_id), strict=True):
+        results[row] = (whole + unfinished)[: config.n_best]
+    return results
+
+
+def length_penalty(num_tokens: Number, alpha: float) -> Number:
+    """((5 + n) / 6)^alpha, n counting the end of sequence (Wu et al. 2016, "GNMT", equation 14)."""
+    return ((5 + num_tokens) / 6) ** alpha
+
+
+class _Beam(NamedTuple):
+    """The hypotheses of every row; a place whose `log_prob` is -inf is empty."""
+
+    ids: Tensor
+    """(B, W, T), NO_TOKEN behind the end."""
+    log_prob: Tensor
+    """(B, W), the sum over tokens."""
+
+    def only(self, mask: Tensor) -> "_Beam":
+        """The other places (B, W) emptied."""
+        return _Beam(self.ids, self.log_prob.where(mask, -torch.inf))
+
+    def places(self, index: Tensor) -> "_Beam":
+        """The places `index` (B, N) of each row."""
+        ids = self.ids.gather(1, index[..., None].expand(-1, -1, self.ids.size(2)))
+        return _Beam(ids, self.log_prob.gather(1, index))
+
+    def rows(self, index: Tensor) -> "_Beam":
+        """The rows `index` (N,) of the batch."""
+        return _Beam(self.ids[index], self.log_prob[index])
+
+    def ranking(self, alpha: float) -> Tensor:
+        """log p / penalty (B, W): what ended hypotheses are compared by."""
+        return self.log_prob / length_penalty((self.ids != NO_TOKEN).sum(-1), alpha)
+
+    def hypotheses(self, eos_id: int) -> list[list[Hypothesis]]:
+        """Those of every row, empty places left out."""
+        rows = zip(self.ids.tolist(), self.log_prob.tolist(), strict=True)
+        return [
+            [from_padded(ids, score, eos_id) for ids, score in zip(*row, strict=True) if score != -math.inf]
+            for row in rows
+        ]
+
+
+def _best_extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: int) -> tuple[_Beam, Tensor]:
+    """The best `beam_width` extensions by one token of the live hypotheses, and the place (B, W) of each one's parent.
+
+    All have the same number of tokens, so no penalty is needed to compare them.
+    """
+    log_probs = constrain(logits.log_softmax(-1, dtype=torch.float32), live.ids.flatten(0, 1), config, eos_id)
+    vocab_size = log_probs.size(-1)
+    totals = (live.log_prob[..., None] + log_probs.view(*live.log_prob.shape, vocab_size)).flatten(1)  # (B, W * V)
+    log_prob, index = totals.topk(min(config.beam_width, totals.size(1)))
+    parent, token = index // vocab_size, index % vocab_size
+    return _Beam(torch.cat([live.places(parent).ids, token[..., None]], dim=2), log_prob), parent
+
+
+def _best_ended(ended: _Beam, new: _Beam, alpha: float) -> _Beam:
+    """The best of the kept ended hypotheses and the `new` ones, which are longer by one token; as many as before."""
+    ids = torch.cat([F.pad(ended.ids, (0, 1), value=NO_TOKEN), new.ids], dim=1)
+    both = _Beam(ids, torch.cat([ended.log_prob, new.log_prob], dim=1))
+    return both.places(both.ranking(alpha).topk(ended.log_prob.size(1)).indices)
+
+
+def _best_end_in_reach(live: _Beam, config: DecodeConfig) -> Tensor:
+    """The bound (B,) on log p / penalty(n) over all ends of live hypotheses; -inf where none lives.
+
+    log p <= 0, so the largest penalty gives the largest quotient. The penalty is monotonic in n: it is largest at the
+    last possible end, or, where alpha is negative, at the next.
+    """
+    ends = (live.ids.size(2) + 1, config.max_length + 1)
+    return live.log_prob.amax(1) / max(length_penalty(float(n), config.length_penalty) for n in ends)
+
+
+def _has_ended(live: _Beam, parent: Tensor, is_end: Tensor) -> Tensor:
+    """Which live hypotheses (B, W) have an end among their extensions, whose `parent` and `is_end` these are."""
+    return torch.zeros_like(live.log_prob).scatter_add(1, parent, is_end.float()) > 0

@@ -1,0 +1,83 @@
+"""One path a row: take a token, feed it back, until nothing is left to find out.
+
+The loop serves greedy search and sampling, which differ in one function from log-probabilities to tokens.
+Shapes: `B` rows, `R` rows still in the batch, `V` vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from seqlab.decode.constraints import constrain
+from seqlab.decode.contract import Decoder, State
+from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
+from seqlab.decode.settings import DecodeConfig
+
+Choose = Callable[[Tensor], Tensor]
+"""Log-probabilities (R, V), forbidden ones -inf -> tokens (R,)."""
+
+
+def most_probable(log_probs: Tensor) -> Tensor:
+    """The greedy choice (R,); the lowest id of equals."""
+    return log_probs.argmax(-1)
+
+
+def follow_one_path(
+    model: Decoder[State],
+    state: State,
+    first: Tensor,
+    config: DecodeConfig,
+    eos_id: int,
+    choose: Choose = most_probable,
+    answers: Sequence[Sequence[int]] | None = None,
+) -> list[Hypothesis]:
+    """One hypothesis for each of the rows that `first` (B,), their beginning of sequence, starts.
+
+    A row stops at its end of sequence, or, given `answers` (ids without end of sequence, when only an exact match
+    counts), at its first token that differs from its answer. The only wait for the device is one a step, for the
+    number of rows that go on.
+    """
+    ids = first.new_full((len(first), config.max_length + 1), NO_TOKEN)
+    scores = torch.zeros(len(first), device=first.device)
+    expected = None if answers is None else _padded(answers, ids)
+    rows = torch.arange(len(first), device=first.device)  # (R,) the output that each row of the batch writes
+    active = torch.ones_like(rows, dtype=torch.bool)  # (R,) False: stopped, but not dropped yet
+    tokens = first
+    for length in range(config.max_length + 1):
+        logits, state = model.step(tokens, state)
+        log_probs = logits.log_softmax(-1, dtype=torch.float32)
+        prefix = ids[rows, :length].clamp(min=0)  # stopped rows hold NO_TOKEN, which is no index; they do not matter
+        tokens = choose(constrain(log_probs, prefix, config, eos_id))
+        is_end = tokens == eos_id
+        if length == config.max_length:
+            active = active & is_end  # there is room for the end only: what goes on is cut
+        ids[rows, length] = tokens.where(active, NO_TOKEN)
+        scores[rows] += log_probs.gather(1, tokens[:, None]).squeeze(1).where(active, 0.0)
+
+        active = active & ~is_end
+        if expected is not None:
+            active = active & (tokens == expected[rows, length])
+        num_active = int(active.sum())
+        if num_active == 0:
+            break
+        if _dropping_pays(num_active, len(rows)):
+            keep = active.nonzero().squeeze(1)
+            state = model.select_rows(state, keep)
+            rows, tokens, active = rows[keep], tokens[keep], active[keep]
+    return [from_padded(*row, eos_id) for row in zip(ids.tolist(), scores.tolist(), strict=True)]
+
+
+def _dropping_pays(num_active: int, num_rows: int) -> bool:
+    """Copying the state costs about its size; at each halving, all copies together cost less than the first state,
+    and a step never works on more than twice the rows it must."""
+    return num_active <= num_rows // 2
+
+
+def _padded(answers: Sequence[Sequence[int]], like: Tensor) -> Tensor:
+    """The answers as a tensor of the shape of `like`; what is too long for it can never match, and is cut."""
+    padded = torch.full_like(like, NO_TOKEN)
+    for row, answer in enumerate(answers):
+        wanted = torch.tensor(answer[: like.size(1)], dtype=like.dtype)
+        padded[row, : len(wanted)] = wanted
+    return padded

@@ -1,0 +1,72 @@
+"""How to search for an output: the method, its width, its limits."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from seqlab.config import Config
+
+Method = Literal["greedy", "beam", "sample"]
+
+METHODS_OF: dict[str, tuple[Method, ...]] = {
+    "beam_width": ("beam",),
+    "length_penalty": ("beam",),
+    "n_best": ("beam", "sample"),
+    "temperature": ("sample",),
+    "top_k": ("sample",),
+    "top_p": ("sample",),
+}
+"""The settings that only some methods read; all others matter to every method."""
+
+
+class DecodeConfig(Config):
+    """Settings of `search`. Lengths count the tokens of the output, without beginning and end of sequence."""
+
+    method: Method = "greedy"
+    """greedy: the most probable token each step; beam: the best sequence of a few; sample: drawn at random"""
+
+    beam_width: int = Field(default=5, ge=1)
+    """beam: hypotheses kept for a row at each step"""
+
+    length_penalty: float = Field(default=1.0, ge=-10, le=10)
+    """beam: alpha of log p / ((5 + tokens) / 6)^alpha; 0 compares plain log p, more favours longer outputs"""
+
+    n_best: int = Field(default=1, ge=1)
+    """beam: best hypotheses returned for a row; sample: independent draws"""
+
+    max_length: int = Field(default=128, ge=1)
+    """an output with this many tokens and no end in sight is cut"""
+
+    min_length: int = Field(default=0, ge=0)
+    """the output may not end before it has this many tokens"""
+
+    no_repeat_ngram: int = Field(default=0, ge=0)
+    """no sequence of this many tokens occurs twice in an output; 0 is off"""
+
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """sample: logits are divided by it; below 1 is more careful, above 1 more daring"""
+
+    top_k: int = Field(default=0, ge=0)
+    """sample: draw only from this many most probable tokens; 0 is off"""
+
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """sample: draw only from the fewest tokens that together have this probability; 1 is off"""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> "DecodeConfig":
+        for name, methods in METHODS_OF.items():
+            if self.method not in methods and getattr(self, name) != _default(name):
+                readers = " or ".join(f'method="{method}"' for method in methods)
+                raise ValueError(
+                    f'{name}={getattr(self, name)} has no effect with method="{self.method}": '
+                    f"choose {readers}, or leave {name} at {_default(name)}"
+                )
+        if self.method == "beam" and self.n_best > self.beam_width:
+            raise ValueError(f"n_best={self.n_best} is more than beam_width={self.beam_width}: widen the beam")
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length={self.min_length} is more than max_length={self.max_length}")
+        return self
+
+
+def _default(name: str) -> Any:
+    return DecodeConfig.model_fields[name].default

@@ -1,0 +1,107 @@
+"""What a person watches during training: a progress bar on a terminal, plain lines elsewhere, all on standard error."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+class Silent:
+    """Shows nothing; for use from Python."""
+
+    def update(self, step: int, progress: float, values: dict[str, float]) -> None:
+        """A window of updates is done."""
+
+    def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
+        """Scores are in."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class Lines:
+    """One line every few seconds, for logs."""
+
+    def __init__(self, every_s: float = 5.0) -> None:
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._every_s, self._last = every_s, 0.0
+
+    def update(self, step: int, progress: float, values: dict[str, float]) -> None:
+        """A line, unless the last one is too fresh."""
+        if time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            self._console.print(f"{progress:4.0%}  {_update_text(step, values)}")
+
+    def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
+        """A line with all scores."""
+        self._console.print(_evaluation_text(step, split, scores))
+
+    def note(self, text: str) -> None:
+        """The text as it is."""
+        self._console.print(text, markup=False)
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class Bar:
+    """A live progress bar with the numbers of the last window; scores and notes scroll above it."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("[bold]training"),
+            BarColumn(bar_width=28),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=self._console,
+        )
+        self._task = self._progress.add_task("training", total=1.0, numbers="")
+
+    def update(self, step: int, progress: float, values: dict[str, float]) -> None:
+        """Moves the bar."""
+        self._progress.update(self._task, completed=progress, numbers=_update_text(step, values))
+
+    def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
+        """A line above the bar."""
+        self._progress.console.print(_evaluation_text(step, split, scores))
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(text, markup=False)
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def for_this_terminal() -> Bar | Lines:
+    """A bar where one can be drawn, lines elsewhere."""
+    return Bar() if Console(stderr=True).is_terminal else Lines()
+
+
+def _update_text(step: int, values: dict[str, float]) -> str:
+    return (
+        f"step {step}  loss {values['loss']:.4f}  lr {values['learning_rate']:.2e}  "
+        f"{values['examples_per_s']:,.0f} examples/s"
+    )
+
+
+def _evaluation_text(step: int, split: str, scores: dict[str, float]) -> str:
+    return f"step {step}  {split}: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items())

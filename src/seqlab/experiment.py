@@ -1,0 +1,149 @@
+"""The whole config of a run: what a recipe fills in."""
+
+import re
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, field_validator, model_validator
+
+from seqlab import recipe
+from seqlab.config import Config, Tree, build
+from seqlab.data.buckets import BatchConfig
+from seqlab.data.mathematics import MathematicsData
+from seqlab.decode.settings import DecodeConfig
+from seqlab.errors import UserError
+from seqlab.models.transformer import TransformerConfig
+from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
+from seqlab.text.vocabularies import TextConfig
+from seqlab.train.optimizers import AdamW, OptimizerConfig
+from seqlab.train.precision import Clip
+from seqlab.train.schedules import OneCycle, Schedule
+
+
+class About(Config):
+    """What a recipe says of itself."""
+
+    name: str = "unnamed"
+    """how the run folder is called"""
+    summary: str = ""
+    """one line"""
+    source: str = ""
+    """where the setting comes from"""
+    expected: str = ""
+    """the score it promises"""
+    time: str = ""
+    """how long that takes, and on what"""
+
+
+class Target(NamedTuple):
+    """A score to reach, as in `accuracy>=0.99`."""
+
+    score: str
+    at_least: bool
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Reads `NAME>=NUMBER` or `NAME<=NUMBER`; raises UserError otherwise."""
+        match = re.fullmatch(r"\s*([a-z0-9_.-]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*", text)
+        if match is None:
+            raise UserError(f'"{text}" is not a target: write for example accuracy>=0.99 or loss<=0.1')
+        try:
+            return cls(match[1], match[2] == ">=", float(match[3]))
+        except ValueError:
+            raise UserError(f'"{match[3]}" in the target "{text}" is not a number') from None
+
+    def reached(self, scores: dict[str, float]) -> bool:
+        """Whether the scores of an evaluation meet it; raises UserError when there is no such score."""
+        if self.score not in scores:
+            raise UserError(f'the target score "{self.score}" is not measured; measured: {", ".join(scores)}')
+        value = scores[self.score]
+        return value >= self.value if self.at_least else value <= self.value
+
+
+class TrainConfig(Config):
+    """How long to train, how to look at it, what to keep."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """updates after which training ends; the schedule is fitted to it"""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """minutes after which training ends, evaluations included; the schedule is fitted to it"""
+    until: str | None = None
+    """a validation score at which training ends, such as accuracy>=0.99"""
+    patience: int | None = Field(default=None, ge=1)
+    """evaluations without a better main score after which training ends"""
+    seed: int = Field(default=1, ge=0)
+    """decides first weights, order of the data and dropout"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """arithmetic of the products; auto measures one real step at the start"""
+    clip: Clip = Clip()
+    """how gradients are kept from exploding"""
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """decay of the exponential moving average of the weights, evaluated instead of the weights themselves"""
+    compile: bool = False
+    """run the model through torch.compile"""
+    log_every: int = Field(default=10, ge=1)
+    """updates between two lines of the log"""
+    evaluate_every: int = Field(default=250, ge=1)
+    """updates between two evaluations, each followed by a checkpoint"""
+    evaluate_examples: int = Field(default=500, ge=1)
+    """examples of the training and of the validation set that an evaluation looks at"""
+    keep_best: int = Field(default=1, ge=0)
+    """checkpoints with the best main score that stay"""
+    keep_last: int = Field(default=1, ge=1)
+    """newest checkpoints that stay"""
+    final: Literal["best", "last", "average"] = "best"
+    """weights of the finished run: best checkpoint, last, or the mean of all that were kept"""
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["auto"] = "auto"
+    """where curves are sent besides events.jsonl; auto: TensorBoard when it is installed"""
+
+    @field_validator("until")
+    @classmethod
+    def _target_is_readable(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                Target.parse(text)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return text
+
+
+class Experiment(Config):
+    """Every setting of a run."""
+
+    about: About = About()
+    task: SequenceToSequenceConfig = SequenceToSequenceConfig()
+    data: MathematicsData
+    text: TextConfig = TextConfig()
+    model: TransformerConfig = TransformerConfig()
+    batch: BatchConfig = BatchConfig()
+    optimizer: OptimizerConfig = AdamW()
+    schedule: Schedule = OneCycle()
+    decode: DecodeConfig = DecodeConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_may_be_left_out(cls, tree: Any) -> Any:
+        """`optimizer.lr=1e-3` alone means the default kind of optimizer."""
+        filled = dict(tree)
+        for name, field in cls.model_fields.items():
+            kind = getattr(field.default, "kind", None)
+            if kind is not None and isinstance(filled.get(name), dict):
+                filled[name] = {"kind": kind, **filled[name]}
+        return filled
+
+
+def load(name: str, overrides: list[str] | dict[str, object] = []) -> Experiment:  # noqa: B006 - never changed
+    """The checked config of a recipe with overrides. Raises UserError for an unknown name, key or value."""
+    return check(recipe.resolve(name, overrides), f"recipe {name}")
+
+
+def check(tree: Tree, origin: str) -> Experiment:
+    """The checked config of a tree of settings, with what only the whole can tell."""
+    experiment = build(Experiment, tree, origin)
+    train = experiment.train
+    if train.max_steps is None and train.max_minutes is None:
+        raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
+    if experiment.model.tying == "all" and not experiment.text.shared:
+        raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
+    return experiment

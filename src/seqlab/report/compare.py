@@ -1,0 +1,157 @@
+"""Which run learned more, and faster? One offline page: a table, and the curves of all runs over each other."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from seqlab.errors import UserError
+from seqlab.report import markup, wording
+from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, share_axis, step_axis, time_unit
+from seqlab.report.figures import smoothed, thin
+from seqlab.report.folder import Curve, RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Row(NamedTuple):
+    """One measure of every run, in the order of the runs."""
+
+    name: str
+    cells: list[str]
+
+
+def write_comparison(records: Sequence[RunRecord], path: Path) -> Path:
+    """Writes the page. Raises UserError when there is nothing to compare or the place cannot be written."""
+    if len(records) < 2:
+        raise UserError("name at least two runs to compare")
+    heading = " against ".join(dict.fromkeys(record.recipe for record in records))
+    body = "\n".join(
+        [
+            "<header>",
+            markup.paragraph(f"{len(records)} runs compared", "eyebrow"),
+            f"<h1>{escape(heading)}</h1>",
+            "</header>",
+            markup.section("In numbers", _table(records)),
+            markup.section("How they learned", markup.figures(comparison_plots(records), "large")),
+        ]
+    )
+    return markup.save_page(path, f"{heading} · seqlab", body)
+
+
+def comparison_rows(records: Sequence[RunRecord]) -> list[Row]:
+    """Settings that differ, then scores, then time, speed, memory and size."""
+    return [*_differing_settings(records), *_scores(records), *_best_validation(records), *_measures(records)]
+
+
+class Panel(NamedTuple):
+    """One measure of every run, against updates and against seconds."""
+
+    title: str
+    by_step: list[Curve]
+    by_time: list[Curve]
+    is_share: bool = False
+    is_loss: bool = False
+
+
+def comparison_plots(records: Sequence[RunRecord]) -> list[Plot]:
+    """Every score on the validation split, and the losses, against updates and against time."""
+    names = [*_union(dict.fromkeys(record.score_names, "") for record in records), "loss"]
+    panels = [_validation_panel(records, name) for name in names]
+    by_step = [smoothed(record.updates("loss")) for record in records]
+    by_time = [smoothed(record.updates("loss", "time_s")) for record in records]
+    panels.append(Panel("Training loss, smoothed", by_step, by_time, is_loss=True))
+    drawn = [panel for panel in panels if any(curve.x for curve in panel.by_step)]
+    return [plot for panel in drawn for plot in (_against_steps(panel), _against_time(panel))]
+
+
+def _validation_panel(records: Sequence[RunRecord], name: str) -> Panel:
+    return Panel(
+        f"Validation {wording.title(name)}",
+        [record.evaluations("validation", name) for record in records],
+        [record.evaluations("validation", name, "time_s") for record in records],
+        is_share=name in wording.SHARES,
+        is_loss=name == "loss",
+    )
+
+
+def _against_steps(panel: Panel) -> Plot:
+    with canvas(f"{panel.title}-updates") as drawing:
+        _draw(drawing.axes, panel, panel.by_step)
+        step_axis(drawing.axes, [x for curve in panel.by_step for x in curve.x])
+        caption = "Against updates: which run learns more from each batch."
+        return Plot(panel.title, caption, drawing.svg(f"{panel.title} of every run against updates"))
+
+
+def _against_time(panel: Panel) -> Plot:
+    longest = max((x for curve in panel.by_time for x in curve.x), default=1.0)
+    unit, name = time_unit(longest)
+    with canvas(f"{panel.title}-time") as drawing:
+        _draw(drawing.axes, panel, [Curve([x / unit for x in curve.x], curve.y) for curve in panel.by_time])
+        drawing.axes.set_xlabel(f"training time, {name}")
+        drawing.axes.set_xlim(0, longest / unit)
+        caption = "Against training time: which run is better when the clock stops."
+        return Plot(f"{panel.title}, by the clock", caption, drawing.svg(f"{panel.title} of every run against time"))
+
+
+def _draw(axes: "Axes", panel: Panel, curves: list[Curve]) -> None:
+    for index, curve in enumerate(curves):
+        axes.plot(
+            *thin(curve),
+            color=SERIES[index % len(SERIES)],
+            linestyle="-" if index < len(SERIES) else "--",
+            linewidth=1.3,
+            clip_on=False,
+            in_layout=False,
+            gid=f"run-{index + 1}",
+        )
+    values = [y for curve in curves for y in curve.y]
+    if panel.is_share:
+        share_axis(axes)
+    elif panel.is_loss:
+        loss_axis(axes, values)
+
+
+def _table(records: Sequence[RunRecord]) -> str:
+    heads = [f"{_key(index)}{escape(record.name)}" for index, record in enumerate(records)]
+    rows = [[escape(row.name), *map(escape, row.cells)] for row in comparison_rows(records)]
+    return markup.table(["", *heads], rows)
+
+
+def _key(index: int) -> str:
+    """The colour of a run in the figures."""
+    return f'<span class="key" style="background:var(--series-{index % len(SERIES) + 1})"></span>'
+
+
+def _differing_settings(records: Sequence[RunRecord]) -> list[Row]:
+    trees = [wording.flat({**record.config, "about": {}}) for record in records]
+    configs = [{key: wording.setting(value) for key, value in tree.items()} for tree in trees]
+    rows = [Row(key, [config.get(key, wording.ABSENT) for config in configs]) for key in _union(configs)]
+    return [row for row in rows if len(set(row.cells)) > 1]
+
+
+def _scores(records: Sequence[RunRecord]) -> list[Row]:
+    found = [{score.name: wording.with_interval(score) for score in record.scores} for record in records]
+    return [
+        Row(f"test {wording.title(name)}", [scores.get(name, wording.ABSENT) for scores in found])
+        for name in _union(found)
+    ]
+
+
+def _best_validation(records: Sequence[RunRecord]) -> list[Row]:
+    """What a run without a test score can be judged by."""
+    rows = []
+    for name in _union(dict.fromkeys(record.score_names, "") for record in records):
+        best = [max(record.evaluations("validation", name).y, default=None) for record in records]
+        rows.append(Row(f"best validation {wording.title(name)}", [wording.score_value(name, value) for value in best]))
+    return rows
+
+
+def _measures(records: Sequence[RunRecord]) -> list[Row]:
+    found = [wording.measures(record) for record in records]
+    return [Row(name, [measures[name] for measures in found]) for name in found[0]]
+
+
+def _union(trees: Iterable[dict[str, str]]) -> list[str]:
+    return list(dict.fromkeys(key for tree in trees for key in tree))

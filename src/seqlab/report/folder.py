@@ -1,0 +1,176 @@
+"""What stands in a run folder? Everything that the tables, figures and pages are made of, read once."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqlab import events
+from seqlab.config import Tree, read_toml
+from seqlab.errors import UserError
+from seqlab.paths import RunFolder
+
+NOT_SCORES = frozenset({"kind", "step", "time_s", "split", "loss"})
+"""What an evaluation holds besides its scores."""
+
+
+class Score(NamedTuple):
+    """A score on the test examples with the ends of its 95 % interval, where it has one."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Prediction(NamedTuple):
+    """One test example and what the run answered; `score` is the log-probability of the answer."""
+
+    source: str
+    target: str
+    predicted: str
+    correct: bool
+    score: float
+
+
+class Curve(NamedTuple):
+    """Points in the order in which they were measured; what was not measured is left out."""
+
+    x: list[float]
+    y: list[float]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it was found; what a killed or unfinished run did not write is None or empty."""
+
+    folder: RunFolder
+    config: Tree
+    environment: Tree
+    events: list[Tree]
+    results: Tree | None
+    predictions: list[Prediction] | None
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.root.resolve().name
+
+    @property
+    def about(self) -> Tree:
+        """Name, summary, source and promise of the recipe."""
+        return self.config.get("about", {})
+
+    @property
+    def recipe(self) -> str:
+        """The recipe that was trained."""
+        return str(self.about.get("name") or (self.results or {}).get("recipe") or self.name)
+
+    @property
+    def scores(self) -> list[Score]:
+        """Scores on the test examples, the most important one first."""
+        found = (self.results or {}).get("scores", {})
+        scores = [
+            Score(name, s["value"], s.get("low"), s.get("high"))
+            for name, s in found.items()
+            if _measured(s.get("value"))
+        ]
+        return sorted(scores, key=lambda score: score.name != "accuracy")
+
+    @property
+    def score_names(self) -> list[str]:
+        """Every score that was followed during training, in order of appearance."""
+        names = dict.fromkeys(name for event in self.of_kind("evaluation") for name in event)
+        return [name for name in names if name not in NOT_SCORES]
+
+    def of_kind(self, kind: str) -> Iterator[Tree]:
+        """The events of one kind, in order."""
+        return (event for event in self.events if event.get("kind") == kind)
+
+    def updates(self, measure: str, against: str = "step") -> Curve:
+        """One measure of every update against its step or its training time in seconds."""
+        return _curve(self.of_kind("update"), against, measure)
+
+    def evaluations(self, split: str, measure: str, against: str = "step") -> Curve:
+        """One measure of every evaluation on the `training` or the `validation` split."""
+        return _curve((e for e in self.of_kind("evaluation") if e.get("split") == split), against, measure)
+
+    def median(self, measure: str) -> float | None:
+        """The median of a measure over all updates; None when it was never measured."""
+        values = self.updates(measure).y
+        return statistics.median(values) if values else None
+
+    @property
+    def last_step(self) -> int | None:
+        """The last update that is known."""
+        steps = [event["step"] for event in self.events if event.get("step") is not None]
+        return (self.results or {}).get("step") or max(steps, default=None)
+
+    @property
+    def train_s(self) -> float | None:
+        """Seconds of training so far."""
+        times = [event["time_s"] for event in self.events if event.get("time_s") is not None]
+        return (self.results or {}).get("train_s") or max(times, default=None)
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """The most memory that the process held."""
+        final = (self.results or {}).get("peak_memory_mb")  # NaN where the system does not tell
+        return final if _measured(final) else max(self.updates("memory_mb").y, default=None)
+
+
+def load_run(path: Path) -> RunRecord:
+    """Reads the run folder `path`; only its config must be there. Raises UserError naming the file that is wrong."""
+    folder = RunFolder(Path(path))
+    if not folder.root.is_dir():
+        raise UserError(f"{path}: no such folder; name a run folder, as `seqlab train` printed it")
+    if not folder.config.is_file():
+        raise UserError(f"{path}: not a run folder: {folder.config.name} is missing")
+    return RunRecord(
+        folder=folder,
+        config=read_toml(folder.config),
+        environment=_read_json(folder.environment) or {},
+        events=events.read(folder.events),
+        results=_read_json(folder.results),
+        predictions=_read_predictions(folder.predictions) if folder.predictions.is_file() else None,
+    )
+
+
+def _curve(rows: Iterator[Tree], x: str, y: str) -> Curve:
+    points = [(row[x], row[y]) for row in rows if _measured(row.get(x)) and _measured(row.get(y))]
+    return Curve([point[0] for point in points], [point[1] for point in points])
+
+
+def _measured(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
+
+
+def _read_json(path: Path) -> Tree | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected one JSON object, found {type(content).__name__}")
+    return content
+
+
+def _read_predictions(path: Path) -> list[Prediction]:
+    lines = path.read_bytes().split(b"\n")
+    complete = lines[:-1]  # what follows the last line end is empty, or torn by a kill
+    return [_prediction(path, number, line) for number, line in enumerate(complete, start=1) if line.strip()]
+
+
+def _prediction(path: Path, number: int, line: bytes) -> Prediction:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        return Prediction(
+            row["source"], row["target"], row["predicted"], bool(row["correct"]), float(row.get("score") or 0)
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}, line {number}: not a prediction ({type(error).__name__}: {error})") from None

@@ -1,0 +1,55 @@
+"""What does a terminal show of a run? Small tables; texts of others are never read as markup."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from seqlab.report import samples, wording
+from seqlab.report.compare import comparison_rows
+from seqlab.report.folder import RunRecord
+
+
+def results_table(record: RunRecord) -> Table:
+    """Scores with their intervals, time, size and machine of one run."""
+    table = _table()
+    table.add_column(record.recipe, style="dim")
+    table.add_column("", overflow="fold")
+    for score in record.scores:
+        table.add_row(_plain(wording.title(score.name)), _plain(wording.with_interval(score)))
+    for name, value in wording.measures(record).items():
+        if value != wording.ABSENT:
+            table.add_row(_plain(name), _plain(value))
+    return table
+
+
+def samples_table(record: RunRecord, n: int) -> Table:
+    """`n` test examples drawn at random, with what was predicted; wrong characters stand out."""
+    table = _table()
+    for title in ("source", "target", "predicted", ""):
+        table.add_column(title, overflow="fold")
+    for prediction in samples.draw(record.predictions or [], n):
+        _, pieces = samples.differences(prediction.target, prediction.predicted)
+        predicted = Text.assemble(*((text, "bold red" if differs else "") for text, differs in pieces))
+        verdict = Text("right", style="green") if prediction.correct else Text("wrong", style="red")
+        table.add_row(_plain(prediction.source), _plain(prediction.target), predicted, verdict)
+    return table
+
+
+def compare_table(records: Sequence[RunRecord]) -> Table:
+    """One column a run: the settings that differ, the scores, and what they cost."""
+    table = _table()
+    table.add_column("", style="dim", overflow="fold")
+    for record in records:
+        table.add_column(_plain(record.name), overflow="fold")
+    for row in comparison_rows(records):
+        table.add_row(_plain(row.name), *map(_plain, row.cells))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+
+
+def _plain(text: str) -> Text:
+    return Text(text)

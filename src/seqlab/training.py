@@ -1,0 +1,439 @@
+"""From a config to a finished run folder: training as one loop with visible ifs.
+
+`train` tells the story. Every process of a run goes through all of it; only the leading one writes.
+"""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from seqlab import events
+from seqlab.config import differences, to_toml
+from seqlab.data.examples import Example
+from seqlab.data.pairs import Batch
+from seqlab.data.stream import Position, Stream
+from seqlab.errors import UserError
+from seqlab.events import EventLog
+from seqlab.experiment import Experiment, Target
+from seqlab.paths import RunFolder
+from seqlab.report.page import write_report
+from seqlab.run import Assembly, Score, assemble, read_experiment, score
+from seqlab.text.vocabularies import Vocabularies
+from seqlab.train import checkpoint, random_state
+from seqlab.train.averaging import WeightAverage, average_checkpoints
+from seqlab.train.budget import Budget
+from seqlab.train.distributed import DeviceName, World, connect, unwrap
+from seqlab.train.loop import Engine, Update, updates
+from seqlab.train.machine import describe, matrix_rate, peak_memory_mb, prepare_cpu
+from seqlab.train.optimizers import build_optimizer
+from seqlab.train.precision import DTYPES, Choice, Mode, Precision, choose_precision
+from seqlab.train.recorder import Display, NonFiniteLoss, Recorder
+from seqlab.train.trackers import open_trackers
+
+CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
+"""Settings that a resumed run may change: they say when to stop, not what is computed until then."""
+
+
+@dataclass
+class Trainer:
+    """A run in progress: what is trained, and what has happened so far."""
+
+    experiment: Experiment
+    paths: RunFolder
+    world: World
+    assembly: Assembly
+    engine: Engine
+    budget: Budget
+    recorder: Recorder
+    environment: dict[str, Any]
+    step: int = 0
+    history: list[tuple[int, float]] = field(default_factory=list)
+    """(step, main score) of every evaluation, in order"""
+    time_to_target: dict[str, Any] | None = None
+
+    @property
+    def best_step(self) -> int:
+        """The step of the best evaluation, the later one of equals."""
+        return max(self.history, key=lambda entry: (entry[1], entry[0]))[0]
+
+
+def train(
+    experiment: Experiment, folder: Path, *, device: DeviceName, resume: bool, overwrite: bool, display: Display
+) -> bool:
+    """Trains an experiment into a run folder, or goes on with one.
+
+    Returns:
+        Whether the run is finished; False when it was interrupted, and `resume` continues it.
+
+    Raises:
+        UserError: for settings, files or folders that the user can put right.
+    """
+    world = connect(device)
+    try:
+        paths = RunFolder(folder)
+        if resume:
+            _check_resumable(experiment, paths)
+        elif world.leads:
+            _create_folder(experiment, paths, overwrite)
+        world.barrier()
+        trainer = _prepare(experiment, paths, world, display, resume)
+        reason = _train(trainer)
+        if reason == "interrupted":
+            return False
+        _finish(trainer, reason)
+        return True
+    finally:
+        world.close()
+
+
+def _train(trainer: Trainer) -> str:
+    """Updates until something ends them; returns what."""
+    settings, recorder, world = trainer.experiment.train, trainer.recorder, trainer.world
+    reason = "trained to the end of its budget"
+    with _stop_signals() as asked_to_stop:
+        for update in updates(trainer.engine, trainer.budget, trainer.step):
+            trainer.step = update.step
+            _record(trainer, update)
+            if update.step % settings.evaluate_every == 0:
+                scores = _evaluate(trainer)
+                _save(trainer)
+                if (ended := _reason_to_end(trainer, scores)) is not None:
+                    reason = ended
+                    break
+            if world.agree(bool(asked_to_stop)):
+                reason = "interrupted"
+                break
+        recorder.flush(1.0)
+        if not trainer.history or trainer.history[-1][0] != trainer.step:
+            if reason != "interrupted":
+                _evaluate(trainer)
+            _save(trainer)
+    trainer.engine.stream.close()
+    return reason
+
+
+def _record(trainer: Trainer, update: Update) -> None:
+    try:
+        trainer.recorder.add(update, trainer.budget.progress(update.step))
+        if update.step % trainer.experiment.train.evaluate_every == 0:
+            trainer.recorder.flush(trainer.budget.progress(update.step))
+    except NonFiniteLoss as error:
+        path = trainer.paths.bad_batch
+        _save_batch(error.batch, path)
+        raise UserError(
+            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller clip.limit "
+            "or train.precision=fp32; the last checkpoint is from before"
+        ) from None
+
+
+def _evaluate(trainer: Trainer) -> dict[str, float]:
+    """Scores on parts of the training and validation sets; every process learns those of validation."""
+    scores: dict[str, float] = {}
+    if trainer.world.leads:
+        task, number = trainer.assembly.task, trainer.experiment.train.evaluate_examples
+        with _evaluated_weights(trainer) as model:
+            for split, examples in (("training", task.corpus.training(0)), ("validation", task.corpus.validation())):
+                examples = examples[:number]
+                evaluation = task.evaluate(model, examples, autocast=trainer.engine.precision.autocast)
+                scores = evaluation.scores
+                trainer.recorder.evaluation(trainer.step, split, scores)
+            for row in random.Random(trainer.step).sample(range(len(examples)), min(2, len(examples))):
+                trainer.recorder.sample(trainer.step, *examples[row], evaluation.predictions[row].text)
+    scores = trainer.world.gather_objects(scores)[0]
+    trainer.history.append((trainer.step, scores[trainer.assembly.task.main_score]))
+    trainer.recorder.restart_clock()
+    return scores
+
+
+def _reason_to_end(trainer: Trainer, scores: dict[str, float]) -> str | None:
+    settings = trainer.experiment.train
+    if settings.until is not None and Target.parse(settings.until).reached(scores):
+        seconds = trainer.world.broadcast_number(trainer.budget.elapsed())
+        trainer.time_to_target = {"target": settings.until, "step": trainer.step, "train_s": seconds}
+        return f"reached {settings.until}"
+    evaluations_since_best = sum(step > trainer.best_step for step, _ in trainer.history)
+    if settings.patience is not None and evaluations_since_best >= settings.patience:
+        return f"no better {trainer.assembly.task.main_score} in {settings.patience} evaluations"
+    return None
+
+
+def _save(trainer: Trainer) -> None:
+    engine = trainer.engine
+    state = {
+        "optimizer": engine.optimizer.state_dict(),
+        "precision": engine.precision.state_dict(),
+        "position": tuple(engine.stream.position),
+        "elapsed_s": trainer.budget.elapsed(),
+        "history": trainer.history,
+    }
+    snapshot = checkpoint.Snapshot(
+        step=trainer.step,
+        model=trainer.assembly.model.state_dict(),
+        average=engine.average.state_dict() if engine.average else None,
+        state=state,
+        random=random_state.capture(),
+    )
+    checkpoint.save(trainer.paths.checkpoints, snapshot, trainer.world)
+    if trainer.world.leads:
+        best = sorted(trainer.history, key=lambda entry: (entry[1], entry[0]), reverse=True)
+        keep_best = [step for step, _ in best[: trainer.experiment.train.keep_best]]
+        checkpoint.keep(trainer.paths.checkpoints, best=keep_best, last=trainer.experiment.train.keep_last)
+    trainer.recorder.restart_clock()
+
+
+def _finish(trainer: Trainer, reason: str) -> None:
+    """Chooses the final weights, scores them on the test set, and writes results and report."""
+    if not trainer.world.leads:
+        return
+    paths, model = trainer.paths, trainer.assembly.model
+    weights = _final_weights(trainer)
+    checkpoint.load_into(model, weights, "the final weights")
+    checkpoint.save_weights(paths.weights, weights, {"recipe": trainer.experiment.about.name})
+    examples = trainer.assembly.task.corpus.test()
+    result = score(trainer.assembly.task, model, examples, trainer.engine.precision.autocast)
+    _report_unknown(trainer, result)
+    _write_predictions(paths, result)
+    train_s = trainer.budget.elapsed()
+    results = {
+        "recipe": trainer.experiment.about.name,
+        "task": trainer.experiment.task.kind,
+        "step": trainer.step,
+        "train_s": trainer.environment["trained_s"] if "trained_s" in trainer.environment else train_s,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "peak_memory_mb": peak_memory_mb(trainer.world.device),
+        "stopped_because": reason,
+        "time_to_target": trainer.time_to_target,
+        "split": "test",
+        **result.to_json(),
+    }
+    _write_json(paths.results, results)
+    write_report(paths)
+
+
+def _final_weights(trainer: Trainer) -> checkpoint.Weights:
+    """As `train.final` says; averaged ones where the run averages."""
+    match trainer.experiment.train.final:
+        case "last":
+            path = trainer.paths.checkpoint(trainer.step)
+        case "best":
+            path = trainer.paths.checkpoint(trainer.best_step)
+        case "average":
+            return average_checkpoints(sorted(trainer.paths.checkpoints.glob("step-*")))
+    snapshot = checkpoint.load(path)
+    return snapshot.average or snapshot.model
+
+
+# Preparation
+
+
+def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Display, resume: bool) -> Trainer:
+    prepare_cpu(world.local_size)
+    settings = experiment.train
+    random_state.seed_everything(settings.seed)  # all processes start from the same weights
+    vocabularies = Vocabularies.load(paths.tokenizers) if resume else None
+    assembly = assemble(experiment, vocabularies)
+    task, model = assembly
+    model.to(world.device)
+    random_state.seed_everything(settings.seed, world.rank)  # and drop out different units
+    stream = Stream(task.training, experiment.batch, settings.seed, world.rank, world.size)
+    environment = (
+        json.loads(paths.environment.read_text(encoding="utf-8"))
+        if resume
+        else _new_environment(experiment, assembly, stream, world, display)
+    )
+    wrapped = world.wrap(torch.compile(model) if settings.compile else model)  # type: ignore[arg-type]
+    engine = Engine(
+        model=wrapped,
+        loss=task.loss,
+        stream=stream,
+        optimizer=build_optimizer(model, experiment.optimizer),
+        schedule=experiment.schedule,
+        precision=Precision(environment["precision"], world.device),
+        clip=settings.clip,
+        average=WeightAverage(model, settings.average) if settings.average is not None else None,
+        world=world,
+    )
+    if world.leads and not resume:
+        task.vocabularies.save(paths.tokenizers)
+        _write_json(paths.environment, environment)
+    seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
+    budget = Budget(settings.max_steps, seconds, world)
+    recorder = Recorder(
+        log=EventLog(paths.events) if world.leads else None,
+        trackers=open_trackers(settings.trackers, paths.root, experiment) if world.leads else [],
+        display=display,
+        world=world,
+        # the backward pass has two products for each one of the forward pass
+        train_flops=lambda shapes: 3 * model.forward_flops(shapes[:, 0], shapes[:, 1]),
+        matrix_rate=environment["matrix_flops"],
+        log_every=settings.log_every,
+        elapsed=budget.elapsed,
+    )
+    trainer = Trainer(experiment, paths, world, assembly, engine, budget, recorder, environment)
+    if resume:
+        _restore(trainer)
+    return trainer
+
+
+def _new_environment(
+    experiment: Experiment, assembly: Assembly, stream: Stream, world: World, display: Display
+) -> dict[str, Any]:
+    """Facts of the machine, and the precision that suits it; the same in every process."""
+    choice = choose_precision(
+        experiment.train.precision, world.device, lambda mode: _timed_step(assembly, stream, world, mode)
+    )
+    facts = {
+        **describe(world.device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processes": world.size,
+        "precision": choice.mode,
+        "precision_reason": choice.reason,
+        "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
+    }
+    if world.leads:
+        display.note(f"precision {choice.reason}")
+    return world.gather_objects(facts)[0]
+
+
+def _timed_step(assembly: Assembly, stream: Stream, world: World, mode: Mode) -> float:
+    """Seconds of forward and backward on the first batch; leaves weights, data and random numbers as they were."""
+    task, model = assembly
+    precision = Precision(mode, world.device)
+    state, position = random_state.capture(), stream.position
+    batch = stream.next_group().batches[0].to(world.device)
+    start = time.perf_counter()
+    with precision.autocast():
+        loss = task.loss(model, batch).sum / batch.tokens
+    loss.backward()
+    seconds = time.perf_counter() - start
+    model.zero_grad(set_to_none=True)
+    random_state.restore(state)
+    stream.position = position
+    return seconds
+
+
+def _restore(trainer: Trainer) -> None:
+    """Puts everything where the newest checkpoint left it."""
+    newest = checkpoint.latest(trainer.paths.checkpoints)
+    if newest is None:
+        raise UserError(f"{trainer.paths.root}: no checkpoint to go on from; train again with --overwrite")
+    snapshot = checkpoint.load(newest, rank=trainer.world.rank)
+    engine, state = trainer.engine, snapshot.state
+    checkpoint.load_into(trainer.assembly.model, snapshot.model, str(newest))
+    if engine.average is not None:
+        if snapshot.average is None:
+            raise UserError(f"{newest}: has no averaged weights, which train.average needs")
+        engine.average.load_state_dict(snapshot.average)
+    engine.optimizer.load_state_dict(state["optimizer"])
+    engine.precision.load_state_dict(state["precision"])
+    engine.stream.position = Position(*state["position"])
+    trainer.budget.spent_s = state["elapsed_s"]
+    trainer.step, trainer.history = snapshot.step, [(step, value) for step, value in state["history"]]
+    if snapshot.random is not None:
+        random_state.restore(snapshot.random)
+    if trainer.world.leads:
+        events.rewind(trainer.paths.events, snapshot.step)
+
+
+def _create_folder(experiment: Experiment, paths: RunFolder, overwrite: bool) -> None:
+    try:
+        if paths.root.exists() and any(paths.root.iterdir()):
+            if not overwrite:
+                raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
+            _remove_run(paths)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.config.write_text(to_toml(experiment), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror})") from None
+
+
+def _remove_run(paths: RunFolder) -> None:
+    """Only what a run wrote is removed; a folder without a run in it is left alone."""
+    import shutil
+
+    if not paths.config.is_file():
+        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out")
+    shutil.rmtree(paths.root)
+
+
+def _check_resumable(experiment: Experiment, paths: RunFolder) -> None:
+    old = read_experiment(paths)
+    changed = [line for line in differences(old, experiment) if line.split(":")[0] not in CHANGEABLE]
+    if changed:
+        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
+    if paths.results.is_file():
+        raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+
+
+# Small things
+
+
+@contextmanager
+def _evaluated_weights(trainer: Trainer) -> Iterator[Any]:
+    """The model as it is judged: with averaged weights where the run averages."""
+    model = trainer.assembly.model
+    if trainer.engine.average is None:
+        yield model
+    else:
+        with trainer.engine.average.swapped():
+            yield model
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that the update in progress can finish; a second Ctrl-C ends at once."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    old = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _save_batch(batch: Batch, path: Path) -> None:
+    tensors = {name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+    save_file(tensors, path)
+
+
+def _write_predictions(paths: RunFolder, result: Score) -> None:
+    paths.predictions.parent.mkdir(exist_ok=True)
+    rows = zip(result.examples, result.evaluation.predictions, result.evaluation.correct.tolist(), strict=True)
+    with paths.predictions.open("w", encoding="utf-8") as file:
+        for example, prediction, correct in rows:
+            record = {
+                **example._asdict(),
+                "predicted": prediction.text,
+                "correct": correct,
+                "score": prediction.score,
+            }
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _report_unknown(trainer: Trainer, result: Score) -> None:
+    for side, counts in result.unknown.items():
+        listed = ", ".join(f'"{character}" x{number}' for character, number in counts.most_common(5))
+        trainer.recorder.note(trainer.step, f"{side} characters of the test set that no training example has: {listed}")
+    if result.capped:
+        trainer.recorder.note(trainer.step, f"{result.capped} predictions were cut at decode.max_length")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
