@@ -1,0 +1,547 @@
+"""Report pages, figures and tables of small invented runs."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import tomli_w
+from rich.console import Console
+
+from seqlab.errors import UserError
+from seqlab.events import EventLog
+from seqlab.paths import RunFolder
+from seqlab.report import compare, figures, lr_range, samples, statistics, tables, wording
+from seqlab.report.drawing import COLOURS
+from seqlab.report.folder import Curve, Prediction, Score, load_run
+from seqlab.report.page import write_report
+
+HOSTILE = """<script>alert("&'")</script>"""
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and collects what a test asks about."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.references += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "action", "data")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def read_page(path) -> Page:
+    page = Page(path.read_text(encoding="utf-8"))
+    assert not page.open, f"never closed: {page.open}"
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert all(reference.startswith("#") for reference in page.references)
+    assert not re.search(r"url\((?!#)|@import", path.read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids)), "an id stands twice"
+    return page
+
+
+def write_run(root, *, steps=40, lr=0.001, source=HOSTILE, seed=1) -> RunFolder:
+    """A finished run: `steps` updates, an evaluation every 10, 30 test examples of which 24 are right."""
+    folder = RunFolder(root)
+    folder.predictions.parent.mkdir(parents=True)
+    config = {
+        "about": {"name": "place-value", "summary": f"Reads {HOSTILE}", "expected": "accuracy 0.9", "time": "1 minute"},
+        "model": {"kind": "transformer", "width": 64, "sharing": {"kind": "none"}},
+        "optimizer": {"kind": "adamw", "lr": lr, "betas": [0.9, 0.98]},
+        "train": {"seed": seed, "max_steps": steps},
+    }
+    folder.config.write_text(tomli_w.dumps(config), encoding="utf-8")
+    command = f"seqlab train place-value optimizer.lr={lr} --seed {seed}"
+    environment = {"seqlab": "0.1.0", "cpu": "Some CPU", "threads": 2, "gpu": None, "command": command, "cores": 4}
+    folder.environment.write_text(json.dumps(environment), encoding="utf-8")
+    with EventLog(folder.events) as log:
+        for step in range(1, steps + 1):
+            write_update(log, step)
+            if step % 10 == 0:
+                for split in ("training", "validation"):
+                    log.write("evaluation", step, time_s=step * 0.5, split=split, loss=1 / step, accuracy=step / 50)
+                log.write("sample", step, source=source, target="12", predicted="1" if step < 20 else "12")
+        log.write("note", 3, text="the machine was busy")
+    results = {
+        "recipe": "place-value",
+        "task": "sequence-to-sequence",
+        "step": steps,
+        "train_s": 75.0,
+        "parameters": 1234567,
+        "peak_memory_mb": 300.0,
+        "stopped_because": "trained to the end of its budget",
+        "split": "test",
+        "examples": 30,
+        "scores": {"loss": {"value": 0.5}, "accuracy": {"value": 0.8, "low": 0.6269, "high": 0.9050}},
+        "time_to_target": {"target": "accuracy>=0.5", "step": 30, "train_s": 15.0},
+        "capped": 2,
+        "unknown_characters": {"source": {"é": 3}, "target": {}},
+    }
+    folder.results.write_text(json.dumps(results), encoding="utf-8")
+    rows = [
+        {
+            "source": source,
+            "target": "123",
+            "predicted": "123" if i >= 6 else "129",
+            "correct": i >= 6,
+            "score": -0.1 * i,
+        }
+        for i in range(30)
+    ]
+    folder.predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def write_update(log: EventLog, step: int) -> None:
+    log.write(
+        "update",
+        step,
+        time_s=step * 0.5,
+        loss=2 / step,
+        learning_rate=1e-3 * step,
+        grad_norm=None if step == 5 else 1.0,
+        tokens_per_s=1000.0 + step,
+        padding_share=0.04,
+        memory_mb=250.0,
+        mfu=0.5,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "place-value-1")
+
+
+@pytest.fixture(scope="module")
+def record(finished):
+    return load_run(finished.root)
+
+
+@pytest.fixture(scope="module")
+def html(finished):
+    return write_report(finished).read_text(encoding="utf-8")
+
+
+# The page
+
+
+def test_page_tells_the_run_offline_and_well_formed(finished):
+    path = write_report(finished)
+    assert path == finished.report
+    text = read_page(path).text
+    for expected in (
+        "80.0 %",
+        "95 % interval 62.7 to 90.5 %",
+        "accuracy on 30 test examples",
+        "1 min 15 s",
+        "1.23 million",
+        "300 MB",
+        "Some CPU, 2 threads",
+        "seqlab train place-value optimizer.lr=0.001 --seed 1",
+        "Update 3: the machine was busy",
+        "trained to the end of its budget",
+        "2 answers were cut off at the maximum length",
+        "source.é (3)",
+        "time to accuracy>=0.5",
+        "betas",
+        "0.9, 0.98",
+    ):
+        assert expected in text
+
+
+def test_text_of_others_stays_text(html):
+    assert HOSTILE in Page(html).text
+    assert "<script" not in html
+
+
+def test_every_figure_is_on_the_page_with_a_caption(html):
+    page = Page(html)
+    assert page.tags.count("svg") == page.tags.count("figure") == page.tags.count("figcaption") == 8
+    for title in ("Loss", "Accuracy", "Learning rate", "Gradient norm", "Tokens a second", "Padding", "Utilisation"):
+        assert title in page.text
+
+
+def test_the_same_run_gives_the_same_page(finished, html):
+    assert write_report(finished).read_text(encoding="utf-8") == html
+
+
+def test_settings_of_the_command_line_stand_out(html):
+    assert re.findall(r'<div class="marked"><dt>(\w+)</dt>', html) == ["lr", "seed"]
+
+
+def test_differing_characters_are_marked(html):
+    assert "12<mark>3</mark>" in html
+    assert "12<mark>9</mark>" in html
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("results", "results.json is missing"),
+        ("events", "events.jsonl is missing"),
+        ("predictions", "predictions/test.jsonl is missing"),
+        ("environment", "environment.json is missing"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path, missing, said):
+    folder = write_run(tmp_path / "run")
+    getattr(folder, missing).unlink()
+    assert said in read_page(write_report(folder)).text
+
+
+def test_run_that_has_only_begun(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text('[about]\nname = "early"\n', encoding="utf-8")
+    text = read_page(write_report(folder)).text
+    assert "no result yet" in text
+    assert "seqlab train --resume" in text
+
+
+def test_run_that_was_killed_while_writing(tmp_path):
+    folder = write_run(tmp_path / "run")
+    folder.results.unlink()
+    for path in (folder.events, folder.predictions):
+        path.write_bytes(path.read_bytes() + b'{"kind": "upda')
+    record = load_run(folder.root)
+    assert len(list(record.of_kind("update"))) == 40
+    assert record.predictions is not None
+    assert len(record.predictions) == 30
+    text = read_page(write_report(folder)).text
+    assert "validation accuracy at update 40, no test score yet" in text
+
+
+def test_lone_surrogates_do_not_cost_the_page(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.predictions.parent.mkdir()
+    folder.config.write_text("", encoding="utf-8")
+    row = {"source": "\ud800?", "target": "a", "predicted": "b", "correct": False, "score": 0.0}
+    folder.predictions.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert "??" in read_page(write_report(folder)).text
+
+
+def test_an_unwritable_place_is_a_user_error(finished, tmp_path, record):
+    with pytest.raises(UserError, match="cannot be written"):
+        compare.write_comparison([record, record], tmp_path / "no" / "such" / "folder.html")
+
+
+# The folder
+
+
+def test_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match=r"not a run folder: config\.toml is missing"):
+        load_run(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        load_run(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("results", "{", "results.json: not valid JSON"),
+        ("results", "[]", "results.json: expected one JSON object"),
+        ("events", '{"kind"\n{}\n', "events.jsonl, line 1"),
+        ("predictions", '{"source": "a"}\n', "test.jsonl, line 1: not a prediction"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, content, said):
+    folder = write_run(tmp_path / "run")
+    getattr(folder, name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_run(folder.root)
+
+
+def test_curves_leave_out_what_was_not_measured(record):
+    norms = record.updates("grad_norm")
+    assert len(norms.x) == 39
+    assert 5 not in norms.x
+    assert record.evaluations("validation", "accuracy") == Curve([10, 20, 30, 40], [0.2, 0.4, 0.6, 0.8])
+    assert record.evaluations("validation", "accuracy", "time_s").x == [5.0, 10.0, 15.0, 20.0]
+    assert record.median("tokens_per_s") == pytest.approx(np.median(1000.0 + np.arange(1, 41)))
+    assert record.scores == [Score("accuracy", 0.8, 0.6269, 0.9050), Score("loss", 0.5, None, None)]
+
+
+# Figures
+
+
+def svg_group(svg: str, suffix: str) -> ElementTree.Element:
+    """The group of a figure whose id ends with `suffix`."""
+    root = ElementTree.fromstring(svg)
+    found = [group for group in root.iter() if group.get("id", "").endswith(suffix)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_loss_figure_holds_every_point(record):
+    plot = figures.loss(record)
+    assert plot is not None
+    path = next(e for e in svg_group(plot.svg, "loss-every-update").iter() if e.tag.endswith("path"))
+    assert len(re.findall("[ML]", path.get("d", ""))) == 40
+    for split in ("training", "validation"):
+        markers = [e for e in svg_group(plot.svg, f"loss-{split}").iter() if e.tag.endswith("use")]
+        assert len(markers) == 4
+    assert plot.title == "Loss"
+    assert ">validation</text>" in plot.svg
+
+
+def test_score_figure_names_the_best_value(record):
+    plot = figures.score(record, "accuracy")
+    assert plot is not None
+    assert plot.caption.endswith("80.0 % at update 40.")
+    assert ">100%</text>" in plot.svg
+
+
+def test_colours_are_variables_of_the_page(record):
+    plot = figures.loss(record)
+    assert plot is not None
+    bare = re.sub(r"var\(--[\w-]+, #\w{6}\)", "", plot.svg)
+    assert not any(colour in bare for colour in COLOURS)
+    assert "var(--series-2, #d55e00)" in plot.svg
+
+
+def test_nothing_measured_no_figure(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("", encoding="utf-8")
+    record = load_run(tmp_path)
+    assert figures.learning_plots(record) == []
+    assert figures.machine_plots(record) == []
+
+
+def test_smoothing_is_a_centred_mean():
+    values = np.random.default_rng(0).normal(size=50)
+    smooth = figures.smooth(values.tolist(), 5)
+    assert smooth[20] == pytest.approx(values[18:23].mean())
+    assert smooth[0] == pytest.approx(values[:3].mean())
+    assert figures.smooth(values.tolist(), 1) == pytest.approx(values.tolist())
+
+
+def test_thinning_keeps_the_extremes_and_the_order():
+    y = np.random.default_rng(0).normal(size=5000)
+    y[1234], y[4321] = 50, -50
+    thinned = figures.thin(Curve(list(range(5000)), y.tolist()), 400)
+    assert len(thinned.x) <= 400
+    assert thinned.x == sorted(thinned.x)
+    assert (1234, 50) in zip(*thinned, strict=True)
+    assert (4321, -50) in zip(*thinned, strict=True)
+
+
+# Samples
+
+
+def prediction(target: str, predicted: str, score: float) -> Prediction:
+    return Prediction("q", target, predicted, target == predicted, score)
+
+
+def test_best_worst_and_random_samples_are_different_answers():
+    answers = [prediction("abcd", "abcd", -0.1 * i) for i in range(20)]
+    answers += [prediction("abcd", "abzz", -1.0), prediction("abcd", "zzzz", -3.0), prediction("abcd", "zzzz", -2.0)]
+    choice = samples.choose(answers, 3)
+    assert choice.best == answers[:3]
+    assert choice.worst == [answers[22], answers[21], answers[20]]
+    assert len(choice.drawn) == 3
+    assert len({id(answer) for group in choice for answer in group}) == 9
+    assert samples.choose(answers, 3) == choice
+
+
+def test_few_answers_make_few_samples():
+    only = [prediction("a", "a", 0.0)]
+    assert samples.choose(only, 5) == ([], only, [])
+    assert samples.draw(only, 5) == only
+
+
+def test_differences_cover_both_texts():
+    left, right = samples.differences("-12.5", "12.75")
+    assert "".join(piece.text for piece in left) == "-12.5"
+    assert "".join(piece.text for piece in right) == "12.75"
+    assert [piece.text for piece in left if piece.differs] == ["-"]
+    assert [piece.text for piece in right if piece.differs] == ["7"]
+
+
+def test_samples_on_the_way_follow_one_question(record):
+    assert [(step, answer.correct) for step, answer in samples.on_the_way(record, 3)] == [
+        (10, False),
+        (30, True),
+        (40, True),
+    ]
+
+
+# Comparison and terminal tables
+
+
+def rendered(table) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(table)
+    console.file.close()
+    return console.export_text()
+
+
+def test_comparison_shows_what_differs(tmp_path, record):
+    other = load_run(write_run(tmp_path / "place-value-2", lr=0.002, steps=20).root)
+    rows = {row.name: row.cells for row in compare.comparison_rows([record, other])}
+    assert rows["optimizer.lr"] == ["0.001", "0.002"]
+    assert rows["train.max_steps"] == ["40", "20"]
+    assert "model.width" not in rows
+    assert rows["test accuracy"] == ["80.0 % (62.7 to 90.5 %)"] * 2
+    assert rows["best validation accuracy"] == ["80.0 %", "40.0 %"]
+    assert rows["tokens a second"] == ["1,020", "1,010"]
+    page = read_page(compare.write_comparison([record, other], tmp_path / "comparison.html"))
+    assert "place-value-2" in page.text
+    assert page.tags.count("svg") == 6  # accuracy, validation loss, training loss; by updates and by time
+    terminal = rendered(tables.compare_table([record, other]))
+    assert re.search(r"optimizer\.lr +0\.001 +0\.002", terminal)
+
+
+def test_a_run_alone_is_no_comparison(tmp_path, record):
+    with pytest.raises(UserError, match="at least two"):
+        compare.write_comparison([record], tmp_path / "comparison.html")
+
+
+def test_comparison_curves_hold_the_points_of_every_run(tmp_path, record):
+    other = load_run(write_run(tmp_path / "run", steps=20).root)
+    plots = {plot.title: plot.svg for plot in compare.comparison_plots([record, other])}
+    for run, points in (("run-1", 4), ("run-2", 2)):
+        path = next(e for e in svg_group(plots["Validation accuracy"], run).iter() if e.tag.endswith("path"))
+        assert len(re.findall("[ML]", path.get("d", ""))) == points
+
+
+def test_results_and_samples_in_the_terminal(record):
+    results = rendered(tables.results_table(record))
+    assert re.search(r"accuracy +80\.0 % \(62\.7 to 90\.5 %\)", results)
+    assert re.search(r"training time +1 min 15 s", results)
+    shown = rendered(tables.samples_table(record, 4))
+    assert shown.count(HOSTILE) == 4
+    assert shown.count("right") + shown.count("wrong") == 4
+
+
+def test_square_brackets_are_not_markup(tmp_path):
+    record = load_run(write_run(tmp_path / "run", source="[bold]x[/nope]").root)
+    assert "[bold]x[/nope]" in rendered(tables.samples_table(record, 1))
+
+
+# Data statistics
+
+SPLITS = {
+    "train": [("What is 1?", "1"), ("a" * 25, "22"), ("ä", "333")],
+    "test [x]": [("b" * 40, "4444")],
+    "empty": [],
+}
+
+
+def test_lengths_equal_numpy():
+    train, test, empty = statistics.describe_lengths(SPLITS)
+    sources = np.array([len(source) for source, _ in SPLITS["train"]])
+    targets = np.array([len(target) for _, target in SPLITS["train"]])
+    assert (train.split, train.examples) == ("train", 3)
+    assert train.characters == sources.sum() + targets.sum()
+    assert train.distinct_characters == len(set("What is 1?" + "a" + "22" + "ä" + "333"))
+    assert train.mean_source == pytest.approx(sources.mean())
+    assert train.mean_target == pytest.approx(targets.mean())
+    assert (train.max_source, train.max_target) == (25, 3)
+    assert (test.max_source, test.mean_target) == (40, 4)
+    assert (empty.examples, empty.characters, empty.mean_source, empty.max_target) == (0, 0, 0, 0)
+
+
+def test_lengths_in_the_terminal():
+    assert re.search(r"train +3 +42 +12 +12\.0 +25 +2\.0 +3", rendered(statistics.lengths_table(SPLITS)))
+    assert "test [x]" in rendered(statistics.length_histograms(SPLITS))
+
+
+def test_text_histogram_counts_in_equal_bins():
+    assert statistics.text_histogram([0, 0, 0, 0, 1, 3], longest=3, width=4) == "█▂ ▂"
+    assert statistics.text_histogram([0, 1, 2, 3, 4, 5, 6, 7], longest=7, width=4) == "████"
+    assert statistics.text_histogram([9] * 999 + [0], longest=9, width=10) == "▁        █"
+    assert statistics.text_histogram([], longest=3, width=4) == "    "
+
+
+def test_length_figures_have_a_curve_a_split():
+    plots = statistics.length_plots(SPLITS)
+    assert [plot.title for plot in plots] == ["Source length", "Target length"]
+    assert ">train</text>" in plots[0].svg
+    assert svg_group(plots[0].svg, "source-length-train") is not None
+
+
+# Learning-rate range test
+
+
+def test_range_test_page_and_drawing(tmp_path):
+    points = [(10**power, 3.0 - power, 3.1 - power) for power in range(-6, 0)]
+    page = read_page(lr_range.write_page(points, 2e-3, tmp_path / "lr.html"))
+    assert "optimizer.lr=0.002" in page.text
+    drawing = lr_range.write_page(points, 2e-3, tmp_path / "lr.svg").read_text(encoding="utf-8")
+    path = next(e for e in svg_group(drawing, "lr-range-smoothed").iter() if e.tag.endswith("path"))
+    assert len(re.findall("[ML]", path.get("d", ""))) == 6
+    assert svg_group(drawing, "lr-range-suggestion") is not None
+
+
+def test_range_test_without_a_suggestion(tmp_path):
+    page = read_page(lr_range.write_page([(1e-3, 1.0, 1.0), (1e-2, 1.0, 1.0)], None, tmp_path / "lr.html"))
+    assert "No learning rate stands out" in page.text
+    with pytest.raises(UserError, match="no update"):
+        lr_range.write_page([], None, tmp_path / "lr.html")
+
+
+# Wording
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (wording.score_value("accuracy", 0.9995), "99.95 %"),
+        (wording.score_value("accuracy", 0.99999), "99.99 %"),
+        (wording.score_value("accuracy", 1.0), "100 %"),
+        (wording.score_value("accuracy", 0.0), "0 %"),
+        (wording.score_value("bleu", 31.456), "31.46"),
+        (wording.interval(Score("accuracy", 0.99, 0.979, 0.9951)), "97.90 to 99.51 %"),
+        (wording.duration(3.21), "3.2 s"),
+        (wording.duration(59.7), "1 min 00 s"),
+        (wording.duration(7500), "2 h 05 min"),
+        (wording.memory(2048), "2.0 GB"),
+        (wording.parameters(99_999), "99,999"),
+        (wording.number(None), "–"),
+        (wording.setting([True, 0.001, "x"]), "true, 0.001, x"),
+    ],
+)
+def test_numbers_are_written_for_people(written, expected):
+    assert written == expected
+
+
+def test_report_never_imports_torch_nor_matplotlib_at_start():
+    modules = "page, compare, tables, statistics, lr_range"
+    code = (
+        f"import sys; from seqlab.report import {modules}; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]
