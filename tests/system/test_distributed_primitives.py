@@ -4,13 +4,14 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
-import torch.multiprocessing
 from torch import Tensor, nn
+from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.multiprocessing.spawn import spawn
 
 from seqlab.errors import UserError
 from seqlab.train import checkpoint, random_state
@@ -28,7 +29,7 @@ def run_two(work: Callable[[World, Path], Any], folder: Path) -> list[Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, args=(work, folder, port), nprocs=2)
+    spawn(_one_of_two, args=(work, folder, port), nprocs=2)
     return [torch.load(folder / f"result-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -87,7 +88,7 @@ def train(world: World, model: nn.Module, updates: int = 3) -> tuple[nn.Module, 
     wrapped, optimizer = world.wrap(model), build_optimizer(model, SGD(lr=0.1))
     precision, exchanges = Precision("fp32", CPU), [0]
     if world.size > 1:
-        wrapped.register_comm_hook(exchanges, _counting_all_reduce)
+        cast(Any, wrapped).register_comm_hook(exchanges, _counting_all_reduce)
     mine = BATCHES[world.rank :: world.size]
     tokens = sum(tokens for tokens, _ in BATCHES)
     for _ in range(updates):
@@ -102,11 +103,11 @@ def train(world: World, model: nn.Module, updates: int = 3) -> tuple[nn.Module, 
     return model, exchanges
 
 
-def _counting_all_reduce(
-    exchanges: list[int], bucket: torch.distributed.GradBucket
-) -> torch.futures.Future[torch.Tensor]:
+def _counting_all_reduce(exchanges: list[int], bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
     exchanges[0] += 1
-    return allreduce_hook(torch.distributed.group.WORLD, bucket)
+    everyone = torch.distributed.group.WORLD
+    assert everyone is not None
+    return allreduce_hook(everyone, bucket)
 
 
 def train_in_two(world: World, folder: Path) -> dict[str, Any]:
@@ -175,6 +176,13 @@ def test_a_world_of_one_passes_everything_through(monkeypatch: pytest.MonkeyPatc
         world.barrier()
     world.close()
     assert not torch.distributed.is_initialized()
+
+
+def test_processes_without_numbers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UserError, match="start the processes with torchrun"):
+        connect("cpu")
 
 
 def test_a_device_that_is_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

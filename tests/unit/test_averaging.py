@@ -34,7 +34,7 @@ def test_the_average_follows_the_formula_with_its_growing_decay() -> None:
     model = Tied()
     set_weights(model, 1.0)
     average = WeightAverage(model, decay=0.5)
-    expected = 1.0
+    expected, decay = 1.0, 0.0
     for step in range(1, 30):
         set_weights(model, float(step))
         average.update(step)
@@ -46,6 +46,7 @@ def test_the_average_follows_the_formula_with_its_growing_decay() -> None:
 
 def test_tied_weights_are_averaged_once_and_counters_are_copied() -> None:
     model = Tied()
+    model.norm.num_batches_tracked = torch.tensor(0)
     average = WeightAverage(model, decay=0.9)
     model.norm.num_batches_tracked += 7
     average.update(1)

@@ -44,15 +44,15 @@ class Toy(nn.Module):
         self.embedding = nn.Embedding(5, 8)
         self.positions = nn.Module()
         self.positions.table = nn.Parameter(torch.randn(4, 8))
-        block = Block()
-        self.blocks = nn.ModuleList([block, block])
+        self.block = Block()
+        self.depths = nn.ModuleList([self.block, self.block])
         self.output = nn.Linear(8, 5, bias=False)
         if tied:
             self.output.weight = self.embedding.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
         states = self.embedding(tokens) + cast(Tensor, self.positions.table)
-        for block in self.blocks:
+        for block in self.depths:
             states = block(states)
         return self.output(states)
 
@@ -70,7 +70,7 @@ def loss_of(model: nn.Module) -> Tensor:
 def test_roles_of_an_untied_model() -> None:
     model = make()
     found = roles(model)
-    assert [id(p) for p in found.matrices] == [id(model.blocks[0].hidden.weight)]
+    assert [id(p) for p in found.matrices] == [id(model.block.hidden.weight)]
     assert [id(p) for p in found.head] == [id(model.output.weight)]
     assert {id(p) for p in found.embeddings} == {id(model.embedding.weight), id(model.positions.table)}
     assert len(found.vectors) == 3  # gain and bias of the norm, bias of the hidden layer
@@ -78,7 +78,7 @@ def test_roles_of_an_untied_model() -> None:
 
 def test_a_tied_head_is_an_embedding_and_frozen_parameters_have_no_role() -> None:
     model = make(tied=True)
-    model.blocks[0].norm.requires_grad_(False)
+    model.block.norm.requires_grad_(False)
     found = roles(model)
     assert found.head == []
     assert len(found.embeddings) == 2
@@ -105,7 +105,7 @@ def test_only_matrices_and_an_untied_head_decay(config: OptimizerConfig) -> None
     decayed = {
         id(p) for group in build_optimizer(model, config).param_groups if group["weight_decay"] for p in group["params"]
     }
-    assert decayed == {id(model.blocks[0].hidden.weight), id(model.output.weight)}
+    assert decayed == {id(model.block.hidden.weight), id(model.output.weight)}
 
 
 @by_kind
@@ -159,7 +159,7 @@ def test_muon_takes_hidden_matrices_and_the_rest_may_have_its_own_rate() -> None
     optimizer = build_optimizer(model, Muon(lr=0.02, rest_lr=0.003))
     assert isinstance(optimizer, Together)
     muon, adamw = optimizer.parts
-    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model.blocks[0].hidden.weight)]
+    assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model.block.hidden.weight)]
     assert {group["peak_lr"] for group in muon.param_groups} == {0.02}
     assert {group["peak_lr"] for group in adamw.param_groups} == {0.003}
     with pytest.raises(UserError, match="no hidden matrices"):
@@ -168,13 +168,13 @@ def test_muon_takes_hidden_matrices_and_the_rest_may_have_its_own_rate() -> None
 
 def test_muons_update_has_the_size_of_adamws() -> None:
     # Liu et al. 2025: root mean square 0.2 - 0.4 times the learning rate, whatever the gradient's size
-    model = nn.Sequential(nn.Linear(16, 32, bias=False))
-    before = model[0].weight.detach().clone()
+    model = nn.Linear(16, 32, bias=False)
+    before = model.weight.detach().clone()
     optimizer = build_optimizer(model, Muon(lr=0.01, weight_decay=0.0))
     torch.manual_seed(0)
-    model[0].weight.grad = 1e3 * torch.randn(32, 16)
+    model.weight.grad = 1e3 * torch.randn(32, 16)
     optimizer.step()
-    size = (model[0].weight.detach() - before).square().mean().sqrt().item()
+    size = (model.weight.detach() - before).square().mean().sqrt().item()
     assert 0.1 * 0.01 < size < 0.5 * 0.01
 
 

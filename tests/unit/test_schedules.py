@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -28,7 +29,9 @@ def curve(schedule: Schedule, total: int) -> list[float]:
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 @pytest.mark.parametrize(("total", "warmup"), [(100, 0.3), (37, 0.25), (1000, 0.05), (10, 0.9)])
 @pytest.mark.parametrize("cycled", ["momentum", "betas"])
-def test_one_cycle_is_torchs_point_by_point(shape: str, total: int, warmup: float, cycled: str) -> None:
+def test_one_cycle_is_torchs_point_by_point(
+    shape: Literal["cosine", "linear"], total: int, warmup: float, cycled: str
+) -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     reference = torch.optim.SGD([weight], lr=1.0, momentum=0.9) if cycled == "momentum" else torch.optim.Adam([weight])
     theirs = torch.optim.lr_scheduler.OneCycleLR(
