@@ -13,8 +13,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Literal
 
 from seqlab.errors import UserError
 
@@ -23,45 +22,22 @@ Event = dict[str, Any]
 
 
 class EventLog:
-    """Appends events to a file; a line is in the file as soon as it is written."""
+    """Appends events to a file; a line is in the file as soon as it is written.
+
+    The file is opened for every line (20 microseconds), so nothing is left open, and `rewind` may replace it at any time.
+    """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = self._open()
 
     def write(self, kind: Kind, step: int, **values: object) -> None:
         """One event. NaN and infinities become null, as JSON has no word for them."""
         event = {"kind": kind, "step": step, **values}
         finite = {key: _finite(value) for key, value in event.items()}
-        self._file.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
-
-    def rewind(self, step: int) -> None:
-        """Drops every event after `step` and a torn last line: a resumed run writes them anew."""
-        self._file.close()
-        kept = [line for line, event in _events(self._path) if event["step"] <= step]
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
-        self._file = self._open()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-    def _open(self) -> TextIO:
-        return self._path.open("a", encoding="utf-8", buffering=1)  # 1: flush at every end of line
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        line = json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
 
 def read(path: Path) -> list[Event]:
@@ -70,6 +46,19 @@ def read(path: Path) -> list[Event]:
     Raises UserError with the line number when a line in the middle is damaged.
     """
     return [event for _, event in _events(path)] if path.exists() else []
+
+
+def rewind(path: Path, step: int) -> None:
+    """Drops every event after `step` and a torn last line: a resumed run writes them anew. Whole or not at all."""
+    if not path.exists():
+        return
+    kept = [line for line, event in _events(path) if event["step"] <= step]
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _events(path: Path) -> Iterator[tuple[str, Event]]:

@@ -7,11 +7,22 @@ from typing import Any
 
 import pytest
 
+from seqlab.config import Config
 from seqlab.errors import UserError
 from seqlab.paths import RunFolder
 from seqlab.train.trackers import open_trackers
 
-CONFIG = {"optimizer": {"kind": "adamw", "lr": 0.001}, "seed": 1}
+
+class Inner(Config):
+    lr: float = 0.001
+
+
+class Outer(Config):
+    optimizer: Inner = Inner()
+    seed: int = 1
+
+
+CONFIG = Outer()
 
 
 def test_tensorboard_is_on_by_itself_and_writes_into_the_run(tmp_path: Path) -> None:
@@ -59,7 +70,12 @@ def test_weights_and_biases_gets_config_points_and_end(tmp_path: Path, monkeypat
     (tracker,) = open_trackers(["wandb"], tmp_path, CONFIG)
     tracker.log(3, {"training/loss": 2.0})
     tracker.close()
-    settings = {"project": "seqlab", "name": tmp_path.name, "dir": str(tmp_path), "config": CONFIG}
+    settings = {
+        "project": "seqlab",
+        "name": tmp_path.name,
+        "dir": str(tmp_path),
+        "config": {"optimizer": {"lr": 0.001}, "seed": 1},
+    }
     assert calls == [("init", settings), ("log", 3, {"training/loss": 2.0}), ("finish",)]
 
 
@@ -75,5 +91,5 @@ def test_mlflow_gets_flat_parameters_points_and_end(tmp_path: Path, monkeypatch:
     (tracker,) = open_trackers(["mlflow"], tmp_path, CONFIG)
     tracker.log(3, {"training/loss": 2.0})
     tracker.close()
-    params = {"optimizer.kind": "adamw", "optimizer.lr": "0.001", "seed": "1"}
+    params = {"optimizer.lr": "0.001", "seed": "1"}
     assert calls == [("start", tmp_path.name), ("params", params), ("log", 3, {"training/loss": 2.0}), ("end",)]

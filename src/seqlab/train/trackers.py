@@ -1,11 +1,11 @@
 """Where else do the numbers of a run go: TensorBoard, Weights & Biases, MLflow?"""
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from seqlab.config import Tree
+from seqlab.config import Config, settings
 from seqlab.errors import UserError
 from seqlab.paths import RunFolder
 
@@ -24,10 +24,8 @@ class Tracker(Protocol):
         ...
 
 
-def open_trackers(names: Literal["auto"] | Sequence[TrackerName], folder: Path, config: Tree) -> list[Tracker]:
+def open_trackers(names: Literal["auto"] | Sequence[TrackerName], folder: Path, config: Config) -> list[Tracker]:
     """The trackers called `names` for the run in `folder`; "auto" is TensorBoard where it is installed.
-
-    `config` is the resolved config as nested tables.
 
     Raises UserError when the package of a tracker that was asked for is missing.
     """
@@ -36,7 +34,7 @@ def open_trackers(names: Literal["auto"] | Sequence[TrackerName], folder: Path, 
     return [_open(name, folder, config) for name in names]
 
 
-def _open(name: TrackerName, folder: Path, config: Tree) -> Tracker:
+def _open(name: TrackerName, folder: Path, config: Config) -> Tracker:
     try:
         match name:
             case "tensorboard":
@@ -70,7 +68,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of the project WANDB_PROJECT or "seqlab"; WANDB_MODE=offline keeps it in the run folder."""
 
-    def __init__(self, folder: Path, config: Tree):
+    def __init__(self, folder: Path, config: Config):
         import os
 
         import wandb  # pyright: ignore[reportMissingImports] - in the extra "track"
@@ -79,7 +77,7 @@ class WeightsAndBiases:
             project=os.environ.get("WANDB_PROJECT", "seqlab"),
             name=folder.name,
             dir=str(folder),
-            config=config,
+            config=config.model_dump(mode="json"),
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -94,12 +92,12 @@ class WeightsAndBiases:
 class MLflow:
     """A run of the experiment that MLFLOW_EXPERIMENT_NAME names, at the place that MLFLOW_TRACKING_URI names."""
 
-    def __init__(self, folder: Path, config: Tree):
+    def __init__(self, folder: Path, config: Config):
         import mlflow  # pyright: ignore[reportMissingImports] - in the extra "track"
 
         self._mlflow: Any = mlflow
         mlflow.start_run(run_name=folder.name)
-        mlflow.log_params({key: str(value)[:500] for key, value in _leaves(config)})  # no longer ones are taken
+        mlflow.log_params({setting.key: str(setting.value)[:500] for setting in settings(config)})  # MLflow's limit
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """One point on every curve."""
@@ -108,12 +106,3 @@ class MLflow:
     def close(self) -> None:
         """Ends the run."""
         self._mlflow.end_run()
-
-
-def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """`{"a": {"b": 1}}` -> `("a.b", 1)`."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
