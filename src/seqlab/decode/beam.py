@@ -11,7 +11,7 @@ Shapes: `B` rows, `W` hypotheses of a row, `T` tokens so far, `V` vocabulary.
 """
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,6 @@ from seqlab.decode.constraints import constrain
 from seqlab.decode.contract import Decoder, State
 from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
 from seqlab.decode.settings import DecodeConfig
-
-Number = TypeVar("Number", float, Tensor)
 
 
 def beam_search(
@@ -66,7 +64,7 @@ def beam_search(
     return results
 
 
-def length_penalty(num_tokens: Number, alpha: float) -> Number:
+def length_penalty(num_tokens: Tensor, alpha: float) -> Tensor:
     """((5 + n) / 6)^alpha, n counting the end of sequence (Wu et al. 2016, "GNMT", equation 14)."""
     return ((5 + num_tokens) / 6) ** alpha
 
@@ -131,8 +129,8 @@ def _best_end_in_reach(live: _Beam, config: DecodeConfig) -> Tensor:
     log p <= 0, so the largest penalty gives the largest quotient. The penalty is monotonic in n: it is largest at the
     last possible end, or, where alpha is negative, at the next.
     """
-    ends = (live.ids.size(2) + 1, config.max_length + 1)
-    return live.log_prob.amax(1) / max(length_penalty(float(n), config.length_penalty) for n in ends)
+    ends = torch.tensor([live.ids.size(2) + 1, config.max_length + 1])
+    return live.log_prob.amax(1) / length_penalty(ends, config.length_penalty).amax()
 
 
 def _has_ended(live: _Beam, parent: Tensor, is_end: Tensor) -> Tensor:
