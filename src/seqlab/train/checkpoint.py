@@ -49,9 +49,9 @@ class Snapshot:
     """Everything that the next update depends on, after `step` updates."""
 
     step: int
-    model: Mapping[str, Tensor]
+    model: Weights
     """`model.state_dict()`; tied tensors are stored once"""
-    average: Mapping[str, Tensor] | None
+    average: Weights | None
     """averaged weights under the same names"""
     state: dict[str, Any]
     """optimizer, loss scale, data position, elapsed time, ...: tensors and plain values only"""
