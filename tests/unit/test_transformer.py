@@ -158,13 +158,13 @@ def test_attention_weights_are_those_that_the_model_used(kind, sharing, monkeypa
     model = model_of(sharing=sharing, positions="rotary")
     batch = ragged_batch()
     used = []
-    original = attention.attention_weights
+    original = attention._weights
 
     def spy(*arguments):
         used.append(original(*arguments))
         return used[-1]
 
-    monkeypatch.setattr(attention, "attention_weights", spy)
+    monkeypatch.setattr(attention, "_weights", spy)
     monkeypatch.setattr(attention, "prefers_products", lambda *_: True)
     model(*batch)
     depth = 2

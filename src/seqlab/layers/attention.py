@@ -1,7 +1,6 @@
 """Attention: one function over two kernels, and the self- and cross-attention layers around it.
 
 Shapes: `B` rows, `T` queries, `S` keys, `D` width, `H` heads, `K` head width (D / H).
-A bias is what is added to the scores: 0 where a key takes part, hugely negative where it does not.
 """
 
 from typing import NamedTuple
@@ -22,69 +21,90 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
-def padding_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """The bias of a mask of real keys (B, S) -> (B, 1, 1, S), or None where it would be all zeros."""
-    if mask.device.type == "cpu" and bool(mask.all()):  # on a GPU the question would wait for the device
+class AttentionMask(NamedTuple):
+    """Which keys each query sees; made once a batch, used by every layer.
+
+    `bias` is added to the scores and broadcasts to (B, H, T, S'): 0 where the key takes part, else the most negative
+    finite number (minus infinity would turn a row without any key into NaN). It may cover more keys than there are,
+    S' >= S, the rest hidden. `causal` says that query t sees the keys 0..t, for kernels that know this by themselves.
+    """
+
+    bias: Tensor
+    causal: bool = False
+
+
+def padding_mask(mask: Tensor, dtype: torch.dtype) -> AttentionMask | None:
+    """Hides the keys (B, S) at which `mask` is False; None where there is nothing to hide."""
+    slots = key_slots(mask.shape[1], dtype, mask.device)
+    # On a GPU the second question would wait for the device
+    if slots == mask.shape[1] and mask.device.type == "cpu" and bool(mask.all()):
         return None
-    return bias_of(mask, dtype)[:, None, None, :]
+    return AttentionMask(_bias(mask, slots, dtype)[:, None, None, :])
 
 
-def bias_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where `mask` is True, the most negative finite number elsewhere (so a row without any key gives no NaN)."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
+def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> AttentionMask:
+    """Hides the keys after each of `length` queries."""
+    seen = torch.ones(length, length, dtype=torch.bool, device=device).tril_()
+    return AttentionMask(_bias(seen, key_slots(length, dtype, device), dtype), causal=True)
 
 
-def attend(
-    query: Tensor, heads: KeyValue, bias: Tensor | None = None, causal: bool = False, dropout_rate: float = 0.0
-) -> Tensor:
-    """The values that each query (B, H, T, K) attends to, (B, H, T, K).
+def key_slots(num_keys: int, dtype: torch.dtype, device: torch.device) -> int:
+    """With how many keys a CPU is fastest: at least as many as fill a 512-bit register.
 
-    `causal` lets query t see the keys 0..t; `bias` broadcasts to (B, H, T, S). Both kernels agree within rounding.
+    torch's softmax leaves its vector code below that: 24 bf16 keys take 10 ns a score forward and backward, 32 take
+    1.3 (benchmarks/attention.py).
     """
-    if prefers_products(query, heads.key, dropout_rate):
-        return attend_by_products(query, heads, bias, causal, dropout_rate)
-    return attend_fused(query, heads, bias, causal, dropout_rate)
+    lanes = {torch.bfloat16: 32, torch.float32: 16}.get(dtype, 1) if device.type == "cpu" else 1
+    return max(num_keys, lanes)
 
 
-def prefers_products(query: Tensor, key: Tensor, dropout_rate: float) -> bool:
-    """Whether two batched products and a softmax beat torch's fused kernel: a fixed rule of device, dtype and length.
+def attend(query: Tensor, heads: KeyValue, mask: AttentionMask | None = None, dropout_rate: float = 0.0) -> Tensor:
+    """The mean of the values that each query (B, H, T, K) attends to, (B, H, T, K), by the faster of two kernels."""
+    if prefers_products(query, dropout_rate):
+        return attend_by_products(query, heads, mask, dropout_rate)
+    return attend_fused(query, heads, mask, dropout_rate)
 
-    Measured by benchmarks/attention.py, never at run time: exact resume needs the same kernel every time.
+
+def prefers_products(query: Tensor, dropout_rate: float) -> bool:
+    """Whether two batched products and a softmax beat torch's fused kernel: a fixed rule of device, dtype and dropout.
+
+    Derived with benchmarks/attention.py, never measured at run time: exact resume needs the same kernel every time.
     """
-    if query.device.type != "cpu":
-        return False
-    return query.dtype == torch.bfloat16 or dropout_rate > 0.0
+    return query.device.type == "cpu" and (query.dtype == torch.bfloat16 or dropout_rate > 0.0)
 
 
-def attend_fused(query: Tensor, heads: KeyValue, bias: Tensor | None, causal: bool, dropout_rate: float) -> Tensor:
+def attend_fused(query: Tensor, heads: KeyValue, mask: AttentionMask | None, dropout_rate: float) -> Tensor:
     """torch's scaled_dot_product_attention."""
+    causal = mask is not None and mask.causal
+    bias = None if mask is None or causal else mask.bias[..., : heads.key.shape[2]]
     return F.scaled_dot_product_attention(
         query, heads.key, heads.value, attn_mask=bias, dropout_p=dropout_rate, is_causal=causal
     )
 
 
-def attend_by_products(
-    query: Tensor, heads: KeyValue, bias: Tensor | None, causal: bool, dropout_rate: float
-) -> Tensor:
+def attend_by_products(query: Tensor, heads: KeyValue, mask: AttentionMask | None, dropout_rate: float) -> Tensor:
     """Two batched matrix products with a softmax between them."""
-    weights = attention_weights(query, heads.key, bias, causal)
-    return dropout(weights, dropout_rate) @ heads.value
+    if mask is not None and mask.bias.shape[-1] > heads.key.shape[2]:
+        hidden = mask.bias.shape[-1] - heads.key.shape[2]
+        heads = KeyValue(F.pad(heads.key, (0, 0, 0, hidden)), F.pad(heads.value, (0, 0, 0, hidden)))
+    return dropout(_weights(query, heads.key, mask), dropout_rate) @ heads.value
 
 
-def attention_weights(query: Tensor, key: Tensor, bias: Tensor | None = None, causal: bool = False) -> Tensor:
+def attention_weights(query: Tensor, key: Tensor, mask: AttentionMask | None = None) -> Tensor:
     """What each query gives to each key, (B, H, T, S); the rows sum to 1."""
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if causal:
-        scores = scores + causal_bias(query.shape[-2], scores)
-    if bias is not None:
-        scores = scores + bias
+    return _weights(query, key, mask and AttentionMask(mask.bias[..., : key.shape[2]]))
+
+
+def _weights(query: Tensor, key: Tensor, mask: AttentionMask | None) -> Tensor:
+    scores, scale = query @ key.transpose(-2, -1), query.shape[-1] ** -0.5
+    scores = scores * scale if mask is None else torch.add(mask.bias, scores, alpha=scale)
     return scores.softmax(dim=-1)
 
 
-def causal_bias(length: int, like: Tensor) -> Tensor:
-    """The (length, length) bias that hides later keys."""
-    hidden = torch.full((length, length), torch.finfo(like.dtype).min, dtype=like.dtype, device=like.device)
-    return hidden.triu_(diagonal=1)
+def _bias(seen: Tensor, slots: int, dtype: torch.dtype) -> Tensor:
+    """(..., S) booleans -> (..., slots) of 0 and the most negative number."""
+    hidden = ~F.pad(seen, (0, slots - seen.shape[-1]))
+    return torch.zeros(hidden.shape, dtype=dtype, device=seen.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
 class SelfAttention(nn.Module):
@@ -98,13 +118,11 @@ class SelfAttention(nn.Module):
         self.qk_norm = QueryKeyNorm(width // num_heads) if qk_norm else None
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self, x: Tensor, bias: Tensor | None = None, causal: bool = False, rotation: Rotation | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | None = None, rotation: Rotation | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         query, heads = self.project(x, rotation)
         rate = self.dropout if self.training else 0.0
-        return self.out(merge_heads(attend(query, heads, bias, causal, rate)))
+        return self.out(merge_heads(attend(query, heads, mask, rate)))
 
     def step(self, x: Tensor, cache: KeyValue, rotation: Rotation | None = None) -> tuple[Tensor, KeyValue]:
         """One more token (B, 1, D) after those in `cache` -> its output (B, 1, D) and the longer cache."""
@@ -134,10 +152,10 @@ class CrossAttention(nn.Module):
         self.qk_norm = QueryKeyNorm(width // num_heads) if qk_norm else None
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, memory: KeyValue, bias: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, memory: KeyValue, mask: AttentionMask | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D); `memory` comes from `project_memory`, once for all depths that share this layer."""
         rate = self.dropout if self.training else 0.0
-        return self.out(merge_heads(attend(self.project_query(x), memory, bias, dropout_rate=rate)))
+        return self.out(merge_heads(attend(self.project_query(x), memory, mask, rate)))
 
     def project_query(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, K)."""

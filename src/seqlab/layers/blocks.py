@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from seqlab.layers.attention import CrossAttention, KeyValue, SelfAttention
+from seqlab.layers.attention import AttentionMask, CrossAttention, KeyValue, SelfAttention
 from seqlab.layers.dropout import Dropout
 from seqlab.layers.feedforward import Activation, FeedForward
 from seqlab.layers.norms import NormKind, build_norm
@@ -62,9 +62,9 @@ class EncoderBlock(nn.Module):
         self.attention_residual = Residual(shape)
         self.feedforward_residual = Residual(shape)
 
-    def forward(self, x: Tensor, bias: Tensor | None, rotation: Rotation | None) -> Tensor:
+    def forward(self, x: Tensor, mask: AttentionMask | None, rotation: Rotation | None) -> Tensor:
         """(B, S, D) -> (B, S, D)."""
-        x = self.attention_residual(x, lambda y: self.attention(y, bias, rotation=rotation))
+        x = self.attention_residual(x, lambda y: self.attention(y, mask, rotation))
         return self.feedforward_residual(x, self.feedforward)
 
 
@@ -80,13 +80,24 @@ class DecoderBlock(nn.Module):
         self.cross_attention_residual = Residual(shape)
         self.feedforward_residual = Residual(shape)
 
-    def forward(self, x: Tensor, memory: KeyValue, bias: Tensor | None, rotation: Rotation | None) -> Tensor:
-        """(B, T, D) -> (B, T, D); `bias` hides the padding of the source."""
-        x = self.attend_to_self(x, rotation)
-        return self.finish(x, memory, bias)
+    def forward(
+        self,
+        x: Tensor,
+        memory: KeyValue,
+        causal_mask: AttentionMask,
+        memory_mask: AttentionMask | None,
+        rotation: Rotation | None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        return self.finish(self.attend_to_self(x, causal_mask, rotation), memory, memory_mask)
 
     def step(
-        self, x: Tensor, cache: KeyValue, memory: KeyValue, bias: Tensor | None, rotation: Rotation | None
+        self,
+        x: Tensor,
+        cache: KeyValue,
+        memory: KeyValue,
+        memory_mask: AttentionMask | None,
+        rotation: Rotation | None,
     ) -> tuple[Tensor, KeyValue]:
         """One more token (B, 1, D), given the keys and values of those before it at this depth."""
         longer = cache
@@ -97,13 +108,13 @@ class DecoderBlock(nn.Module):
             return out
 
         x = self.attention_residual(x, attend_and_remember)
-        return self.finish(x, memory, bias), longer
+        return self.finish(x, memory, memory_mask), longer
 
-    def attend_to_self(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+    def attend_to_self(self, x: Tensor, causal_mask: AttentionMask, rotation: Rotation | None) -> Tensor:
         """The first residual branch: causal self-attention."""
-        return self.attention_residual(x, lambda y: self.attention(y, causal=True, rotation=rotation))
+        return self.attention_residual(x, lambda y: self.attention(y, causal_mask, rotation))
 
-    def finish(self, x: Tensor, memory: KeyValue, bias: Tensor | None) -> Tensor:
+    def finish(self, x: Tensor, memory: KeyValue, memory_mask: AttentionMask | None) -> Tensor:
         """The residual branches after self-attention."""
-        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, bias))
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, memory_mask))
         return self.feedforward_residual(x, self.feedforward)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seqlab.config import Config
 from seqlab.errors import UserError
-from seqlab.layers.attention import KeyValue, attention_weights, padding_bias
+from seqlab.layers.attention import AttentionMask, KeyValue, attention_weights, causal_mask, padding_mask
 from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock, NormPlacement
 from seqlab.layers.dropout import Dropout
 from seqlab.layers.feedforward import Activation
@@ -96,7 +96,7 @@ class DecoderState:
 
     cache: tuple[KeyValue, ...]
     memory: tuple[KeyValue, ...]
-    memory_bias: Tensor | None
+    memory_mask: AttentionMask | None
 
 
 class Transformer(nn.Module):
@@ -156,10 +156,10 @@ class Transformer(nn.Module):
     def encoder_stream(self, source: Tensor, source_mask: Tensor, layers: int) -> Tensor:
         """The residual stream (B, S, D) after the first `layers` depths of the encoder."""
         x = self.embed(source, self.source_table)
-        bias = padding_bias(source_mask, x.dtype)
+        mask = padding_mask(source_mask, x.dtype)
         rotation = self.source_positions.rotation(source.shape[1])
         for depth in range(layers):
-            x = self.encoder_block(depth)(self.source_positions(x, depth), bias, rotation)
+            x = self.encoder_block(depth)(self.source_positions(x, depth), mask, rotation)
         return x
 
     def decode(self, memory: Memory, target: Tensor) -> Tensor:
@@ -169,12 +169,12 @@ class Transformer(nn.Module):
     def decoder_stream(self, memory: Memory, target: Tensor, layers: int) -> Tensor:
         """The residual stream (B, T, D) after the first `layers` depths of the decoder."""
         x = self.embed(target, self.target_table)
-        bias = padding_bias(memory.mask, x.dtype)
+        causal, padding = causal_mask(target.shape[1], x.dtype, x.device), padding_mask(memory.mask, x.dtype)
         rotation = self.target_positions.rotation(target.shape[1])
         heads = self.project_memory(memory)
         for depth in range(layers):
-            block = self.decoder_block(depth)
-            x = block(self.target_positions(x, depth), heads[self.decoder_order[depth]], bias, rotation)
+            memory_heads = heads[self.decoder_order[depth]]
+            x = self.decoder_block(depth)(self.target_positions(x, depth), memory_heads, causal, padding, rotation)
         return x
 
     def logits(self, states: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class Transformer(nn.Module):
         return DecoderState(
             cache=(nothing,) * len(self.decoder_order),
             memory=heads,
-            memory_bias=padding_bias(memory.mask, memory.states.dtype),
+            memory_mask=padding_mask(memory.mask, heads[0].key.dtype),
         )
 
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -200,11 +200,11 @@ class Transformer(nn.Module):
         for depth, layer in enumerate(self.decoder_order):
             x = self.target_positions(x, depth, start=position)
             x, longer = self.decoder_block(depth).step(
-                x, state.cache[depth], state.memory[layer], state.memory_bias, rotation
+                x, state.cache[depth], state.memory[layer], state.memory_mask, rotation
             )
             cache.append(longer)
         logits = self.logits(self.decoder_norm(x).squeeze(1))
-        return logits, DecoderState(tuple(cache), state.memory, state.memory_bias)
+        return logits, DecoderState(tuple(cache), state.memory, state.memory_mask)
 
     def select_rows(self, state: DecoderState, index: Tensor) -> DecoderState:
         """The state of the rows `index` (N,)."""
@@ -215,7 +215,7 @@ class Transformer(nn.Module):
         return DecoderState(
             cache=tuple(map(chosen, state.cache)),
             memory=tuple(map(chosen, state.memory)),
-            memory_bias=None if state.memory_bias is None else state.memory_bias.index_select(0, index),
+            memory_mask=state.memory_mask and AttentionMask(state.memory_mask.bias.index_select(0, index)),
         )
 
     def attention_weights(
@@ -245,19 +245,20 @@ class Transformer(nn.Module):
         x = self.source_positions(self.encoder_stream(source, source_mask, depth), depth)
         x = block.attention_residual.sublayer_input(x)
         query, heads = block.attention.project(x, self.source_positions.rotation(source.shape[1]))
-        return attention_weights(query, heads.key, padding_bias(source_mask, query.dtype))
+        return attention_weights(query, heads.key, padding_mask(source_mask, query.dtype))
 
     def _decoder_weights(self, memory: Memory, target: Tensor, cross: bool, depth: int) -> Tensor:
         block = self.decoder_block(depth)
         x = self.target_positions(self.decoder_stream(memory, target, depth), depth)
         rotation = self.target_positions.rotation(target.shape[1])
+        causal = causal_mask(target.shape[1], x.dtype, x.device)
         if not cross:
             query, heads = block.attention.project(block.attention_residual.sublayer_input(x), rotation)
-            return attention_weights(query, heads.key, causal=True)
-        x = block.cross_attention_residual.sublayer_input(block.attend_to_self(x, rotation))
+            return attention_weights(query, heads.key, causal)
+        x = block.cross_attention_residual.sublayer_input(block.attend_to_self(x, causal, rotation))
         heads = block.cross_attention.project_memory(memory.states)
         query = block.cross_attention.project_query(x)
-        return attention_weights(query, heads.key, padding_bias(memory.mask, query.dtype))
+        return attention_weights(query, heads.key, padding_mask(memory.mask, query.dtype))
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over real tokens: 2 a multiply-add, matrix products only.
