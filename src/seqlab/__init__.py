@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {"train": "seqlab.api", "Run": "seqlab.run", "UserError": "seqlab.errors"}
-__all__ = ["Run", "UserError", "__version__", "train"]  # noqa: F822 - found by __getattr__
+__all__ = ["Run", "UserError", "__version__", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from seqlab.train.recorder import Display
 from seqlab.training import train as _train
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - not an error: it was asked for
     """Training was asked to stop; `folder` holds a checkpoint to go on from."""
 
     def __init__(self, folder: Path) -> None:
@@ -62,9 +62,7 @@ def train(
     return Run(folder, device)
 
 
-def _experiment(
-    recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None
-) -> Experiment:
+def _experiment(recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None) -> Experiment:
     """From the recipe, or when resuming without one from the run folder itself."""
     if recipe is not None:
         return check(resolve(recipe, settings), f"recipe {recipe}")

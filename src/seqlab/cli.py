@@ -56,7 +56,7 @@ def main() -> NoReturn:
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:
     if debug:
-        raise  # noqa: PLE0704 - called while the error is being handled
+        raise
     print(f"seqlab: {message}", file=sys.stderr)
     sys.exit(code)
 
@@ -64,7 +64,9 @@ def _fail(message: str, code: int, debug: bool) -> NoReturn:
 @app.callback()
 def _global_options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works after any verb.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works after any verb.")
+    ] = False,
 ) -> None:
     if version:
         print(__version__)
@@ -165,7 +167,9 @@ def evaluate(
         print(f"{result.capped} predictions were cut at decode.max_length", file=sys.stderr)
 
 
-@app.command(epilog='Example: seqlab predict RUN "What is the tens digit of 3917?"; or: seqlab predict RUN < questions.txt')
+@app.command(
+    epilog='Example: seqlab predict RUN "What is the tens digit of 3917?"; or: seqlab predict RUN < questions.txt'
+)
 def predict(
     run: RunPath,
     text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,

@@ -141,18 +141,20 @@ def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> s
         given = complaint["input"].get("kind") if isinstance(complaint["input"], dict) else complaint["input"]
         suffix = ".kind" if complaint["type"] == "union_tag_invalid" else ""
         return f'{key}{suffix} is "{given}", not one of {", ".join(names)}{nearest(str(given), names)}'
+    given = complaint["input"]
+    if complaint["type"] == "tuple_type":
+        return f'{key} is a list: write {key}=["{given}"]'
     message = complaint["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (got {complaint['input']!r})" if key else message
+    return f"{key}: {message}" if isinstance(given, dict) else f"{key}: {message} (got {given!r})"
 
 
 def _is_union_tag(part: object, loc: Sequence[object], tree: Tree) -> bool:
     """Pydantic puts the chosen `kind` of a union in the path; users do not write it."""
-    node: object = tree
-    for step in loc:
-        if step is part:
-            return isinstance(node, dict) and part not in node and node.get("kind") == part
+    place = loc.index(part)
+    node: Any = tree
+    for step in loc[:place]:
         node = node.get(step, node) if isinstance(node, dict) else node
-    return False
+    return place > 0 and isinstance(node, dict) and part not in node
 
 
 def _known_keys(cls: type[Config], tree: Tree, path: list[str]) -> list[str]:

@@ -6,10 +6,9 @@
 import json
 import random
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,25 +19,24 @@ from safetensors.torch import save_file
 
 from seqlab import events
 from seqlab.config import differences, to_toml
-from seqlab.data.examples import Example
 from seqlab.data.pairs import Batch
-from seqlab.data.stream import Position, Stream
+from seqlab.data.stream import Position
 from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.experiment import Experiment, Target
 from seqlab.paths import RunFolder
+from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report.page import write_report
-from seqlab.run import Assembly, Score, assemble, read_experiment, score
+from seqlab.run import Assembly, Score, read_experiment, score
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
-from seqlab.train.averaging import WeightAverage, average_checkpoints
+from seqlab.train.averaging import average_checkpoints
 from seqlab.train.budget import Budget
-from seqlab.train.distributed import DeviceName, World, connect, unwrap
+from seqlab.train.distributed import DeviceName, World, connect
 from seqlab.train.loop import Engine, Update, updates
-from seqlab.train.machine import describe, matrix_rate, peak_memory_mb, prepare_cpu
-from seqlab.train.optimizers import build_optimizer
-from seqlab.train.precision import DTYPES, Choice, Mode, Precision, choose_precision
-from seqlab.train.recorder import Display, NonFiniteLoss, Recorder
+from seqlab.train.machine import describe, matrix_rate, peak_memory_mb
+from seqlab.train.precision import DTYPES
+from seqlab.train.recorder import Display, NonFiniteError, Recorder
 from seqlab.train.trackers import open_trackers
 
 CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
@@ -88,7 +86,8 @@ def train(
             _create_folder(experiment, paths, overwrite)
         world.barrier()
         trainer = _prepare(experiment, paths, world, display, resume)
-        reason = _train(trainer)
+        with closing(trainer.recorder), closing(trainer.engine.stream):
+            reason = _train(trainer)
         if reason == "interrupted":
             return False
         _finish(trainer, reason)
@@ -119,7 +118,6 @@ def _train(trainer: Trainer) -> str:
             if reason != "interrupted":
                 _evaluate(trainer)
             _save(trainer)
-    trainer.engine.stream.close()
     return reason
 
 
@@ -128,12 +126,12 @@ def _record(trainer: Trainer, update: Update) -> None:
         trainer.recorder.add(update, trainer.budget.progress(update.step))
         if update.step % trainer.experiment.train.evaluate_every == 0:
             trainer.recorder.flush(trainer.budget.progress(update.step))
-    except NonFiniteLoss as error:
+    except NonFiniteError as error:
         path = trainer.paths.bad_batch
         _save_batch(error.batch, path)
         raise UserError(
-            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller clip.limit "
-            "or train.precision=fp32; the last checkpoint is from before"
+            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
+            "train.clip.limit or train.precision=fp32; the last checkpoint is from before"
         ) from None
 
 
@@ -194,6 +192,7 @@ def _save(trainer: Trainer) -> None:
 
 def _finish(trainer: Trainer, reason: str) -> None:
     """Chooses the final weights, scores them on the test set, and writes results and report."""
+    train_s = trainer.budget.elapsed()
     if not trainer.world.leads:
         return
     paths, model = trainer.paths, trainer.assembly.model
@@ -204,12 +203,11 @@ def _finish(trainer: Trainer, reason: str) -> None:
     result = score(trainer.assembly.task, model, examples, trainer.engine.precision.autocast)
     _report_unknown(trainer, result)
     _write_predictions(paths, result)
-    train_s = trainer.budget.elapsed()
     results = {
         "recipe": trainer.experiment.about.name,
         "task": trainer.experiment.task.kind,
         "step": trainer.step,
-        "train_s": trainer.environment["trained_s"] if "trained_s" in trainer.environment else train_s,
+        "train_s": train_s,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "peak_memory_mb": peak_memory_mb(trainer.world.device),
         "stopped_because": reason,
@@ -238,35 +236,17 @@ def _final_weights(trainer: Trainer) -> checkpoint.Weights:
 
 
 def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Display, resume: bool) -> Trainer:
-    prepare_cpu(world.local_size)
     settings = experiment.train
-    random_state.seed_everything(settings.seed)  # all processes start from the same weights
-    vocabularies = Vocabularies.load(paths.tokenizers) if resume else None
-    assembly = assemble(experiment, vocabularies)
+    assembly = seeded_assembly(experiment, world, Vocabularies.load(paths.tokenizers) if resume else None)
     task, model = assembly
-    model.to(world.device)
-    random_state.seed_everything(settings.seed, world.rank)  # and drop out different units
-    stream = Stream(task.training, experiment.batch, settings.seed, world.rank, world.size)
-    environment = (
-        json.loads(paths.environment.read_text(encoding="utf-8"))
-        if resume
-        else _new_environment(experiment, assembly, stream, world, display)
-    )
-    wrapped = world.wrap(torch.compile(model) if settings.compile else model)  # type: ignore[arg-type]
-    engine = Engine(
-        model=wrapped,
-        loss=task.loss,
-        stream=stream,
-        optimizer=build_optimizer(model, experiment.optimizer),
-        schedule=experiment.schedule,
-        precision=Precision(environment["precision"], world.device),
-        clip=settings.clip,
-        average=WeightAverage(model, settings.average) if settings.average is not None else None,
-        world=world,
-    )
-    if world.leads and not resume:
-        task.vocabularies.save(paths.tokenizers)
-        _write_json(paths.environment, environment)
+    if resume:
+        environment = json.loads(paths.environment.read_text(encoding="utf-8"))
+    else:
+        environment = _new_environment(experiment, assembly, world, display)
+        if world.leads:
+            task.vocabularies.save(paths.tokenizers)
+            _write_json(paths.environment, environment)
+    engine = build_engine(experiment, assembly, world, environment["precision"])
     seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
     budget = Budget(settings.max_steps, seconds, world)
     recorder = Recorder(
@@ -275,9 +255,10 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         display=display,
         world=world,
         # the backward pass has two products for each one of the forward pass
-        train_flops=lambda shapes: 3 * model.forward_flops(shapes[:, 0], shapes[:, 1]),
+        train_flops=lambda shapes: 3 * model.forward_flops(*torch.from_numpy(shapes.T)),
         matrix_rate=environment["matrix_flops"],
         log_every=settings.log_every,
+        skips_overflow=environment["precision"] == "fp16",
         elapsed=budget.elapsed,
     )
     trainer = Trainer(experiment, paths, world, assembly, engine, budget, recorder, environment)
@@ -286,13 +267,11 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
     return trainer
 
 
-def _new_environment(
-    experiment: Experiment, assembly: Assembly, stream: Stream, world: World, display: Display
-) -> dict[str, Any]:
+def _new_environment(experiment: Experiment, assembly: Assembly, world: World, display: Display) -> dict[str, Any]:
     """Facts of the machine, and the precision that suits it; the same in every process."""
-    choice = choose_precision(
-        experiment.train.precision, world.device, lambda mode: _timed_step(assembly, stream, world, mode)
-    )
+    choice = choose_mode(experiment, assembly, world)
+    if world.leads:
+        display.note(f"precision {choice.reason}")
     facts = {
         **describe(world.device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -301,26 +280,7 @@ def _new_environment(
         "precision_reason": choice.reason,
         "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
     }
-    if world.leads:
-        display.note(f"precision {choice.reason}")
     return world.gather_objects(facts)[0]
-
-
-def _timed_step(assembly: Assembly, stream: Stream, world: World, mode: Mode) -> float:
-    """Seconds of forward and backward on the first batch; leaves weights, data and random numbers as they were."""
-    task, model = assembly
-    precision = Precision(mode, world.device)
-    state, position = random_state.capture(), stream.position
-    batch = stream.next_group().batches[0].to(world.device)
-    start = time.perf_counter()
-    with precision.autocast():
-        loss = task.loss(model, batch).sum / batch.tokens
-    loss.backward()
-    seconds = time.perf_counter() - start
-    model.zero_grad(set_to_none=True)
-    random_state.restore(state)
-    stream.position = position
-    return seconds
 
 
 def _restore(trainer: Trainer) -> None:

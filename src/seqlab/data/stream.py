@@ -72,7 +72,6 @@ class Stream:
         seed: int,
         rank: int = 0,
         size: int = 1,
-        position: Position = Position(),
     ) -> None:
         if config.accumulate % size:
             raise UserError(
@@ -81,7 +80,7 @@ class Stream:
             )
         self._examples, self._config, self._seed = examples, config, seed
         self._rank, self._size = rank, size
-        self.position = position
+        self.position = Position()
         # The next epoch is drawn and encoded beside the training of this one: torch leaves the interpreter idle.
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-epoch")
         self._upcoming: tuple[int, Future[_Epoch]] | None = None

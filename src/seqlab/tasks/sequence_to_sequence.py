@@ -4,15 +4,14 @@ Mathematics is the first such problem. A corpus yields examples; vocabularies tu
 decoder contract learns them.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from seqlab.config import Config
 from seqlab.data.buckets import in_order_of_length
@@ -24,6 +23,9 @@ from seqlab.layers.loss import cross_entropy_sum
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
+
+SAMPLING_SEED = 0
+"""Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
 
 
 class SequenceToSequenceConfig(Config):
@@ -100,9 +102,7 @@ class SequenceToSequence:
     def encode(self, examples: Sequence[Example]) -> EncodedPairs:
         """Text to ids."""
         source, target = self.vocabularies
-        return EncodedPairs.encode(
-            examples, source.encode, target.encode, pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID
-        )
+        return EncodedPairs.encode(examples, source.encode, target.encode, pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossSum:
         """Cross-entropy of the next token under teacher forcing, in nats."""
@@ -129,11 +129,16 @@ class SequenceToSequence:
                     part = self._loss(model, batch, label_smoothing=0.0)
                 total, tokens = total + part.sum.item(), tokens + part.tokens
             answers = [self.vocabularies.target.encode(example.target) for example in examples]
-            found = self._search(model, encoded, autocast, answers if answers_known else None)
-        predictions = [self._prediction(hypotheses[0]) for hypotheses in found]
-        targets = [self.vocabularies.target.decode(answer) for answer in answers]
-        correct = np.array([p.text == target for p, target in zip(predictions, targets, strict=True)], dtype=bool)
-        return Evaluation(total / tokens, correct, predictions)
+            stop_early = answers_known and self.decode.method == "greedy"
+            found = self._search(model, encoded, autocast, answers if stop_early else None)
+        best = [hypotheses[0] for hypotheses in found]
+        predictions = [self._prediction(hypothesis) for hypothesis in best]
+        # The text is compared, not the ids: an unknown character in an answer is never right.
+        correct = [
+            hypothesis.finished and prediction.text == example.target
+            for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
+        ]
+        return Evaluation(total / tokens, np.array(correct, dtype=bool), predictions)
 
     @torch.inference_mode()
     def predict(self, model: Any, sources: Sequence[str], *, autocast: Callable[[], Any]) -> list[list[Prediction]]:
@@ -147,7 +152,7 @@ class SequenceToSequence:
         logits = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
         return LossSum(cross_entropy_sum(logits, batch.labels, label_smoothing), batch.tokens)
 
-    def _batches(self, encoded: EncodedPairs, model: nn.Module):
+    def _batches(self, encoded: EncodedPairs, model: nn.Module) -> Iterator[Batch]:
         device = next(model.parameters()).device
         for bucket in in_order_of_length(encoded.shapes, self.config.evaluation_tokens):
             yield encoded.batch(*bucket).to(device)
@@ -160,16 +165,26 @@ class SequenceToSequence:
         answers: list[list[int]] | None,
     ) -> list[list[Hypothesis]]:
         found: dict[int, list[Hypothesis]] = {}
-        find = functools.partial(search, model, config=self.decode, bos_id=BOS_ID, eos_id=EOS_ID)
+        generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
         for batch in self._batches(encoded, model):
             known = None if answers is None else [answers[row] for row in batch.rows]
             with autocast():
-                rows = find(batch.source, batch.source_mask, answers=known)
+                rows = search(
+                    model,
+                    batch.source,
+                    batch.source_mask,
+                    self.decode,
+                    bos_id=BOS_ID,
+                    eos_id=EOS_ID,
+                    answers=known,
+                    generator=generator if self.decode.method == "sample" else None,
+                )
             found.update(zip(batch.rows.tolist(), rows, strict=True))
         return [found[row] for row in range(len(encoded))]
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
-        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, not hypothesis.finished)
+        capped = not hypothesis.finished and len(hypothesis.ids) == self.decode.max_length
+        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, capped)
 
 
 class _evaluating:  # noqa: N801 - a context manager that reads like a word

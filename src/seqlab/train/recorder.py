@@ -3,6 +3,7 @@
 Updates stay on the device until `log_every` of them have come together, so that a GPU waits once a window.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,12 +36,12 @@ class Display(Protocol):
         ...
 
 
-class NonFiniteLoss(Exception):
-    """The loss became NaN or infinite; `batch` is where."""
+class NonFiniteError(Exception):
+    """The loss or the gradient became NaN or infinite; `batch` is where."""
 
-    def __init__(self, step: int, loss: float, learning_rate: float, batch: Batch) -> None:
-        super().__init__(f"the loss is {loss} at update {step}, learning rate {learning_rate:.3g}")
-        self.step, self.batch = step, batch
+    def __init__(self, what: str, update: Update) -> None:
+        super().__init__(f"the {what} is not finite at update {update.step}, learning rate {update.learning_rate:.3g}")
+        self.batch: Batch = update.group.batches[0]
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Recorder:
     train_flops: Callable[[np.ndarray], float]  # (N, 2) source and target lengths -> FLOPs of training on them
     matrix_rate: float  # FLOP/s of this machine in the precision of the run
     log_every: int
+    skips_overflow: bool  # fp16: an update whose gradient overflows is skipped, and that is no failure
     elapsed: Callable[[], float]  # seconds of training so far
     _window: list[Update] = field(default_factory=list)
     _times: list[float] = field(default_factory=list)
@@ -70,7 +72,7 @@ class Recorder:
         """Reads the collected updates from the device, checks and writes them.
 
         Raises:
-            NonFiniteLoss: for the first of them whose loss is not finite.
+            NonFiniteError: for the first of them whose loss or gradient is not finite.
         """
         if not self._window:
             return
@@ -78,16 +80,24 @@ class Recorder:
         norms = torch.stack([update.grad_norm for update in self._window])
         rows = torch.stack([losses.double(), norms.double()]).tolist()
         seconds = time.perf_counter() - self._mark
-        for update, loss in zip(self._window, rows[0], strict=True):
-            if not np.isfinite(loss):
-                raise NonFiniteLoss(update.step, loss, update.learning_rate, update.group.batches[0])
         speed = self._speed(seconds)
         for update, time_s, loss, norm in zip(self._window, self._times, *rows, strict=True):
+            if not math.isfinite(loss):
+                raise NonFiniteError("loss", update)
+            if not math.isfinite(norm) and not self.skips_overflow:
+                raise NonFiniteError("gradient", update)
             values = {"loss": loss, "learning_rate": update.learning_rate, "grad_norm": norm, **speed}
             self._write(update.step, time_s, values)
-        self.display.update(self._window[-1].step, progress, {**values, "loss": float(np.mean(rows[0]))})
+        last = self._window[-1]
+        mean_loss = sum(rows[0]) / len(rows[0])
+        self.display.update(last.step, progress, {**speed, "loss": mean_loss, "learning_rate": last.learning_rate})
         self._window, self._times = [], []
         self.restart_clock()
+
+    def close(self) -> None:
+        """Lets the trackers write what they still hold back."""
+        for tracker in self.trackers:
+            tracker.close()
 
     def restart_clock(self) -> None:
         """Time since the last update belongs to something else, an evaluation for example."""

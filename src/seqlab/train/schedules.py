@@ -94,8 +94,17 @@ class Constant(Config):
     """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
 
 
+class Exponential(Config):
+    """From a small share of the peak up to the peak by a constant factor an update: the learning-rate range test."""
+
+    kind: Literal["exponential"] = "exponential"
+    """which schedule this is"""
+    start_factor: float = Field(default=1e-6, gt=0, lt=1)
+    """share of the peak that the first update uses"""
+
+
 Schedule = Annotated[
-    OneCycle | Linear | Cosine | InverseSqrt | WarmupStableDecay | Constant, Field(discriminator="kind")
+    OneCycle | Linear | Cosine | InverseSqrt | WarmupStableDecay | Constant | Exponential, Field(discriminator="kind")
 ]
 
 
@@ -133,6 +142,8 @@ def rates(schedule: Schedule, step: float, total: float) -> Rates:
             return Rates(_climb(step, warmup) * _between(schedule.final_factor, 1, fall), None)
         case Constant():
             return Rates(_climb(step, _updates(schedule.warmup, total)), None)
+        case Exponential():
+            return Rates(schedule.start_factor ** (1 - _progress(step, 0, total - 1)), None)
 
 
 def _one_cycle(cycle: OneCycle, step: float, total: float) -> Rates:
