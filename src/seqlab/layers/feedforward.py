@@ -31,7 +31,7 @@ class FeedForward(nn.Module):
     def _activate(self, hidden: Tensor) -> Tensor:
         match self.activation:
             case "relu":
-                return hidden.relu()
+                return hidden.relu_()  # in place: the product before it does not keep its result
             case "gelu":
                 return F.gelu(hidden)
             case "relu2":

@@ -49,9 +49,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         logits, targets, normalisers = ctx.saved_tensors
-        scale, smoothing, rows = gradient.item(), ctx.smoothing, _rows_in_a_chunk(logits)
+        scale, smoothing, rows = gradients[0].item(), ctx.smoothing, _rows_in_a_chunk(logits)
         result = torch.empty_like(logits)
         for chunk, normaliser, out in zip(logits.split(rows), normalisers.split(rows), result.split(rows), strict=True):
             probabilities = torch.sub(chunk, normaliser[:, None]).exp_()  # float32 by promotion

@@ -135,7 +135,6 @@ class Transformer(nn.Module):
         self.decoder_norm = build_norm(config.norm, config.width) if final_norm else nn.Identity()
         self.source_positions = PositionSignal(config, config.encoder_layers)
         self.target_positions = PositionSignal(config, config.decoder_layers)
-        self.embedding_dropout = Dropout(config.dropout)
         self.reset_parameters()
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor) -> Tensor:
