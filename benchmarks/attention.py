@@ -19,7 +19,7 @@ from seqlab.layers import attention
 from seqlab.layers.attention import AttentionMask, KeyValue, merge_heads, padding_mask, split_heads
 
 TOKENS, HEADS, WIDTH = 4096, 8, 256
-LENGTHS = (8, 12, 16, 24, 32, 40, 64, 128, 256, 512)
+LENGTHS = (8, 12, 16, 24, 32, 40, 64, 128, 256, 512, 1024)
 
 Kernel = Callable[[Tensor, KeyValue, AttentionMask | None, float], Tensor]
 
@@ -31,7 +31,13 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    columns = ["fused", "products, keys as they are", "products, keys padded", "products, padded, dropout 0.3"]
+    columns = [
+        "fused",
+        "products, keys as they are",
+        "products, keys padded",
+        "products, padded, dropout 0.3",
+        "fused, dropout 0.3",
+    ]
     print("| dtype | rows x length | " + " | ".join(f"{name} (ms)" for name in columns) + " | spread (ms) |")
     print("|---|---|" + "---:|" * (len(columns) + 1))
     for dtype in (torch.float32, torch.bfloat16):
@@ -50,6 +56,7 @@ def table_row(dtype: torch.dtype, length: int, repeats: int) -> str:
         (attention.attend_by_products, plain, 0.0),
         (attention.attend_by_products, padded, 0.0),
         (attention.attend_by_products, padded, 0.3),
+        (attention.attend_fused, plain, 0.3),
     ]
     times = [milliseconds(step_of(dtype, rows, length, *variant), repeats) for variant in variants]
     cells = " | ".join(f"{statistics.median(each):.1f}" for each in times)

@@ -135,9 +135,9 @@ class TestAttention:
         assert [key_slots(n, torch.bfloat16, CPU) for n in (5, 32, 33)] == [32, 32, 33]
         assert [key_slots(n, torch.float32, CPU) for n in (5, 16, 17)] == [16, 16, 17]
         query = torch.zeros(1, 1, 1, 4)
-        assert not prefers_products(query, 0.0)
-        assert prefers_products(query, 0.1)
-        assert prefers_products(query.bfloat16(), 0.0)
+        assert not prefers_products(query, 20, 0.0)
+        assert prefers_products(query, 20, 0.1)
+        assert [prefers_products(query.bfloat16(), n, 0.0) for n in (20, 256, 257)] == [True, True, False]
 
 
 class TestDropout:

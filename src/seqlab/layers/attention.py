@@ -14,6 +14,10 @@ from seqlab.layers.norms import RMSNorm
 from seqlab.layers.positions import Rotation, rotate
 
 
+LONGEST_BF16_PRODUCTS = 256
+"""Up to so many keys, products beat the fused kernel in bf16 on a CPU; from 512 on it is the other way round."""
+
+
 class KeyValue(NamedTuple):
     """Keys and values of all heads, each (B, H, S, K)."""
 
@@ -51,8 +55,7 @@ def causal_mask(length: int, dtype: torch.dtype, device: torch.device) -> Attent
 def key_slots(num_keys: int, dtype: torch.dtype, device: torch.device) -> int:
     """With how many keys a CPU is fastest: at least as many as fill a 512-bit register.
 
-    torch's softmax leaves its vector code below that: 24 bf16 keys take 10 ns a score forward and backward, 32 take
-    1.3 (benchmarks/attention.py).
+    torch's softmax is slow on rows shorter than that; benchmarks/attention.py measures what the extra keys save.
     """
     lanes = {torch.bfloat16: 32, torch.float32: 16}.get(dtype, 1) if device.type == "cpu" else 1
     return max(num_keys, lanes)
@@ -60,17 +63,19 @@ def key_slots(num_keys: int, dtype: torch.dtype, device: torch.device) -> int:
 
 def attend(query: Tensor, heads: KeyValue, mask: AttentionMask | None = None, dropout_rate: float = 0.0) -> Tensor:
     """The mean of the values that each query (B, H, T, K) attends to, (B, H, T, K), by the faster of two kernels."""
-    if prefers_products(query, dropout_rate):
+    if prefers_products(query, heads.key.shape[2], dropout_rate):
         return attend_by_products(query, heads, mask, dropout_rate)
     return attend_fused(query, heads, mask, dropout_rate)
 
 
-def prefers_products(query: Tensor, dropout_rate: float) -> bool:
-    """Whether two batched products and a softmax beat torch's fused kernel: a fixed rule of device, dtype and dropout.
+def prefers_products(query: Tensor, num_keys: int, dropout_rate: float) -> bool:
+    """Whether two batched products and a softmax beat torch's fused kernel: a fixed rule of dtype, length and dropout.
 
     Derived with benchmarks/attention.py, never measured at run time: exact resume needs the same kernel every time.
     """
-    return query.device.type == "cpu" and (query.dtype == torch.bfloat16 or dropout_rate > 0.0)
+    if query.device.type != "cpu":
+        return False
+    return dropout_rate > 0.0 or (query.dtype == torch.bfloat16 and num_keys <= LONGEST_BF16_PRODUCTS)
 
 
 def attend_fused(query: Tensor, heads: KeyValue, mask: AttentionMask | None, dropout_rate: float) -> Tensor:

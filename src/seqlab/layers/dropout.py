@@ -1,7 +1,6 @@
 """Dropout that is not the slowest part of a step on a CPU.
 
-torch's own dropout draws one Bernoulli number an element, serially, on a CPU: about a fifth of a training step. Here
-eight elements share one 64-bit draw: each gets a byte, and is kept when its byte is below a threshold. So the keep
+torch's own dropout draws one Bernoulli number an element, serially, on a CPU (benchmarks/dropout.py). Here eight elements share one 64-bit draw: each gets a byte, and is kept when its byte is below a threshold. So the keep
 probability is a multiple of 1/256, and the kept values are scaled by one over that very multiple: the mean is exact.
 Both forms draw from torch's default generator, so saving and restoring its state reproduces the masks.
 """
@@ -56,8 +55,7 @@ def random_bytes(count: int) -> Tensor:
 class _ByteDropout(torch.autograd.Function):
     """Keeps one byte an element for the backward pass: the mask.
 
-    The mask is uint8, never bool: compared in place it takes a tenth of the time, and torch multiplies by uint8 three
-    times as fast as by bool, and eight times as fast as `torch.where` chooses.
+    The mask is uint8 and multiplied: bool masks and `torch.where` are slower (benchmarks/dropout.py).
     """
 
     @staticmethod
