@@ -106,7 +106,8 @@ class Run:
 
     def evaluate(self, data: str | Path | None = None) -> Score:
         """Scores a file of the task's formats, or the test set of the run."""
-        examples = self.task.corpus.test() if data is None else read_pairs(Path(data))
+        corpus = self.task.corpus
+        examples = corpus.test() if data is None else corpus.shown(read_pairs(Path(data)))
         return score(self.task, self.model, examples, self._precision.autocast)
 
     def predict(self, sources: str | Iterable[str]) -> Any:
@@ -119,9 +120,12 @@ class Run:
         """The n best predictions for each source, in order, chunk by chunk; an empty source has an empty answer."""
         for chunk in _chunks(sources, PREDICT_CHUNK):
             asked = [source for source in chunk if source]
-            answers = iter(self.task.predict(self.model, asked, autocast=self._precision.autocast) if asked else ())
+            found = iter(self.task.predict(self.model, asked, autocast=self._precision.autocast) if asked else ())
             for source in chunk:
-                yield next(answers) if source else [Prediction("", 0.0, False)]
+                yield [self._answered(best) for best in next(found)] if source else [Prediction("", 0.0, False)]
+
+    def _answered(self, prediction: Prediction) -> Prediction:
+        return prediction._replace(text=self.task.corpus.answer(prediction.text))
 
 
 def score(

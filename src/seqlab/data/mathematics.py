@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from seqlab.config import Config
 from seqlab.data.examples import Example
 from seqlab.data.sources import COMPRESSED, read_questions
+from seqlab.data.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError, nearest
 
 Module = Literal["algebra__linear_1d", "comparison__sort", "numbers__place_value"]
@@ -66,6 +67,8 @@ class MathematicsData(Config):
     """split of the final score"""
     folder: Path | None = None
     """folder of the published v1.0 release (train-easy/, ..., interpolate/ with MODULE.txt); drawn when absent"""
+    working: bool = False
+    """linear equations: targets show the collected equation before the answer; only the answer is scored"""
     epoch_size: int = Field(default=20_000, ge=1)
     """fresh examples an epoch, when they are drawn"""
     validation_size: int = Field(default=1000, ge=1)
@@ -80,6 +83,8 @@ class MathematicsData(Config):
         for split in self.train:
             if self.train.count(split) > 1:
                 raise ValueError(f"train names {split} twice")
+        if self.working and self.module != "algebra__linear_1d":
+            raise ValueError(f"working is shown for algebra__linear_1d only, not for {self.module}")
         if self.folder is not None:
             for name, split in (("validation", self.validation), ("test", self.test)):
                 if split in self.train:
@@ -109,17 +114,21 @@ class Mathematics:
         Published files: all examples, the same every epoch.
         """
         if self.config.folder is not None:
-            return list(chain.from_iterable(self._published_training.values()))
+            return self.shown(list(chain.from_iterable(self._published_training.values())))
         parts = self._drawn_training(epoch)
-        return list(islice(chain.from_iterable(zip(*parts.values(), strict=True)), self.config.epoch_size))
+        return self.shown(list(islice(chain.from_iterable(zip(*parts.values(), strict=True)), self.config.epoch_size)))
 
     def validation(self) -> list[Example]:
         """Examples to watch while training."""
-        return self._held_out[0]
+        return self.shown(self._held_out[0])
 
     def test(self) -> list[Example]:
         """Examples of the final score."""
-        return self._held_out[1]
+        return self.shown(self._held_out[1])
+
+    def answer(self, text: str) -> str:
+        """The part of a target, or of what a model wrote, that is scored."""
+        return without_working(text) if self.config.working else text
 
     def splits(self) -> dict[str, list[Example]]:
         """Every training split by name (when drawn: its part of epoch 0), then `validation` and `test`."""
@@ -129,9 +138,16 @@ class Mathematics:
     def alphabet(self) -> tuple[set[str], set[str]]:
         """The characters of sources and of targets: all that can be drawn, or all that stand in the training files."""
         if self.config.folder is None:
-            return alphabet(self.config.module)
+            source, target = alphabet(self.config.module)
+            return source, target | CHARACTERS if self.config.working else target
         examples = self.training(0)
         return set().union(*(e.source for e in examples)), set().union(*(e.target for e in examples))
+
+    def shown(self, examples: list[Example]) -> list[Example]:
+        """The examples as the model sees them: with the working, if it is asked for."""
+        if not self.config.working:
+            return examples
+        return [Example(e.source, with_working(e.source, e.target)) for e in examples]
 
     @cached_property
     def _held_out(self) -> tuple[list[Example], list[Example]]:

@@ -53,6 +53,14 @@ class Corpus(Protocol):
         """Examples for the final score."""
         ...
 
+    def answer(self, text: str) -> str:
+        """The part of a target, or of what a model wrote, that is scored."""
+        ...
+
+    def shown(self, examples: list[Example]) -> list[Example]:
+        """Examples of a user's file as the model is to see them."""
+        ...
+
 
 class Prediction(NamedTuple):
     """What the model writes for one source."""
@@ -129,13 +137,14 @@ class SequenceToSequence:
                     part = self._loss(model, batch, label_smoothing=0.0)
                 total, tokens = total + part.sum.item(), tokens + part.tokens
             answers = [self.vocabularies.target.encode(example.target) for example in examples]
-            stop_early = answers_known and self.decode.method == "greedy"
+            only_answers = all(self.corpus.answer(example.target) == example.target for example in examples)
+            stop_early = answers_known and only_answers and self.decode.method == "greedy"
             found = self._search(model, encoded, autocast, answers if stop_early else None)
         best = [hypotheses[0] for hypotheses in found]
         predictions = [self._prediction(hypothesis) for hypothesis in best]
         # The text is compared, not the ids: an unknown character in an answer is never right.
         correct = [
-            hypothesis.finished and prediction.text == example.target
+            hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         return Evaluation(total / tokens, np.array(correct, dtype=bool), predictions)
