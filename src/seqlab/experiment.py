@@ -111,15 +111,25 @@ class Experiment(Config):
     """Every setting of a run."""
 
     about: About = About()
+    """what the recipe says of itself"""
     task: SequenceToSequenceConfig = SequenceToSequenceConfig()
+    """what is minimised and how it is scored"""
     data: MathematicsData
+    """where the examples come from"""
     text: TextConfig = TextConfig()
+    """how text becomes ids"""
     model: TransformerConfig = TransformerConfig()
+    """what is trained"""
     batch: BatchConfig = BatchConfig()
+    """which examples an update sees"""
     optimizer: OptimizerConfig = AdamW()
+    """how weights follow the gradient"""
     schedule: Schedule = OneCycle()
+    """share of the peak learning rate over the run"""
     decode: DecodeConfig = DecodeConfig()
+    """how an output is searched for"""
     train: TrainConfig = TrainConfig()
+    """how long to train, how to look at it, what to keep"""
 
     @model_validator(mode="before")
     @classmethod

@@ -32,6 +32,7 @@ class SequenceToSequenceConfig(Config):
     """What is minimised and how it is scored."""
 
     kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
+    """which task this is"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of the target probability that is spread over the whole vocabulary"""
     evaluation_tokens: int = Field(default=8192, ge=1)
