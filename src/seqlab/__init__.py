@@ -6,6 +6,8 @@
     run.predict("What is the tens digit of 3917?")
     run.evaluate().accuracy
     run.folder
+
+Everything else is imported from the module that it stands in.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -14,7 +14,7 @@ def test_exact_match_wants_every_character():
 
 
 def test_exact_match_refuses_unequal_and_empty_lists():
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         exact_match(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="undefined"):
         exact_match([], [])

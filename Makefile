@@ -1,0 +1,36 @@
+# Thin: every target makes .venv from the pinned set when it is missing or older than what it is made from.
+
+PYTHON ?= python3
+MINUTES ?= 2
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+# With --directory, make would print a line behind the last one of a command, which `make demo` promises to be a path.
+MAKEFLAGS += --no-print-directory
+
+.PHONY: demo test bench
+
+# Trains a Transformer on place value, two minutes at most; the last line is the path of the run folder.
+demo: .venv/installed
+	@$(BIN)/seqlab train math-place-value --max-minutes $(MINUTES)
+
+# pytest stands last: its summary is the last line.
+test: .venv/installed-dev
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	@OMP_NUM_THREADS=1 $(BIN)/pytest
+
+# The recipes with three seeds each, as kept in benchmarks/results; takes hours.
+bench: .venv/installed-dev
+	@$(BIN)/python benchmarks/recipes.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Preparing .venv, once; torch alone is a few hundred megabytes" >&2
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@$(INSTALL) '.[dev]'
+	@touch $@
