@@ -1,6 +1,7 @@
 """The verbs of the command line; thin: parse, call, print. Heavy imports wait until a verb needs them."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -15,7 +16,6 @@ from seqlab.errors import UserError
 app = typer.Typer(
     name="seqlab",
     help="Train sequence models fast on the hardware you have, and measure what every trick buys.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -31,6 +31,9 @@ class Device(StrEnum):
     mps = "mps"
 
 
+TYPER_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a TOML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -40,37 +43,56 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 def main() -> NoReturn:
     """Runs a verb: exit code 0 when it did its work, 1 when it failed, 2 when the user can put it right."""
     debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app([argument for argument in sys.argv[1:] if argument != "--debug"], prog_name="seqlab")
+        code = app(arguments or ["--help"], prog_name="seqlab", standalone_mode=False)
+        if code == TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error), 2, debug)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 1, debug)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; so do we, without a word
+        # The reader of our output has gone; so do we, without a word when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if hasattr(error, "format_message"):  # a mistake in the command line; typer's class for it has moved about
+            _fail(f"{error.format_message()} (--help explains)", 2, debug)
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise
-    print(f"seqlab: {message}", file=sys.stderr)
+    if code == 1 or _leads():  # every process of a run finds the same mistake of the user: it is told once
+        print(f"seqlab: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _leads() -> bool:
+    """Whether this process talks to the user; the others that torchrun started are silent."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
 
 
 @app.callback()
 def _global_options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; works after any verb.")
     ] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+    """Options that need no verb; their work is done before this is called."""
 
 
 @app.command("recipes", epilog="Example: seqlab recipes")
@@ -80,7 +102,8 @@ def list_recipes() -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("recipe", "task", "data", "expected", "time"):
+    table.add_column("recipe", no_wrap=True)
+    for title in ("task", "data", "expected", "time"):
         table.add_column(title, overflow="fold")
     for name in recipe.names():
         tree = recipe.tree(name)
@@ -125,7 +148,7 @@ def train(
         name, settings = None, [name, *(settings or [])]
     flags = {"train.seed": seed, "train.until": until, "train.max_minutes": max_minutes}
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-    with display.for_this_terminal() as shown:
+    with display.for_this_terminal() if _leads() else display.Silent() as shown:
         try:
             run = api.train(
                 name,
@@ -137,9 +160,10 @@ def train(
                 display=shown,
             )
         except api.Interrupted as stop:
-            print(f"seqlab: {stop}", file=sys.stderr)
+            if _leads():
+                print(f"seqlab: {stop}", file=sys.stderr)
             raise typer.Exit(1) from None
-    if run is not None:
+    if _leads():
         _print_outcome(run.folder)
 
 
@@ -236,8 +260,9 @@ def compare(
     from seqlab.report.tables import compare_table
 
     records = [load_run(run) for run in runs]
+    page = write_comparison(records, out)
     Console().print(compare_table(records))
-    print(write_comparison(records, out))
+    print(page)
 
 
 @app.command(epilog="Example: seqlab data math-sort")
