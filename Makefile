@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 MINUTES ?= 2
+RECIPE ?= math-place-value
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -21,12 +22,12 @@ test: .venv/installed-dev
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	@OMP_NUM_THREADS=1 $(BIN)/pytest
 
-# The recipes with three seeds each, as kept in benchmarks/results; takes hours.
-bench: .venv/installed-dev
-	@$(BIN)/python benchmarks/recipes.py
+# One recipe with three seeds; the numbers go to benchmarks/results.
+bench: .venv/installed
+	@$(BIN)/python benchmarks/recipes.py $(RECIPE)
 
 .venv/installed: pyproject.toml constraints.txt
-	@echo "Preparing .venv, once; torch alone is a few hundred megabytes" >&2
+	@echo "Preparing .venv, once; torch is large, this takes a few minutes" >&2
 	@$(PYTHON) -m venv .venv
 	@$(INSTALL) .
 	@touch $@
