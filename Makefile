@@ -4,7 +4,7 @@ PYTHON ?= python3
 MINUTES ?= 2
 RECIPE ?= math-place-value
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
 
 # With --directory, make would print a line behind the last one of a command, which `make demo` promises to be a path.
 MAKEFLAGS += --no-print-directory
