@@ -1,13 +1,13 @@
 """What Python code and the command line both call: a recipe's name in, a trained run out."""
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 
 from seqlab.display import Silent
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, check
+from seqlab.experiment import Experiment, load
 from seqlab.paths import RunFolder
-from seqlab.recipe import resolve
 from seqlab.run import Run
 from seqlab.train.distributed import DeviceName
 from seqlab.train.recorder import Display
@@ -18,7 +18,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: it was asked for
     """Training was asked to stop; `folder` holds a checkpoint to go on from."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"interrupted; go on with: seqlab train --resume {folder}")
+        super().__init__(f"interrupted; go on with: seqlab train --resume {shlex.quote(str(folder))}")
         self.folder = folder
 
 
@@ -65,13 +65,13 @@ def train(
 def _experiment(recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None) -> Experiment:
     """From the recipe, or when resuming without one from the run folder itself."""
     if recipe is not None:
-        return check(resolve(recipe, settings), f"recipe {recipe}")
+        return load(recipe, settings)
     if resume is None:
         raise UserError("name a recipe to train (`seqlab recipes` lists them), or a run to --resume")
     path = RunFolder(Path(resume)).config
     if not path.is_file():
         raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
-    return check(resolve(str(path), settings), str(path))
+    return load(str(path), settings)
 
 
 def _new_folder(name: str) -> Path:

@@ -58,8 +58,9 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if hasattr(error, "format_message"):  # a mistake in the command line; typer's class for it has moved about
-            _fail(f"{error.format_message()} (--help explains)", 2, debug)
+        wrong_usage = getattr(error, "format_message", None)  # typer's errors; their class moves between its versions
+        if wrong_usage is not None:
+            _fail(f"{wrong_usage()} (--help explains)", 2, debug)
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
     sys.exit(code or 0)
 

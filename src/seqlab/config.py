@@ -4,6 +4,7 @@ A config class stands beside the class that it configures and is the only home o
 field is the string under it.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,9 +45,9 @@ def to_toml(config: Config) -> str:
 
 
 def parse_override(text: str) -> Tree:
-    """`"optimizer.lr=1e-3"` -> `{"optimizer": {"lr": 0.001}}`; the value is TOML, or else a plain string."""
+    """`"optimizer.lr=1e-3"` -> `{"optimizer": {"lr": 0.001}}`; the value is TOML, `null`, or else a plain string."""
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise UserError(f'"{text}" is not a setting: write key=value, for example train.max_steps=500')
     return nested(key.strip(), _parse_value(value.strip()))
 
@@ -116,6 +117,8 @@ def differences(left: Config, right: Config) -> list[str]:
 
 
 def _parse_value(text: str) -> object:
+    if text == "null":  # TOML has no word for it, and what a recipe sets must be removable
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -126,7 +129,9 @@ def _parse_value(text: str) -> object:
 
 def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> str:
     complaint = error.errors()[0]
-    where = [str(part) for part in complaint["loc"] if not _is_union_tag(part, complaint["loc"], tree)]
+    where = _written_path(complaint["loc"], tree)
+    if complaint["type"] == "missing":
+        where.append(str(complaint["loc"][-1]))
     key = ".".join(where)
     if complaint["type"] == "extra_forbidden":
         known = _known_keys(cls, tree, where[:-1])
@@ -143,18 +148,23 @@ def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> s
         return f'{key}{suffix} is "{given}", not one of {", ".join(names)}{nearest(str(given), names)}'
     given = complaint["input"]
     if complaint["type"] == "tuple_type":
-        return f'{key} is a list: write {key}=["{given}"]'
+        return f"{key} is a list: write {key}={json.dumps([given], default=str)}"
+    if complaint["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} is a table of settings, not a value: write {key}.NAME=VALUE (got {given!r})"
     message = complaint["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if isinstance(given, dict) else f"{key}: {message} (got {given!r})"
 
 
-def _is_union_tag(part: object, loc: Sequence[object], tree: Tree) -> bool:
-    """Pydantic puts the chosen `kind` of a union in the path; users do not write it."""
-    place = loc.index(part)
+def _written_path(loc: Sequence[int | str], tree: Tree) -> list[str]:
+    """`loc` as users write it: pydantic puts the kind of a union, or a type that it tried, in between."""
+    path: list[str] = []
     node: Any = tree
-    for step in loc[:place]:
-        node = node.get(step, node) if isinstance(node, dict) else node
-    return place > 0 and isinstance(node, dict) and part not in node
+    for part in loc:
+        written = part in node if isinstance(node, dict) else isinstance(node, list | tuple) and isinstance(part, int)
+        if written:
+            node = node[part]
+            path.append(str(part))
+    return path
 
 
 def _known_keys(cls: type[Config], tree: Tree, path: list[str]) -> list[str]:

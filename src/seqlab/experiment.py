@@ -6,13 +6,13 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from seqlab import recipe
-from seqlab.config import Config, Tree, build
+from seqlab.config import Config, Tree, build, merge
 from seqlab.data.buckets import BatchConfig
 from seqlab.data.mathematics import MathematicsData
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.models.transformer import TransformerConfig
-from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
+from seqlab.tasks.sequence_to_sequence import SCORES, SequenceToSequenceConfig
 from seqlab.text.vocabularies import TextConfig
 from seqlab.train.optimizers import AdamW, OptimizerConfig
 from seqlab.train.precision import Clip
@@ -135,17 +135,20 @@ class Experiment(Config):
     @classmethod
     def _kind_may_be_left_out(cls, tree: Any) -> Any:
         """`optimizer.lr=1e-3` alone means the default kind of optimizer."""
-        filled = dict(tree)
-        for name, field in cls.model_fields.items():
-            kind = getattr(field.default, "kind", None)
-            if kind is not None and isinstance(filled.get(name), dict):
-                filled[name] = {"kind": kind, **filled[name]}
-        return filled
+        return merge(KINDS, tree)
+
+
+KINDS: Tree = {
+    name: {"kind": field.default.kind}
+    for name, field in Experiment.model_fields.items()
+    if hasattr(field.default, "kind")
+}
+"""The kinds that are meant where a recipe names none."""
 
 
 def load(name: str, overrides: list[str] | dict[str, object] = []) -> Experiment:  # noqa: B006 - never changed
     """The checked config of a recipe with overrides. Raises UserError for an unknown name, key or value."""
-    return check(recipe.resolve(name, overrides), f"recipe {name}")
+    return check(recipe.resolve(name, overrides, KINDS), name if name.endswith(".toml") else f"recipe {name}")
 
 
 def check(tree: Tree, origin: str) -> Experiment:
@@ -154,6 +157,10 @@ def check(tree: Tree, origin: str) -> Experiment:
     train = experiment.train
     if train.max_steps is None and train.max_minutes is None:
         raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
+    if train.until is not None and Target.parse(train.until).score not in SCORES:
+        raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(SCORES)}")
+    if train.final == "best" and train.keep_best == 0:
+        raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
     if experiment.model.tying == "all" and not experiment.text.shared:
         raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
     return experiment

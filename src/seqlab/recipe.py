@@ -5,6 +5,7 @@ imports torch, so that listing recipes is instant.
 """
 
 from collections.abc import Iterable
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 
@@ -26,30 +27,42 @@ def find(name: str) -> Path:
     return _folder() / f"{name}.toml"
 
 
-def tree(name: str) -> Tree:
-    """The settings of a recipe laid over those of the one that it extends."""
+def tree(name: str, ground: Tree | None = None) -> Tree:
+    """The settings of a recipe laid over those of the one that it extends, and these over `ground`."""
     path = find(name)
     settings = read_toml(path)
-    settings.setdefault("about", {}).setdefault("name", path.stem)
+    about = settings.setdefault("about", {})
+    if isinstance(about, dict):
+        about.setdefault("name", path.stem)
     parent = settings.pop("extends", None)
     if parent is None:
-        return settings
-    ground = read_toml(find(parent))
-    if "extends" in ground:
+        return merge(ground or {}, settings)
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends is {parent!r}, not the name of a recipe in quotes")
+    extended = read_toml(find(parent))
+    if "extends" in extended:
         raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")
-    return merge(ground, settings)
+    return merge(merge(ground or {}, extended), settings)
 
 
-def resolve(name: str, overrides: Iterable[str] | dict[str, object] = ()) -> Tree:
-    """A recipe with `key=value` texts, or a dict of dotted keys, laid over it."""
-    settings = tree(name)
+def resolve(name: str, overrides: Iterable[str] | dict[str, object] = (), ground: Tree | None = None) -> Tree:
+    """A recipe with `key=value` texts, or a dict of dotted keys, laid over it.
+
+    `ground` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
+    naming the same kind again keep what the recipe sets, and naming another one drop it.
+    """
     if isinstance(overrides, dict):
         changes = [nested(key, value) for key, value in overrides.items()]
     else:
         changes = [parse_override(text) for text in overrides]
-    for change in changes:
-        settings = merge(settings, change)
-    return settings
+    # Kinds first: a setting may stand before the kind that it belongs to.
+    return reduce(merge, sorted(changes, key=_names_no_kind), tree(name, ground))
+
+
+def _names_no_kind(change: Tree) -> bool:
+    """Whether a change of one setting is anything but the choice of a kind."""
+    key, value = next(iter(change.items()))
+    return _names_no_kind(value) if isinstance(value, dict) and value else key != "kind"
 
 
 def _folder() -> Path:

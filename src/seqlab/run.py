@@ -146,6 +146,19 @@ def read_experiment(paths: RunFolder) -> Experiment:
     return check(read_toml(paths.config), str(paths.config))
 
 
+def read_environment(paths: RunFolder) -> dict[str, Any]:
+    """What the run knows of its machine; raises UserError when the file is missing or damaged."""
+    try:
+        facts = json.loads(paths.environment.read_text(encoding="utf-8"))
+        if not {"precision", "matrix_flops"} <= facts.keys():
+            raise ValueError
+    except OSError as error:
+        raise UserError(f"{paths.environment}: cannot be read ({error.strerror}); take it from the run again") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{paths.environment}: damaged; take it from the run again") from None
+    return facts
+
+
 def _weights(paths: RunFolder) -> tuple[dict[str, torch.Tensor], Path]:
     """The final weights, or those of the newest checkpoint of a run that is still going."""
     if paths.weights.is_file():
@@ -159,7 +172,7 @@ def _weights(paths: RunFolder) -> tuple[dict[str, torch.Tensor], Path]:
 
 def _precision_of(paths: RunFolder, device: torch.device) -> Mode:
     """The precision that the run was trained in, where this device has it."""
-    mode: Mode = json.loads(paths.environment.read_text(encoding="utf-8"))["precision"]
+    mode: Mode = read_environment(paths)["precision"]
     return "fp32" if mode == "fp16" and device.type == "cpu" else mode
 
 

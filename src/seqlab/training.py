@@ -6,7 +6,7 @@
 import json
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from seqlab import events
 from seqlab.config import differences, to_toml
+from seqlab.data.examples import Example
 from seqlab.data.pairs import Batch
 from seqlab.data.stream import Position
 from seqlab.errors import UserError
@@ -27,7 +28,7 @@ from seqlab.experiment import Experiment, Target
 from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report.page import write_report
-from seqlab.run import Assembly, Score, read_experiment, score
+from seqlab.run import Assembly, Score, read_environment, read_experiment, score
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
@@ -81,16 +82,16 @@ def train(
     try:
         paths = RunFolder(folder)
         if resume:
-            _check_resumable(experiment, paths)
-        elif world.leads:
-            _create_folder(experiment, paths, overwrite)
-        world.barrier()
+            world.from_leader(lambda: _check_resumable(experiment, paths))
+        else:
+            world.from_leader(lambda: _check_free(paths, overwrite))
         trainer = _prepare(experiment, paths, world, display, resume)
-        with closing(trainer.recorder), closing(trainer.engine.stream):
+        with closing(trainer.recorder), closing(trainer.engine.stream), _bad_batch_kept(trainer):
             reason = _train(trainer)
         if reason == "interrupted":
             return False
-        _finish(trainer, reason)
+        train_s = trainer.budget.elapsed()
+        world.from_leader(lambda: _finish(trainer, reason, train_s))
         return True
     finally:
         world.close()
@@ -122,17 +123,9 @@ def _train(trainer: Trainer) -> str:
 
 
 def _record(trainer: Trainer, update: Update) -> None:
-    try:
-        trainer.recorder.add(update, trainer.budget.progress(update.step))
-        if update.step % trainer.experiment.train.evaluate_every == 0:
-            trainer.recorder.flush(trainer.budget.progress(update.step))
-    except NonFiniteError as error:
-        path = trainer.paths.bad_batch
-        _save_batch(error.batch, path)
-        raise UserError(
-            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
-            "train.clip.limit or train.precision=fp32; the last checkpoint is from before"
-        ) from None
+    trainer.recorder.add(update, trainer.budget.progress(update.step))
+    if update.step % trainer.experiment.train.evaluate_every == 0:
+        trainer.recorder.flush(trainer.budget.progress(update.step))
 
 
 def _evaluate(trainer: Trainer) -> dict[str, float]:
@@ -146,12 +139,21 @@ def _evaluate(trainer: Trainer) -> dict[str, float]:
                 evaluation = task.evaluate(model, examples, autocast=trainer.engine.precision.autocast)
                 scores = evaluation.scores
                 trainer.recorder.evaluation(trainer.step, split, scores)
-            for row in random.Random(trainer.step).sample(range(len(examples)), min(2, len(examples))):
-                trainer.recorder.sample(trainer.step, *examples[row], evaluation.predictions[row].text)
+            _ask_two(trainer, model, examples)
     scores = trainer.world.gather_objects(scores)[0]
     trainer.history.append((trainer.step, scores[trainer.assembly.task.main_score]))
     trainer.recorder.restart_clock()
     return scores
+
+
+def _ask_two(trainer: Trainer, model: Any, examples: Sequence[Example]) -> None:
+    """One question is asked at every evaluation, to see its answer change; another is drawn."""
+    asked = [examples[0], random.Random(trainer.step).choice(examples)]
+    answers = trainer.assembly.task.predict(
+        model, [example.source for example in asked], autocast=trainer.engine.precision.autocast
+    )
+    for example, predictions in zip(asked, answers, strict=True):
+        trainer.recorder.sample(trainer.step, *example, predictions[0].text)
 
 
 def _reason_to_end(trainer: Trainer, scores: dict[str, float]) -> str | None:
@@ -190,11 +192,8 @@ def _save(trainer: Trainer) -> None:
     trainer.recorder.restart_clock()
 
 
-def _finish(trainer: Trainer, reason: str) -> None:
+def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
     """Chooses the final weights, scores them on the test set, and writes results and report."""
-    train_s = trainer.budget.elapsed()
-    if not trainer.world.leads:
-        return
     paths, model = trainer.paths, trainer.assembly.model
     weights = _final_weights(trainer)
     checkpoint.load_into(model, weights, "the final weights")
@@ -240,12 +239,10 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
     assembly = seeded_assembly(experiment, world, Vocabularies.load(paths.tokenizers) if resume else None)
     task, model = assembly
     if resume:
-        environment = json.loads(paths.environment.read_text(encoding="utf-8"))
+        environment = read_environment(paths)
     else:
         environment = _new_environment(experiment, assembly, world, display)
-        if world.leads:
-            task.vocabularies.save(paths.tokenizers)
-            _write_json(paths.environment, environment)
+        world.from_leader(lambda: _create_folder(experiment, paths, task.vocabularies, environment))
     engine = build_engine(experiment, assembly, world, environment["precision"])
     seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
     budget = Budget(settings.max_steps, seconds, world)
@@ -306,25 +303,35 @@ def _restore(trainer: Trainer) -> None:
         events.rewind(trainer.paths.events, snapshot.step)
 
 
-def _create_folder(experiment: Experiment, paths: RunFolder, overwrite: bool) -> None:
+def _check_free(paths: RunFolder, overwrite: bool) -> None:
+    """Raises UserError when something stands where the run shall go; only an older run may be replaced."""
+    if paths.root.is_file():
+        raise UserError(f"{paths.root}: is a file; choose another --out")
+    if not paths.root.is_dir() or not any(paths.root.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
     try:
-        if paths.root.exists() and any(paths.root.iterdir()):
-            if not overwrite:
-                raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
-            _remove_run(paths)
-        paths.root.mkdir(parents=True, exist_ok=True)
-        paths.config.write_text(to_toml(experiment), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror})") from None
+        read_experiment(paths)
+    except UserError:
+        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
 
 
-def _remove_run(paths: RunFolder) -> None:
-    """Only what a run wrote is removed; a folder without a run in it is left alone."""
+def _create_folder(
+    experiment: Experiment, paths: RunFolder, vocabularies: Vocabularies, environment: dict[str, Any]
+) -> None:
+    """Starts the run folder. An older run in it goes only now, when the new one is known to work."""
     import shutil
 
-    if not paths.config.is_file():
-        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out")
-    shutil.rmtree(paths.root)
+    try:
+        if paths.config.is_file():
+            shutil.rmtree(paths.root)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        paths.config.write_text(to_toml(experiment), encoding="utf-8")
+        vocabularies.save(paths.tokenizers)
+        _write_json(paths.environment, environment)
+    except OSError as error:
+        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None
 
 
 def _check_resumable(experiment: Experiment, paths: RunFolder) -> None:
@@ -356,7 +363,7 @@ def _stop_signals() -> Iterator[list[int]]:
     received: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if received:
+        if number == signal.SIGINT and number in received:
             raise KeyboardInterrupt
         received.append(number)
 
@@ -366,6 +373,21 @@ def _stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _bad_batch_kept(trainer: Trainer) -> Iterator[None]:
+    """Turns a loss that is not finite into advice, and keeps the batch that it came from."""
+    try:
+        yield
+    except NonFiniteError as error:
+        path = trainer.paths.bad_batch
+        if trainer.world.leads:
+            _save_batch(error.batch, path)
+        raise UserError(
+            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
+            "train.clip.limit or train.precision=fp32; checkpoints are from before"
+        ) from None
 
 
 def _save_batch(batch: Batch, path: Path) -> None:
@@ -396,4 +418,6 @@ def _report_unknown(trainer: Trainer, result: Score) -> None:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial = path.with_name(f".{path.name}.partial")  # a run counts as finished when it has results: all or none
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -39,7 +39,7 @@ class BatchConfig(Config):
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         if (self.tokens is None) == (self.rows is None):
-            raise ValueError("give batch.tokens or batch.rows, not both and not neither")
+            raise ValueError("give tokens or rows, not both and not neither; tokens=null or rows=null takes one away")
         return self
 
 

@@ -68,7 +68,7 @@ class MathematicsData(Config):
     folder: Path | None = None
     """folder of the published v1.0 release (train-easy/, ..., interpolate/ with MODULE.txt); drawn when absent"""
     working: bool = False
-    """linear equations: targets show the collected equation before the answer; only the answer is scored"""
+    """linear equations: targets show running sums of the terms before the answer; only the answer is scored"""
     epoch_size: int = Field(default=20_000, ge=1)
     """fresh examples an epoch, when they are drawn"""
     validation_size: int = Field(default=1000, ge=1)

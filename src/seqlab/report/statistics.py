@@ -42,9 +42,10 @@ def describe_lengths(splits: Splits) -> list[SplitLengths]:
 
 def lengths_table(splits: Splits) -> Table:
     """The table of the data set for a terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("split")
-    titles = ("examples", "characters", "distinct", "mean source", "max source", "mean target", "max target")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("split", no_wrap=True)
+    # The long titles stand on two lines, so that the table fits into 80 columns.
+    titles = ("examples", "characters", "distinct", "mean\nsource", "max\nsource", "mean\ntarget", "max\ntarget")
     for title in titles:
         table.add_column(title, justify="right")
     for row in describe_lengths(splits):

@@ -27,6 +27,9 @@ from seqlab.train.loop import LossSum
 SAMPLING_SEED = 0
 """Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
 
+SCORES = ("loss", "accuracy")
+"""What an evaluation measures, by the names that `--until` and the curves use."""
+
 
 class SequenceToSequenceConfig(Config):
     """What is minimised and how it is scored."""
@@ -91,7 +94,7 @@ class Evaluation:
     @property
     def scores(self) -> dict[str, float]:
         """By the names that `--until` and the curves use."""
-        return {"loss": self.loss, "accuracy": self.accuracy}
+        return dict(zip(SCORES, (self.loss, self.accuracy), strict=True))
 
 
 class SequenceToSequence:

@@ -185,10 +185,11 @@ def _all_or_none(stage: Callable[[], None], partial: Path, world: World) -> None
         stage()
     except (OSError, safetensors.SafetensorError) as error:
         problem = _explain(error, partial.parent)
-    if world.agree(problem is not None):
+    problems = [found for found in world.gather_objects(problem) if found is not None]
+    if problems:
         if world.leads:
             shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(problem or f"{partial.parent}: another process could not save its part of the checkpoint")
+        raise UserError(problem or f"another process could not save its part of the checkpoint: {problems[0]}")
 
 
 def _explain(error: Exception, path: Path) -> str:

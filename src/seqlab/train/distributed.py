@@ -6,6 +6,7 @@ agreeing to stop never waits for the GPU.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
@@ -102,6 +103,22 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def from_leader(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the leading process, on every process; the others wait for it.
+
+        A UserError that it raises is raised on every process, so that none waits for ever.
+        """
+        made: Any = None
+        if self.leads:
+            try:
+                made = work()
+            except UserError as error:
+                made = error
+        made = self.gather_objects(made)[0]
+        if isinstance(made, UserError):
+            raise made
+        return made
+
     def barrier(self) -> None:
         """Waits until every process is here."""
         self.agree(False)
@@ -141,7 +158,7 @@ def connect(name: DeviceName) -> World:
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     match device.type:
         case "cuda":
-            if local_rank >= torch.cuda.device_count():
+            if local_size > torch.cuda.device_count():
                 raise UserError(
                     f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs: "
                     "start torchrun with one process a GPU"

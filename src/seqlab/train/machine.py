@@ -3,7 +3,6 @@
 import os
 import platform
 import shlex
-import statistics
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "git_commit": _git_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
     }
 
 
@@ -60,15 +59,15 @@ def usable_cores() -> int:
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of large square matrix products: the ceiling that training is compared with. Takes about 0.3 s.
 
-    Median of repeated products of 2048 x 2048, or of 512 x 512 where those would take seconds (bf16 without
-    instructions for it).
+    The fastest of repeated products of 2048 x 2048, because whatever else the machine does can only slow them down; of
+    512 x 512 where those would take seconds (bf16 without instructions for it).
     """
     size = 512
     seconds = min(_product_s(device, dtype, size) for _ in range(2))
     if seconds * 4**3 < 1:
         size, seconds = 2048, _product_s(device, dtype, 2048)
     repeats = min(50, max(3, int(0.3 / seconds)))
-    return 2 * size**3 / statistics.median(_product_s(device, dtype, size) for _ in range(repeats))
+    return 2 * size**3 / min(_product_s(device, dtype, size) for _ in range(repeats))
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -103,6 +102,12 @@ def _finish(device: torch.device) -> None:
             torch.cuda.synchronize(device)
         case "mps":
             torch.mps.synchronize()
+
+
+def _command() -> str:
+    """The command line, as it would be typed again."""
+    program = Path(sys.argv[0]).name
+    return shlex.join([*(["python", "-m", "seqlab"] if program == "__main__.py" else [program]), *sys.argv[1:]])
 
 
 def _cpu_model() -> str | None:

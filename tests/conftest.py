@@ -1,0 +1,74 @@
+"""What all tests share: one thread, reproducible examples, tiny experiments, and where the corpora are."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts its threads; child processes take it over
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from seqlab.experiment import Experiment, load
+
+torch.set_num_threads(1)
+torch.set_flush_denormal(True)
+
+# derandomize: the same examples on every machine, so that a red test is red for everybody.
+settings.register_profile("seqlab", deadline=None, derandomize=True, database=None)
+settings.load_profile("seqlab")
+
+REPOSITORY = Path(__file__).parents[1]
+
+TINY: dict[str, object] = {
+    "data.epoch_size": 200,
+    "data.validation_size": 20,
+    "data.test_size": 20,
+    "model.width": 16,
+    "model.feedforward": 32,
+    "model.num_heads": 2,
+    "model.encoder_layers": 1,
+    "model.decoder_layers": 1,
+    "batch.tokens": 512,
+    "batch.pool": 100,
+    "train.max_steps": 4,
+    "train.precision": "fp32",
+    "train.log_every": 2,
+    "train.evaluate_every": 2,
+    "train.evaluate_examples": 10,
+    "train.trackers": [],
+}
+"""Settings that make an experiment of a recipe train in a moment."""
+
+MakeExperiment = Callable[..., Experiment]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Write the golden curves anew from this machine.")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """A test may have started something that sets the threads itself."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> MakeExperiment:
+    """`tiny({"train.max_steps": 9})`: math-place-value made small, with these settings laid over it."""
+
+    def make(changes: dict[str, object] | None = None, recipe: str = "math-place-value") -> Experiment:
+        return load(recipe, {**TINY, **(changes or {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of the reference corpora; a test that needs it is skipped where it is absent."""
+    folder = Path(os.environ.get("SEQLAB_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the reference corpora are not in {folder}; set SEQLAB_DATA to their folder")
+    return folder
