@@ -111,7 +111,8 @@ def list_recipes() -> None:
         about, data = tree["about"], tree["data"]
         task = tree.get("task", {}).get("kind", "sequence-to-sequence")
         table.add_row(name, task, data.get("module", data["kind"]), about.get("expected"), about.get("time"))
-    Console().print(table)
+    # Where no terminal sets a width, a recipe is one line, whatever reads it.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 @app.command(epilog="Example: seqlab show math-sort model.width=128")

@@ -160,10 +160,14 @@ def _written_path(loc: Sequence[int | str], tree: Tree) -> list[str]:
     path: list[str] = []
     node: Any = tree
     for part in loc:
-        written = part in node if isinstance(node, dict) else isinstance(node, list | tuple) and isinstance(part, int)
-        if written:
-            node = node[part]
-            path.append(str(part))
+        match node, part:
+            case dict(), _ if part in node:
+                node = node[part]
+            case list() | tuple(), int():
+                node = node[part]
+            case _:
+                continue
+        path.append(str(part))
     return path
 
 

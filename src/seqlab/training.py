@@ -114,7 +114,7 @@ def _train(trainer: Trainer) -> str:
             if world.agree(bool(asked_to_stop)):
                 reason = "interrupted"
                 break
-        recorder.flush(1.0)
+        recorder.flush(trainer.budget.progress(trainer.step))
         if not trainer.history or trainer.history[-1][0] != trainer.step:
             if reason != "interrupted":
                 _evaluate(trainer)

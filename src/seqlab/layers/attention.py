@@ -13,7 +13,6 @@ from seqlab.layers.dropout import dropout
 from seqlab.layers.norms import RMSNorm
 from seqlab.layers.positions import Rotation, rotate
 
-
 LONGEST_BF16_PRODUCTS = 256
 """Up to so many keys, products beat the fused kernel in bf16 on a CPU; from 512 on it is the other way round."""
 

@@ -1,6 +1,7 @@
 """Dropout that is not the slowest part of a step on a CPU.
 
-torch's own dropout draws one Bernoulli number an element, serially, on a CPU (benchmarks/dropout.py). Here eight elements share one 64-bit draw: each gets a byte, and is kept when its byte is below a threshold. So the keep
+torch's own dropout draws one Bernoulli number an element, serially, on a CPU (benchmarks/dropout.py). Here eight
+elements share one 64-bit draw: each gets a byte, and is kept when its byte is below a threshold. So the keep
 probability is a multiple of 1/256, and the kept values are scaled by one over that very multiple: the mean is exact.
 Both forms draw from torch's default generator, so saving and restoring its state reproduces the masks.
 """
