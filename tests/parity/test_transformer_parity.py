@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from seqlab.layers.attention import causal_mask, padding_mask
-from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock
+from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock, NormPlacement
+from seqlab.layers.feedforward import Activation
 
 WIDTH, HIDDEN, HEADS = 12, 20, 3
 CPU = torch.device("cpu")
@@ -17,7 +18,7 @@ def _one_thread():
     torch.manual_seed(0)
 
 
-def block_shape(placement: str, activation: str) -> BlockShape:
+def block_shape(placement: NormPlacement, activation: Activation) -> BlockShape:
     return BlockShape(WIDTH, HIDDEN, HEADS, placement, "layer", activation, False, 0.0, 0.0, 0.0)
 
 

@@ -157,7 +157,7 @@ def test_gradients_are_right_in_float64():
 def test_attention_weights_are_those_that_the_model_used(kind, sharing, monkeypatch):
     model = model_of(sharing=sharing, positions="rotary")
     batch = ragged_batch()
-    used = []
+    used: list[torch.Tensor] = []
     original = attention._weights
 
     def spy(*arguments):
