@@ -4,7 +4,7 @@
 
 Forward and backward of self-attention from one fused projection: 4,096 tokens, 8 heads of 32, rows of one length with
 up to three padded tokens. One thread and its CPU time, so that other work on the machine disturbs little; the median of
-the repeats, and the spread (largest minus smallest) of the slowest column.
+the repeats, and the widest spread (largest minus smallest) of all columns.
 """
 
 import argparse

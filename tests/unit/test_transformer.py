@@ -128,7 +128,7 @@ def test_later_target_tokens_are_not_seen():
 @pytest.mark.parametrize(("sharing", "distinct"), SCHEMES)
 def test_parameters_are_those_of_the_distinct_layers(sharing, distinct):
     model = model_of(sharing=sharing, distinct_layers=distinct)
-    layers = {"none": 4, "albert": 1, "universal": 1}.get(sharing, distinct)
+    layers = distinct or {"none": 4, "albert": 1, "universal": 1}[sharing]
     matrix, bias, norm, net = 16 * 16, 16, 2 * 16, 2 * 16 * 24 + 24 + 16
     encoder_layer = 4 * (matrix + bias) + net + 2 * norm
     decoder_layer = 8 * (matrix + bias) + net + 3 * norm
