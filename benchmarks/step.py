@@ -2,10 +2,11 @@
 
     python benchmarks/step.py [--rounds 15] [--threads N] [--out FILE]
 
-The model of a translation benchmark: width 256, feed-forward 1024, 8 heads, 3+3 layers, vocabulary 8000 tied three ways,
-dropout 0.3, batches of 4,096 tokens from length buckets over sentence-like lengths. A step is forward, loss, backward,
-clipping and fused AdamW. fp32 and bf16 take turns in one process, each on the same batches; FLOPs are counted for real
-tokens only, three times those of a forward pass. The ceiling is the fastest 2048 x 2048 product of the same number format.
+The model of a translation benchmark: width 256, feed-forward 1024, 8 heads, 3+3 layers, vocabulary 8000 tied three
+ways, dropout 0.3, batches of 4,096 tokens from length buckets over sentence-like lengths. A step is forward, loss,
+backward, clipping and fused AdamW. fp32 and bf16 take turns in one process, each on the same batches; FLOPs are counted
+for real tokens only, three times those of a forward pass. The ceiling is the fastest 2048 x 2048 product of the same
+number format.
 """
 
 import argparse

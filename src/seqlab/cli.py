@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -188,7 +189,7 @@ def evaluate(
     print(f"accuracy  {accuracy.value:.4f}  (95 % interval {accuracy.low:.4f} to {accuracy.high:.4f})")
     print(f"loss      {result.evaluation.loss:.4f}")
     for side, counts in result.unknown.items():
-        print(f"unknown characters in the {side}: {dict(counts)}", file=sys.stderr)
+        _report_unknown(side, counts)
     if result.capped:
         print(f"{result.capped} predictions were cut at decode.max_length", file=sys.stderr)
 
@@ -210,12 +211,13 @@ def predict(
         raise UserError("give a text or --file, not both")
     model = Run(run, device.value)
     if text is None and file is None and sys.stdin.isatty():
-        lines: Iterable[str] = _prompted()
-    else:
-        lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
-    one_by_one = text is None and file is None and sys.stdin.isatty()
-    for answer in (model.predict(line) for line in lines) if one_by_one else _texts(model.answer(lines)):
-        print(answer, flush=one_by_one)
+        for line in _prompted():
+            print(model.predict(line), flush=True)
+        return
+    lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
+    for predictions in model.answer(lines):
+        print(predictions[0].text)
+    _report_unknown("input", model.unknown)
 
 
 @app.command("find-lr", epilog="Example: seqlab find-lr math-sort --steps 150 --out lr.html")
@@ -311,8 +313,10 @@ def _print_outcome(folder: Path) -> None:
     print(folder)
 
 
-def _texts(answers: Iterable[list]) -> Iterator[str]:
-    return (predictions[0].text for predictions in answers)
+def _report_unknown(side: str, counts: Counter[str]) -> None:
+    if counts:
+        listed = ", ".join(f'"{character}" ({number} times)' for character, number in counts.most_common())
+        print(f"seqlab: the {side} has characters that the model does not know: {listed}", file=sys.stderr)
 
 
 def _standard_input() -> Iterator[str]:

@@ -103,6 +103,8 @@ class Run:
         checkpoint.load_into(self.model, weights, str(origin))
         self.model.to(self.device).eval()
         self._precision = Precision(_precision_of(paths, self.device), self.device)
+        self.unknown: Counter[str] = Counter()
+        """characters without an id in what was asked so far"""
 
     def evaluate(self, data: str | Path | None = None) -> Score:
         """Scores a file of the task's formats, or the test set of the run."""
@@ -120,6 +122,7 @@ class Run:
         """The n best predictions for each source, in order, chunk by chunk; an empty source has an empty answer."""
         for chunk in _chunks(sources, PREDICT_CHUNK):
             asked = [source for source in chunk if source]
+            self.unknown += self.task.vocabularies.source.unknown(asked)
             found = iter(self.task.predict(self.model, asked, autocast=self._precision.autocast) if asked else ())
             for source in chunk:
                 yield [self._answered(best) for best in next(found)] if source else [Prediction("", 0.0, False)]
