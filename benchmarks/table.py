@@ -49,11 +49,10 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     result = read(name)
     accuracy, seconds, machine = result["accuracy"], result["train_s"], result["machine"]
     spread = f" ({accuracy['min']:.1%} to {accuracy['max']:.1%})" if len(result["runs"]) > 1 else ""
-    return (
-        f"| [`{name}`](src/seqlab/recipes/{name}.toml): {what} on {result['runs'][0]['examples']:,} fresh interpolate "
-        f"questions | {goal} | {accuracy['median']:.1%}{spread} | {len(result['runs'])} | {minutes(seconds['median'])} | "
-        f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'} |"
-    )
+    task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} fresh questions"
+    threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
+    score = f"{accuracy['median']:.1%}{spread}"
+    return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
 
 
 def step_rows() -> list[str]:

@@ -31,15 +31,15 @@ class TransformerConfig(Config):
 
     kind: Literal["transformer"] = "transformer"
     """which model this is"""
-    width: int = Field(256, ge=2)
+    width: int = Field(default=256, ge=2)
     """size of the vector of a token"""
-    feedforward: int = Field(1024, ge=1)
+    feedforward: int = Field(default=1024, ge=1)
     """hidden units of the feed-forward nets"""
-    num_heads: int = Field(8, ge=1)
+    num_heads: int = Field(default=8, ge=1)
     """attention heads; must divide the width"""
-    encoder_layers: int = Field(3, ge=1)
+    encoder_layers: int = Field(default=3, ge=1)
     """depth of the encoder"""
-    decoder_layers: int = Field(3, ge=1)
+    decoder_layers: int = Field(default=3, ge=1)
     """depth of the decoder"""
     sharing: Sharing = "none"
     """which depths share one layer: none, albert, universal, sequence, cycle or cycle-rev"""
@@ -55,15 +55,15 @@ class TransformerConfig(Config):
     """nonlinearity of the feed-forward nets: relu, gelu, swiglu (a third matrix) or relu2"""
     qk_norm: bool = False
     """RMS norm of queries and keys in every head"""
-    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """dropout of embeddings and of what each sublayer adds"""
-    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """dropout of attention weights"""
-    activation_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    activation_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """dropout inside the feed-forward nets"""
     tying: Tying = "none"
     """one matrix for target embedding and output (decoder), or for source embedding too (all)"""
-    max_length: int = Field(1024, ge=1)
+    max_length: int = Field(default=1024, ge=1)
     """longest source or target, in tokens"""
 
     @model_validator(mode="after")
