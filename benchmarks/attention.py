@@ -9,7 +9,6 @@ the repeats, and the widest spread (largest minus smallest) of all columns.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from seqlab.layers import attention
 from seqlab.layers.attention import AttentionMask, KeyValue, merge_heads, padding_mask, split_heads
+from timing import milliseconds
 
 TOKENS, HEADS, WIDTH = 4096, 8, 256
 LENGTHS = (8, 12, 16, 24, 32, 40, 64, 128, 256, 512, 1024)
@@ -76,17 +76,6 @@ def step_of(
         merge_heads(kernel(query, KeyValue(key, value), mask, rate)).backward(upstream)
 
     return step
-
-
-def milliseconds(step: Callable[[], None], repeats: int) -> list[float]:
-    for _ in range(3):
-        step()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        step()
-        times.append(1000 * (time.process_time() - start))
-    return times
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ machine disturbs little; the median of the repeats, and the spread (largest minu
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.layers.dropout import dropout, kept_levels, random_bytes
+from timing import milliseconds
 
 RATE = 0.3
 
@@ -65,17 +65,6 @@ def table_row(name: str, variant: Callable[[Tensor], Tensor], values: Tensor, up
     once, twice = milliseconds(forward, repeats), milliseconds(both, repeats)
     cells = f"{statistics.median(once):.1f} | {statistics.median(twice):.1f} | {max(twice) - min(twice):.1f}"
     return f"| {str(values.dtype).removeprefix('torch.')} | {name} | {cells} |"
-
-
-def milliseconds(step: Callable[[], None], repeats: int) -> list[float]:
-    for _ in range(3):
-        step()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        step()
-        times.append(1000 * (time.process_time() - start))
-    return times
 
 
 if __name__ == "__main__":

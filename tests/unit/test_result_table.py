@@ -1,0 +1,17 @@
+"""The numbers in the README are those of the committed result files."""
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_readme_shows_what_was_measured() -> None:
+    spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition(table.BEGIN)[2].partition(table.END)[0].strip()
+    assert shown == table.render(), "run: python benchmarks/table.py --write"
