@@ -66,9 +66,7 @@ def test_every_setting_has_one_line_that_explains_it() -> None:
 
 def test_every_setting_does_something() -> None:
     used = names_in_use()
-    dead = [
-        f"{cls.__name__}.{name}" for cls in CLASSES for name in cls.model_fields if not used[name] - {cls.__name__}
-    ]
+    dead = [f"{cls.__name__}.{name}" for cls in CLASSES for name in cls.model_fields if not used[name] - {cls.__name__}]
     assert dead == []
 
 
