@@ -270,18 +270,24 @@ def compare(
 
 
 @app.command(epilog="Example: seqlab data math-sort")
-def data(name: RecipeName, settings: Overrides = None) -> None:
+def data(
+    name: RecipeName,
+    settings: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
+) -> None:
     """Table of a recipe's data: examples, characters, lengths of both sides, with histograms."""
     from rich.console import Console
 
     from seqlab.data.mathematics import Mathematics
     from seqlab.experiment import load
-    from seqlab.report.statistics import length_histograms, lengths_table
+    from seqlab.report.statistics import length_histograms, lengths_table, write_page
 
     splits = Mathematics(load(name, settings or []).data).splits()
     console = Console()
     console.print(lengths_table(splits))
     console.print(length_histograms(splits))
+    if out is not None:
+        print(write_page(name, splits, out))
 
 
 @app.command(epilog="Example: seqlab check math-place-value")

@@ -545,3 +545,11 @@ def test_report_never_imports_torch_nor_matplotlib_at_start():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
+
+
+def test_data_page_has_the_sizes_and_one_figure_a_side(tmp_path: Path) -> None:
+    page = statistics.write_page("a <b> recipe", SPLITS, tmp_path / "data.html").read_text(encoding="utf-8")
+    assert "a &lt;b&gt; recipe" in page
+    assert page.count("<svg") == 2
+    for row in statistics.describe_lengths(SPLITS):
+        assert f"{row.characters:,}" in page

@@ -5,11 +5,14 @@ Splits are given as `{"train-easy": [(source, target), ...]}`; lengths are count
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from seqlab.report import markup
 from seqlab.report.drawing import SERIES, Plot, canvas
 
 Splits = Mapping[str, Sequence[tuple[str, str]]]
@@ -90,6 +93,27 @@ def length_plots(splits: Splits) -> list[Plot]:
         _length_plot(side, {name: [len(e[side]) for e in examples] for name, examples in splits.items()})
         for side in range(2)
     ]
+
+
+def write_page(title: str, splits: Splits, path: Path) -> Path:
+    """Table and length histograms as an offline page. Raises UserError when the place cannot be written."""
+    head = ("split", "examples", "characters", "mean source", "max source", "mean target", "max target")
+    rows = [
+        (
+            row.split,
+            f"{row.examples:,}",
+            f"{row.characters:,}",
+            f"{row.mean_source:.1f}",
+            f"{row.max_source:,}",
+            f"{row.mean_target:.1f}",
+            f"{row.max_target:,}",
+        )
+        for row in describe_lengths(splits)
+    ]
+    header = f"<header>\n<h1>{escape(title)}</h1>\n{markup.paragraph('The data, by split', 'lede')}\n</header>"
+    sizes = markup.section("Sizes, in characters", markup.table(head, rows))
+    plots = markup.section("Lengths", markup.figures(length_plots(splits), "large"))
+    return markup.save_page(path, title, header + sizes + plots)
 
 
 def _describe(name: str, examples: Sequence[tuple[str, str]]) -> SplitLengths:
