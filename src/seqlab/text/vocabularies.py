@@ -65,3 +65,5 @@ def _read(path: Path) -> CharacterTokenizer:
         return CharacterTokenizer.from_json(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise UserError(f"{path}: cannot read the vocabulary of this run ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a character vocabulary (not UTF-8 text); take it from the run again") from None
