@@ -14,7 +14,6 @@ from hypothesis import settings
 from seqlab.experiment import Experiment, load
 
 torch.set_num_threads(1)
-torch.set_flush_denormal(True)
 
 # derandomize: the same examples on every machine, so that a red test is red for everybody.
 settings.register_profile("seqlab", deadline=None, derandomize=True, database=None)
@@ -50,9 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """A test may have started something that sets the threads itself."""
+def _cpu_as_it_was() -> None:
+    """Training sets threads, and flushes denormals, which hypothesis cannot draw floats without."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

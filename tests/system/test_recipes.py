@@ -1,0 +1,52 @@
+"""Every recipe trains: made small, but with all that it chooses."""
+
+import math
+
+import pytest
+import torch
+
+from seqlab import recipe
+from seqlab.checks import shrunk
+from seqlab.experiment import Experiment, check, load
+from seqlab.preparation import build_engine, seeded_assembly
+from seqlab.run import assemble
+from seqlab.train.budget import Budget
+from seqlab.train.distributed import ALONE
+from seqlab.train.loop import updates
+
+
+def narrow(experiment: Experiment) -> Experiment:
+    """A few updates of a narrow model on little data; depth, sharing, batching and optimizer are the recipe's."""
+    small = shrunk(experiment, max_steps=2).model_dump()
+    small["model"] |= {"width": 16, "feedforward": 32, "num_heads": 2}
+    if experiment.batch.rows is not None:
+        small["batch"] |= {"rows": 8, "tokens": None}
+    return check(small, experiment.about.name)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_makes_two_updates(name: str) -> None:
+    experiment = narrow(load(name))
+    assembly = seeded_assembly(experiment, ALONE)
+    before = {key: tensor.clone() for key, tensor in assembly.model.state_dict().items()}
+    engine = build_engine(experiment, assembly, ALONE, "fp32")
+    done = list(updates(engine, Budget(experiment.train.max_steps, None, ALONE)))
+    engine.stream.close()
+    assert [update.step for update in done] == [1, 2]
+    uniform = math.log(assembly.task.vocabularies.target.vocab_size)
+    assert all(0.3 * uniform < update.loss.item() < 3 * uniform for update in done)
+    assert all(math.isfinite(update.grad_norm.item()) and update.grad_norm.item() > 0 for update in done)
+    unmoved = [key for key, tensor in assembly.model.state_dict().items() if torch.equal(tensor, before[key])]
+    assert unmoved == []
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_can_ask_and_hold_its_longest_texts(name: str) -> None:
+    """The model's positions reach as far as the questions, and an answer may be as long as the longest is."""
+    experiment = load(name, {"data.epoch_size": 3000, "data.validation_size": 500, "data.test_size": 500})
+    task, _ = assemble(experiment)
+    examples = [*task.corpus.training(0), *task.corpus.validation(), *task.corpus.test()]
+    shapes = task.encode(examples).shapes
+    assert shapes.max() <= experiment.model.max_length
+    assert shapes[:, 1].max() - 1 <= experiment.decode.max_length  # the end mark does not count
+    assert task.vocabularies.unknown(examples) == {}

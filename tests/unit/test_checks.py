@@ -1,0 +1,121 @@
+"""`seqlab check`: its claims hold, and each of them fails where its promise is broken."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab import checks, training
+from seqlab.checks import Outcome, run_checks, shrunk
+from seqlab.decode.hypothesis import Hypothesis
+from seqlab.experiment import Experiment
+from seqlab.preparation import seeded_assembly
+from seqlab.run import Assembly
+from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.train import random_state
+from seqlab.train.distributed import ALONE
+from seqlab.train.loop import LossSum
+
+Check = Callable[[Experiment, Assembly, Any], Outcome]
+
+
+@pytest.fixture(autouse=True)
+def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+
+
+@pytest.fixture
+def experiment(tiny) -> Experiment:
+    return shrunk(tiny({"model.dropout": 0.1, "model.sharing": "albert", "model.decoder_layers": 2}))
+
+
+@pytest.fixture
+def assembly(experiment: Experiment) -> Iterator[Assembly]:
+    yield seeded_assembly(experiment, ALONE)
+    random_state.seed_everything(0)
+
+
+def test_all_claims_hold(tiny) -> None:
+    """In a setting with dropout, accumulation, an average and shared layers; the recipe is left as it is."""
+    experiment = tiny({"model.dropout": 0.1, "model.sharing": "albert", "model.decoder_layers": 2})
+    outcomes = list(run_checks(experiment, "cpu"))
+    assert [(outcome.claim, outcome.passed) for outcome in outcomes] == [
+        ("1 x N accumulation equals N x 1", True),
+        ("padding changes nothing", True),
+        ("cache equals no cache", True),
+        ("beam 1 equals greedy", True),
+        ("resume is exact", True),
+    ], outcomes
+
+
+def test_the_recipe_is_shrunk_but_stays_itself(tiny) -> None:
+    recipe = tiny({"train.max_steps": 100_000, "train.precision": "bf16", "train.until": "accuracy>=0.9"})
+    small = shrunk(recipe)
+    assert small.model == recipe.model
+    assert (small.train.max_steps, small.train.precision, small.train.until) == (12, "fp32", None)
+    assert (small.batch.accumulate, small.train.average) == (2, 0.9)
+    assert shrunk(recipe, max_steps=3).train.max_steps == 3
+
+
+class TestBroken:
+    """What each check is there to catch."""
+
+    def test_accumulation(self, experiment: Experiment, assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+        def mean_of_means(task: SequenceToSequence, model: Any, batch: Any) -> LossSum:
+            logits = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+            return LossSum(torch.nn.functional.cross_entropy(logits, batch.labels), batch.tokens)
+
+        monkeypatch.setattr(SequenceToSequence, "loss", mean_of_means)
+        outcome = checks.accumulation_is_exact(experiment, assembly, ALONE)
+        assert not outcome.passed, outcome.measured
+
+    def test_padding(self, experiment: Experiment, assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+        encode = type(assembly.model).encode
+
+        def careless(model: Any, source: Tensor, source_mask: Tensor) -> Any:
+            return encode(model, source, torch.ones_like(source_mask))
+
+        monkeypatch.setattr(type(assembly.model), "encode", careless)
+        assert not checks.padding_changes_nothing(experiment, assembly, ALONE).passed
+
+    def test_cache(self, experiment: Experiment, assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+        step = type(assembly.model).step
+
+        def forgetful(model: Any, tokens: Tensor, state: Any) -> Any:
+            logits, _ = step(model, tokens, state)
+            return logits, state
+
+        monkeypatch.setattr(type(assembly.model), "step", forgetful)
+        assert not checks.cache_changes_nothing(experiment, assembly, ALONE).passed
+
+    def test_beam(self, experiment: Experiment, assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+        def another_answer(model: Any, source: Tensor, mask: Tensor, config: Any, **ids: int) -> list:
+            said = [7] if config.method == "beam" else [8]
+            return [[Hypothesis(said, 0.0, True)] for _ in range(len(source))]
+
+        monkeypatch.setattr(checks, "search", another_answer)
+        outcome = checks.beam_of_one_is_greedy(experiment, assembly, ALONE)
+        assert not outcome.passed
+        assert outcome.measured.startswith("0 of ")
+
+    def test_resume(self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the random numbers of the checkpoint, dropout drops other units."""
+        monkeypatch.setattr(training.random_state, "restore", lambda state: None)
+        outcome = checks.resume_is_exact(experiment, "cpu")
+        assert not outcome.passed
+        assert not outcome.measured.startswith("0 ")
+
+
+def test_the_smaller_of_two_batches_has_its_own_labels(experiment: Experiment, assembly: Assembly) -> None:
+    """One row cut from a batch is what the corpus would have made of it alone."""
+    batch = checks._batch(experiment, assembly, ALONE)
+    encoded = assembly.task.training(0)
+    for row in (0, len(batch.rows) - 1):
+        cut = checks._row(batch, row)
+        number = batch.rows[row : row + 1]
+        alone = encoded.batch(number, *encoded.shapes[number[0]])
+        for name, tensor in vars(alone).items():
+            if isinstance(tensor, torch.Tensor):
+                assert torch.equal(cast(Tensor, getattr(cut, name)), tensor), name

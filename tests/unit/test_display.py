@@ -1,0 +1,66 @@
+"""What a person watches: plain lines, a bar, or nothing; standard output stays clean."""
+
+import sys
+
+import pytest
+
+from seqlab import display
+from seqlab.display import Bar, Lines, Silent
+
+VALUES = {"loss": 1.23456, "learning_rate": 0.001, "examples_per_s": 12345.6, "mfu": 0.5}
+
+
+def play(shown: Silent | Lines | Bar) -> None:
+    with shown:
+        shown.update(10, 0.25, VALUES)
+        shown.evaluation(10, "validation", {"loss": 0.5, "accuracy": 0.75})
+        shown.note("precision fp32 [measured]")
+
+
+def test_lines_say_all_of_it_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    play(Lines())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        " 25%  step 10  loss 1.2346  lr 1.00e-03  12,346 examples/s",
+        "step 10  validation: loss 0.5000  accuracy 0.7500",
+        "precision fp32 [measured]",
+    ]
+
+
+def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("seqlab.display.time.monotonic", lambda: now[0])
+    lines = Lines(every_s=5.0)
+    for step in range(12):
+        lines.update(step, step / 12, VALUES)
+        now[0] += 1.0
+    printed = capsys.readouterr().err
+    assert [line.split()[2] for line in printed.splitlines()] == ["0", "5", "10"]
+
+
+def test_long_lines_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().note("word " * 100)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_bar_shows_scores_and_notes_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    play(Bar())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "step 10  validation: loss 0.5000  accuracy 0.7500" in err
+    assert "precision fp32 [measured]" in err
+    assert "25%" in err
+
+
+def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    play(Silent())
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, Bar), (False, Lines)])
+def test_the_terminal_decides(terminal: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert type(display.for_this_terminal()) is kind
