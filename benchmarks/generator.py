@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from seqlab.data.mathematics import MODULES, SPLITS, draw
+from seqlab.data.questions import MODULES, SPLITS, draw
 
 REPEATS = 5
 

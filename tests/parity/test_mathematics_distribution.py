@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from seqlab.data.examples import Example
-from seqlab.data.mathematics import MODULES, PLACES, alphabet, draw
+from seqlab.data.questions import MODULES, PLACES, alphabet, draw
 from seqlab.data.sources import read_questions
 
 LIMIT = 0.05  # 2,000 against 20,000 samples of one distribution pass 0.046 once in a thousand

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from seqlab.config import build, to_toml
 from seqlab.data import mathematics
 from seqlab.data.examples import Example
-from seqlab.data.mathematics import ENTROPIES, MODULES, SPLITS, Mathematics, MathematicsData, alphabet, draw
+from seqlab.data.mathematics import Mathematics, MathematicsData
+from seqlab.data.questions import ENTROPIES, MODULES, SPLITS, alphabet, draw
 from seqlab.errors import UserError
 
 deterministic = settings(deadline=None, derandomize=True, max_examples=200)

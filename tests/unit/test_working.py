@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from seqlab.data.mathematics import Mathematics, MathematicsData, alphabet, draw
+from seqlab.data.mathematics import Mathematics, MathematicsData
+from seqlab.data.questions import alphabet, draw
 from seqlab.data.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError
 
