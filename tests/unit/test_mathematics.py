@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.config import build, to_toml
-from seqlab.data import mathematics
+from seqlab.data import questions
 from seqlab.data.examples import Example
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.questions import ENTROPIES, MODULES, SPLITS, alphabet, draw
@@ -106,33 +106,33 @@ def test_every_answer_is_right(module, split):
 @deterministic
 @given(seeds, entropies)
 def test_answers_are_right_at_any_entropy(seed, entropy):
-    check_linear_1d(mathematics.linear_1d(Random(seed), entropy))
-    check_sort(mathematics.sort(Random(seed), entropy))
-    check_place_value(mathematics.place_value(Random(seed), entropy))
+    check_linear_1d(questions.linear_1d(Random(seed), entropy))
+    check_sort(questions.sort(Random(seed), entropy))
+    check_place_value(questions.place_value(Random(seed), entropy))
 
 
 @deterministic
 @given(seeds, st.floats(1, 12), st.floats(1, 12))
 def test_numbers_compare_as_their_exact_values(seed, first, second):
     rng = Random(seed)
-    left, right = mathematics.mixed_number(rng, first), mathematics.mixed_number(rng, second)
+    left, right = questions.mixed_number(rng, first), questions.mixed_number(rng, second)
     exact = Fraction(left.text), Fraction(right.text)
     assert (left.value < right.value) == (exact[0] < exact[1])
     assert (left.value == right.value) == (exact[0] == exact[1])
 
 
 def test_equal_numbers_never_stand_in_one_list():
-    assert mathematics.Number(1 / 2, "1/2").value == mathematics.Number(5 / 10, "0.5").value
+    assert questions.Number(1 / 2, "1/2").value == questions.Number(5 / 10, "0.5").value
     for seed in range(2000):
-        numbers = mathematics.distinct_numbers(Random(seed), 3.0, 4, only_integers=seed % 2 == 0)
+        numbers = questions.distinct_numbers(Random(seed), 3.0, 4, only_integers=seed % 2 == 0)
         assert len({Fraction(number.text) for number in numbers}) == 4
 
 
 @pytest.mark.parametrize("coin", [True, False])
 def test_equations_are_written_as_in_the_original(monkeypatch, coin):
-    monkeypatch.setattr(mathematics, "coin", lambda rng: coin)
+    monkeypatch.setattr(questions, "coin", lambda rng: coin)
     monomials = [(0, "*v"), (-1, "*v"), (1, "*v"), (-3, "*v"), (0, ""), (-1, ""), (5, "")]
-    written = mathematics.equation(Random(0), monomials)
+    written = questions.equation(Random(0), monomials)
     assert written == ("0*v - v + v - 3*v + 0 - 1 + 5 = 0" if coin else "0 = -0*v + v - v + 3*v - 0 + 1 - 5")
 
 
@@ -166,7 +166,7 @@ def test_lengths_are_within_the_limits(module, split):
 
 def test_the_length_filter_throws_long_problems_away():
     rng = Random(1)
-    long = sum(len(mathematics.sort(rng, 8).target) > 30 for _ in range(5000))
+    long = sum(len(questions.sort(rng, 8).target) > 30 for _ in range(5000))
     assert 0.07 < long / 5000 < 0.13  # 10 % of interpolate, says the description of the original
 
 
@@ -181,7 +181,7 @@ def test_the_alphabet_is_what_can_be_drawn(module):
 @deterministic
 @given(seeds, st.integers(-(10**6), 10**6), st.integers(1, 8), st.floats(0, 8))
 def test_a_split_integer_sums_to_itself(seed, value, count, entropy):
-    terms = mathematics.split_integer(Random(seed), value, count, entropy)
+    terms = questions.split_integer(Random(seed), value, count, entropy)
     assert len(terms) == count
     assert sum(terms) == value
 
@@ -189,13 +189,13 @@ def test_a_split_integer_sums_to_itself(seed, value, count, entropy):
 @deterministic
 @given(seeds, st.floats(0, 12), st.integers(0, 2))
 def test_signed_integers_keep_their_bounds(seed, entropy, min_abs):
-    value = mathematics.signed_integer(Random(seed), entropy, min_abs)
+    value = questions.signed_integer(Random(seed), entropy, min_abs)
     assert min_abs <= abs(value) <= math.ceil((10**entropy + min_abs) / 2)
 
 
 def test_signed_integers_are_uniform_with_both_ends():
     rng = Random(0)
-    values = [mathematics.signed_integer(rng, 1.0) for _ in range(22_000)]
+    values = [questions.signed_integer(rng, 1.0) for _ in range(22_000)]
     counts = np.bincount(np.array(values) + 5, minlength=11)
     assert len(counts) == 11
     assert ((counts - 2000) ** 2 / 2000).sum() < 29.6  # chi-squared, 10 degrees of freedom: 0.1 %
@@ -203,7 +203,7 @@ def test_signed_integers_are_uniform_with_both_ends():
 
 def test_unsigned_integers_are_uniform_over_those_coprime():
     rng = Random(0)
-    values = [mathematics.unsigned_integer(rng, 1.0, min_abs=2, coprime_to=6) for _ in range(13_000)]
+    values = [questions.unsigned_integer(rng, 1.0, min_abs=2, coprime_to=6) for _ in range(13_000)]
     allowed = [v for v in range(2, 38) if math.gcd(v, 6) == 1]  # up to ceil(12 / (1/2 * 2/3) + 1) = 37
     assert sorted(set(values)) == allowed
     counts = np.bincount(values)[allowed]
@@ -214,14 +214,14 @@ def test_unsigned_integers_are_uniform_over_those_coprime():
 def test_coprime_density_counts_coprime_numbers():
     for number in range(2, 400):
         coprime = sum(math.gcd(number, other) == 1 for other in range(number))
-        assert mathematics.coprime_density(number) == pytest.approx(coprime / number)
+        assert questions.coprime_density(number) == pytest.approx(coprime / number)
 
 
 def test_beta_has_the_mean_of_the_distribution_and_its_edges():
     rng = Random(0)
-    assert mathematics.beta(rng, 0, 3) == 0
-    assert mathematics.beta(rng, 3, 0) == pytest.approx(1)
-    draws = np.array([mathematics.beta(rng, 1, 3) for _ in range(20_000)])
+    assert questions.beta(rng, 0, 3) == 0
+    assert questions.beta(rng, 3, 0) == pytest.approx(1)
+    draws = np.array([questions.beta(rng, 1, 3) for _ in range(20_000)])
     assert draws.mean() == pytest.approx(1 / 4, abs=0.01)
     assert draws.var() == pytest.approx(3 / 80, abs=0.002)
 
