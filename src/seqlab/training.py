@@ -336,7 +336,11 @@ def _create_folder(
 
 def _check_resumable(experiment: Experiment, paths: RunFolder) -> None:
     old = read_experiment(paths)
-    changed = [line for line in differences(old, experiment) if line.split(":")[0] not in CHANGEABLE]
+    changed = [
+        line
+        for line in differences(old, experiment)
+        if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
+    ]
     if changed:
         raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
     if paths.results.is_file():

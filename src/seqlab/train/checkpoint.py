@@ -18,9 +18,9 @@ import errno
 import hashlib
 import json
 import os
-import pickle
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -313,10 +313,13 @@ def _save_plain(path: Path, value: dict[str, Any]) -> None:
 
 def _load_plain(path: Path, map_location: torch.device | str) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read safely: {first_line}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about versions of pickle: what cannot be read is an error anyway
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception:  # torch's careful unpickler fails in many ways on what was never a checkpoint
+        raise UserError(f"{path}: cannot be read safely: damaged, or more than tensors and plain values") from None
 
 
 def _check_plain(value: object, where: str) -> None:
