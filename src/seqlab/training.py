@@ -130,19 +130,22 @@ def _record(trainer: Trainer, update: Update) -> None:
 
 def _evaluate(trainer: Trainer) -> dict[str, float]:
     """Scores on parts of the training and validation sets; every process learns those of validation."""
-    scores: dict[str, float] = {}
-    if trainer.world.leads:
-        task, number = trainer.assembly.task, trainer.experiment.train.evaluate_examples
-        with _evaluated_weights(trainer) as model:
-            for split, examples in (("training", task.corpus.training(0)), ("validation", task.corpus.validation())):
-                examples = examples[:number]
-                evaluation = task.evaluate(model, examples, autocast=trainer.engine.precision.autocast)
-                scores = evaluation.scores
-                trainer.recorder.evaluation(trainer.step, split, scores)
-            _ask_two(trainer, model, examples)
-    scores = trainer.world.gather_objects(scores)[0]
+    scores = trainer.world.from_leader(lambda: _scores(trainer))
     trainer.history.append((trainer.step, scores[trainer.assembly.task.main_score]))
     trainer.recorder.restart_clock()
+    return scores
+
+
+def _scores(trainer: Trainer) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    task, number = trainer.assembly.task, trainer.experiment.train.evaluate_examples
+    with _evaluated_weights(trainer) as model:
+        for split, examples in (("training", task.corpus.training(0)), ("validation", task.corpus.validation())):
+            examples = examples[:number]
+            evaluation = task.evaluate(model, examples, autocast=trainer.engine.precision.autocast)
+            scores = evaluation.scores
+            trainer.recorder.evaluation(trainer.step, split, scores)
+        _ask_two(trainer, model, examples)
     return scores
 
 
