@@ -51,16 +51,18 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
     if not (folder / "results.json").exists():
         goes_on = any((folder / "checkpoints").glob("step-*"))
         place = ["--resume", str(folder)] if goes_on else [recipe, *settings, "--out", str(folder), "--overwrite"]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
+        variables = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
         seed_flag = [] if goes_on else ["--seed", str(seed)]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "seqlab", "train", *place, *seed_flag], check=True, env=environment)
+        subprocess.run([sys.executable, "-m", "seqlab", "train", *place, *seed_flag], check=True, env=variables)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        (folder / "cpu_s").write_text(f"{cpu_s:.1f}\n")
+        if not goes_on:
+            (folder / "cpu_s").write_text(f"{cpu_s:.1f}\n")
     results = json.loads((folder / "results.json").read_text())
     environment = json.loads((folder / "environment.json").read_text())
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    cpu_file = folder / "cpu_s"
     padding = [event["padding_share"] for event in events if event["kind"] == "update"]
     return {
         "seed": seed,
@@ -68,7 +70,7 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
         "interval": [results["scores"]["accuracy"][end] for end in ("low", "high")],
         "examples": results["examples"],
         "train_s": round(results["train_s"], 1),
-        "process_cpu_s": float((folder / "cpu_s").read_text()),
+        "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,  # of a run that was not interrupted
         "steps": results["step"],
         "parameters": results["parameters"],
         "peak_memory_mb": round(results["peak_memory_mb"]),
