@@ -6,10 +6,16 @@ import pkgutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import seqlab
 from seqlab.config import Config
+from seqlab.data.mathematics import MathematicsData
 from seqlab.experiment import Experiment
+from seqlab.models.transformer import TransformerConfig
+from seqlab.train.optimizers import Muon
+from seqlab.train.precision import Clip
+from seqlab.train.schedules import Exponential
 
 ROOT = Path(seqlab.__file__).parent
 
@@ -49,9 +55,9 @@ def names_in_use() -> dict[str, set[str]]:
 CLASSES = config_classes()
 
 
-def test_all_of_an_experiment_is_looked_at() -> None:
-    assert {Experiment, *(type(field.default) for field in Experiment.model_fields.values())} & set(CLASSES)
-    assert len(CLASSES) > 15
+def test_all_classes_are_found() -> None:
+    """Sections, nested ones, and the kinds of a union that no recipe names."""
+    assert {Experiment, MathematicsData, TransformerConfig, Clip, Muon, Exponential} <= set(CLASSES)
 
 
 def test_every_setting_has_one_line_that_explains_it() -> None:
@@ -64,9 +70,19 @@ def test_every_setting_has_one_line_that_explains_it() -> None:
     assert unclear == []
 
 
+def is_tag(annotation: object) -> bool:
+    """One possible value: it says in the file of a run what the run is, so that others may come beside it."""
+    return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
+
+
 def test_every_setting_does_something() -> None:
     used = names_in_use()
-    dead = [f"{cls.__name__}.{name}" for cls in CLASSES for name in cls.model_fields if not used[name] - {cls.__name__}]
+    dead = [
+        f"{cls.__name__}.{name}"
+        for cls in CLASSES
+        for name, field in cls.model_fields.items()
+        if not used[name] - {cls.__name__} and not is_tag(field.annotation)
+    ]
     assert dead == []
 
 

@@ -19,7 +19,7 @@ def cpu_seconds(command: list[str]) -> float:
 
 
 def test_help_is_instant() -> None:
-    assert min(cpu_seconds(HELP) for _ in range(5)) < LIMIT_S
+    assert any(cpu_seconds(HELP) < LIMIT_S for _ in range(5))  # the first start writes bytecode
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["recipes"]])

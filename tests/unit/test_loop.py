@@ -225,7 +225,7 @@ class TestOneStepAnItem:
         for number in range(1, 6):
             update = next(going)
             assert update.step == len(log) == stream.taken == number
-        going.close()
+        del going
         assert len(log) == stream.taken == 5
 
     def test_the_order_is_backward_clip_step_clear(self) -> None:
