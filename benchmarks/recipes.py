@@ -70,7 +70,7 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
         "interval": [results["scores"]["accuracy"][end] for end in ("low", "high")],
         "examples": results["examples"],
         "train_s": round(results["train_s"], 1),
-        "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,  # of a run that was not interrupted
+        "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,
         "steps": results["step"],
         "parameters": results["parameters"],
         "peak_memory_mb": round(results["peak_memory_mb"]),
