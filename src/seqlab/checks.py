@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqlab.data.pairs import Batch
 from seqlab.data.stream import Stream
+from seqlab.decode.contract import Decoder
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.display import Silent
@@ -96,11 +97,7 @@ def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: Wor
     batch, model = _batch(experiment, assembly, world), assembly.model.eval()
     with torch.inference_mode():
         whole = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
-        state, steps = model.start(model.encode(batch.source, batch.source_mask)), []
-        for tokens in batch.target.unbind(1):
-            logits, state = model.step(tokens, state)
-            steps.append(logits)
-    stepwise = torch.stack(steps, 1)[batch.target_mask]
+        stepwise = _stepwise(model, batch)
     difference = ((stepwise - whole).abs().max() / whole.abs().max()).item()
     return Outcome("cache equals no cache", difference < ROUNDING, f"logits differ by {difference:.1e}")
 
@@ -153,6 +150,15 @@ def _batch(experiment: Experiment, assembly: Assembly, world: World) -> Batch:
     batch = stream.next_group().batches[0].to(world.device)
     stream.close()
     return batch
+
+
+def _stepwise(model: Decoder[Any], batch: Batch) -> Tensor:
+    """Logits (N, V) of the real target tokens, one step at a time through the cache."""
+    state, steps = model.start(model.encode(batch.source, batch.source_mask)), []
+    for tokens in batch.target.unbind(1):
+        logits, state = model.step(tokens, state)
+        steps.append(logits)
+    return torch.stack(steps, 1)[batch.target_mask]
 
 
 def _gradient(assembly: Assembly, batches: list[Batch]) -> Tensor:
