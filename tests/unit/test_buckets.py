@@ -1,5 +1,7 @@
 """The plan of an epoch: budgets, orders, paddings, and how much padding they cost on real questions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -80,12 +82,19 @@ def test_fixed_padding_is_that_of_the_longest_of_the_epoch() -> None:
     assert widths == {tuple((-(-shapes.max(axis=0) // 8) * 8).tolist())}
 
 
-def test_a_token_budget_is_used() -> None:
-    """One more row of the same length would not fit, save in the last batch of a pool."""
+def test_a_token_budget_is_used_to_the_last_token() -> None:
+    """Save in the last batch of a pool."""
     shapes = np.full((1000, 2), 10)
-    sizes = [len(bucket.rows) for bucket in planned(shapes, tokens=512, multiple=1)]
-    assert sorted(sizes)[1:] == [51] * (len(sizes) - 1)
-    assert sum(sizes) == 1000
+    sizes = sorted(len(bucket.rows) for bucket in planned(shapes, tokens=510, multiple=1))
+    assert sizes == [31] + [51] * 19
+
+
+def test_a_batch_ends_only_where_the_next_example_would_not_fit() -> None:
+    """Also after a batch with a long example: the next one starts from nothing."""
+    padded = -(-shapes_of(1000).max(axis=1) // 8) * 8
+    batches = [bucket.rows for bucket in planned(shapes_of(1000), tokens=512, order="random")]
+    for rows, following in pairwise(batches):
+        assert (len(rows) + 1) * padded[[*rows, following[0]]].max() > 512
 
 
 def test_an_example_longer_than_the_budget_is_a_batch_of_its_own() -> None:
