@@ -39,6 +39,8 @@ def tree(name: str, ground: Tree | None = None) -> Tree:
         return merge(ground or {}, settings)
     if not isinstance(parent, str):
         raise UserError(f"{path}: extends is {parent!r}, not the name of a recipe in quotes")
+    if parent.endswith(".toml"):
+        parent = str(path.parent / parent)  # beside the recipe, wherever it is read from
     extended = read_toml(find(parent))
     if "extends" in extended:
         raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")

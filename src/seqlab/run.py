@@ -46,6 +46,7 @@ def assemble(experiment: Experiment, vocabularies: Vocabularies | None = None) -
     """
     corpus = Mathematics(experiment.data)
     if vocabularies is None:
+        corpus.check_files()
         vocabularies = build_vocabularies(experiment.text, *corpus.alphabet())
     task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies)
     model = Transformer(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)

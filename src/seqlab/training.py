@@ -6,6 +6,7 @@
 import json
 import random
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,17 +19,17 @@ import torch
 from safetensors.torch import save_file
 
 from seqlab import events
-from seqlab.config import differences, to_toml
 from seqlab.data.examples import Example
 from seqlab.data.pairs import Batch
 from seqlab.data.stream import Position
 from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.experiment import Experiment, Target
+from seqlab.folders import check_free, check_resumable, create_folder, write_json
 from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report.page import write_report
-from seqlab.run import Assembly, Score, read_environment, read_experiment, score
+from seqlab.run import Assembly, Score, read_environment, score
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
@@ -39,9 +40,6 @@ from seqlab.train.machine import describe, matrix_rate, peak_memory_mb
 from seqlab.train.precision import DTYPES
 from seqlab.train.recorder import Display, NonFiniteError, Recorder
 from seqlab.train.trackers import open_trackers
-
-CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
-"""Settings that a resumed run may change: they say when to stop, not what is computed until then."""
 
 
 @dataclass
@@ -82,9 +80,9 @@ def train(
     try:
         paths = RunFolder(folder)
         if resume:
-            world.from_leader(lambda: _check_resumable(experiment, paths))
+            world.from_leader(lambda: check_resumable(experiment, paths))
         else:
-            world.from_leader(lambda: _check_free(paths, overwrite))
+            world.from_leader(lambda: check_free(paths, overwrite))
         trainer = _prepare(experiment, paths, world, display, resume)
         with closing(trainer.recorder), closing(trainer.engine.stream), _bad_batch_kept(trainer):
             reason = _train(trainer)
@@ -217,7 +215,7 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
         "split": "test",
         **result.to_json(),
     }
-    _write_json(paths.results, results)
+    write_json(paths.results, results)
     write_report(paths)
 
 
@@ -245,7 +243,7 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         environment = read_environment(paths)
     else:
         environment = _new_environment(experiment, assembly, world, display)
-        world.from_leader(lambda: _create_folder(experiment, paths, task.vocabularies, environment))
+        world.from_leader(lambda: create_folder(experiment, paths, task.vocabularies, environment))
     engine = build_engine(experiment, assembly, world, environment["precision"])
     seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
     budget = Budget(settings.max_steps, seconds, world)
@@ -306,50 +304,6 @@ def _restore(trainer: Trainer) -> None:
         events.rewind(trainer.paths.events, snapshot.step)
 
 
-def _check_free(paths: RunFolder, overwrite: bool) -> None:
-    """Raises UserError when something stands where the run shall go; only an older run may be replaced."""
-    if paths.root.is_file():
-        raise UserError(f"{paths.root}: is a file; choose another --out")
-    if not paths.root.is_dir() or not any(paths.root.iterdir()):
-        return
-    if not overwrite:
-        raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
-    try:
-        read_experiment(paths)
-    except UserError:
-        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
-
-
-def _create_folder(
-    experiment: Experiment, paths: RunFolder, vocabularies: Vocabularies, environment: dict[str, Any]
-) -> None:
-    """Starts the run folder. An older run in it goes only now, when the new one is known to work."""
-    import shutil
-
-    try:
-        if paths.config.is_file():
-            shutil.rmtree(paths.root)
-        paths.root.mkdir(parents=True, exist_ok=True)
-        paths.config.write_text(to_toml(experiment), encoding="utf-8")
-        vocabularies.save(paths.tokenizers)
-        _write_json(paths.environment, environment)
-    except OSError as error:
-        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None
-
-
-def _check_resumable(experiment: Experiment, paths: RunFolder) -> None:
-    old = read_experiment(paths)
-    changed = [
-        line
-        for line in differences(old, experiment)
-        if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
-    ]
-    if changed:
-        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
-    if paths.results.is_file():
-        raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
-
-
 # Small things
 
 
@@ -366,8 +320,14 @@ def _evaluated_weights(trainer: Trainer) -> Iterator[Any]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM, so that the update in progress can finish; a second Ctrl-C ends at once."""
+    """Collects Ctrl-C and SIGTERM, so that the update in progress can finish; a second Ctrl-C ends at once.
+
+    Python lets only the main thread of a program listen; training in another one is not stopped by signals.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def remember(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and number in received:
@@ -384,21 +344,26 @@ def _stop_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def _bad_batch_kept(trainer: Trainer) -> Iterator[None]:
-    """Turns a loss that is not finite into advice, and keeps the batch that it came from."""
+    """Turns a loss that is not finite into advice, and keeps the batches of the update that it came from."""
     try:
         yield
     except NonFiniteError as error:
         path = trainer.paths.bad_batch
         if trainer.world.leads:
-            _save_batch(error.batch, path)
+            _save_batches(error.batches, path)
         raise UserError(
-            f"{error}; the batch is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
+            f"{error}; its data is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
             "train.clip.limit or train.precision=fp32; checkpoints are from before"
         ) from None
 
 
-def _save_batch(batch: Batch, path: Path) -> None:
-    tensors = {name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+def _save_batches(batches: list[Batch], path: Path) -> None:
+    tensors = {
+        f"{number}.{name}": value.contiguous()
+        for number, batch in enumerate(batches)
+        for name, value in vars(batch).items()
+        if isinstance(value, torch.Tensor)
+    }
     save_file(tensors, path)
 
 
@@ -422,9 +387,3 @@ def _report_unknown(trainer: Trainer, result: Score) -> None:
         trainer.recorder.note(trainer.step, f"{side} characters of the test set that no training example has: {listed}")
     if result.capped:
         trainer.recorder.note(trainer.step, f"{result.capped} predictions were cut at decode.max_length")
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")  # a run counts as finished when it has results: all or none
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -18,7 +18,7 @@ ORDER = (
     {"cli"},
     {"api", "checks", "lr_range"},
     {"training"},
-    {"preparation"},
+    {"preparation", "folders"},
     {"run", "report"},
     {"experiment"},
     {"tasks"},

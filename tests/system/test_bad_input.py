@@ -131,6 +131,6 @@ def test_a_loss_that_is_no_number(command: Command, small: tuple[str, ...], tmp_
     assert all(key in said for key in ("optimizer.lr", "schedule.warmup", "train.clip.limit"))
     assert str(folder / "bad-batch.safetensors") in said
     batch = load_file(folder / "bad-batch.safetensors")
-    assert batch["source"].shape == batch["source_mask"].shape
-    assert len(batch["labels"]) == batch["target_mask"].sum()
+    assert batch["0.source"].shape == batch["0.source_mask"].shape
+    assert len(batch["0.labels"]) == batch["0.target_mask"].sum()
     assert not (folder / "results.json").exists()

@@ -349,7 +349,7 @@ def test_validation_and_test_of_two_published_splits_each_start_at_the_front(rel
 def test_a_missing_published_file_is_named_at_once(release):
     missing = re.escape(f"{release / 'train-medium' / 'comparison__sort.txt'}: no such file (nor with .gz or .xz)")
     with pytest.raises(UserError, match=missing):
-        published(release, train=["train-medium"])
+        published(release, train=["train-medium"]).check_files()
 
 
 def test_a_published_file_that_is_too_short(release):

@@ -192,7 +192,7 @@ class TestNotFinite:
             NonFiniteError, match=r"the loss is not finite at update 3, learning rate 0\.0123"
         ) as caught:
             recorder.add(update_of(4, loss=bad), 0.1)
-        assert caught.value.batch.rows.tolist() == [3]
+        assert caught.value.batches[0].rows.tolist() == [3]
         assert [event["step"] for event in read(tmp_path / "events.jsonl")] == [1, 2]  # what was fine is on record
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -89,14 +89,14 @@ def write_run(root, *, steps=40, lr=0.001, source=HOSTILE, seed=1) -> RunFolder:
     command = f"seqlab train place-value optimizer.lr={lr} --seed {seed}"
     environment = {"seqlab": "0.1.0", "cpu": "Some CPU", "threads": 2, "gpu": None, "command": command, "cores": 4}
     folder.environment.write_text(json.dumps(environment), encoding="utf-8")
-    with EventLog(folder.events) as log:
-        for step in range(1, steps + 1):
-            write_update(log, step)
-            if step % 10 == 0:
-                for split in ("training", "validation"):
-                    log.write("evaluation", step, time_s=step * 0.5, split=split, loss=1 / step, accuracy=step / 50)
-                log.write("sample", step, source=source, target="12", predicted="1" if step < 20 else "12")
-        log.write("note", 3, text="the machine was busy")
+    log = EventLog(folder.events)
+    for step in range(1, steps + 1):
+        write_update(log, step)
+        if step % 10 == 0:
+            for split in ("training", "validation"):
+                log.write("evaluation", step, time_s=step * 0.5, split=split, loss=1 / step, accuracy=step / 50)
+            log.write("sample", step, source=source, target="12", predicted="1" if step < 20 else "12")
+    log.write("note", 3, text="the machine was busy")
     results = {
         "recipe": "place-value",
         "task": "sequence-to-sequence",

@@ -67,14 +67,20 @@ class Mathematics:
     the config's seed, the name of the set and the epoch. When validation and test are the same published split, the
     validation examples are the first of its file and the test examples follow them.
 
-    Raises UserError when a published file is missing (at once) or not as it should be (when it is read).
+    Raises UserError when a published file is missing or not as it should be, when it is read.
     """
 
     def __init__(self, config: MathematicsData):
         self.config = config
-        if config.folder is not None:
-            for split in {*config.train, config.validation, config.test}:
-                _published_file(config.folder, split, config.module)
+
+    def check_files(self) -> None:
+        """Raises UserError when a published file is missing, before training starts.
+
+        A trained run answers questions without them, on machines that do not have them.
+        """
+        if self.config.folder is not None:
+            for split in {*self.config.train, self.config.validation, self.config.test}:
+                _published_file(self.config.folder, split, self.config.module)
 
     def training(self, epoch: int) -> list[Example]:
         """Drawn: `epoch_size` fresh examples, a pure function of (config, epoch), the splits taking turns.

@@ -1,5 +1,7 @@
 """What every vocabulary offers, whatever its units: text to ids, ids to text, one JSON file to keep it in."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
@@ -21,6 +23,10 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: list[int]) -> str:
         """The text of the ids; special ids other than unknown leave no trace."""
+        ...
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """How often each piece of the texts occurs that has no id."""
         ...
 
     def to_json(self) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from seqlab.config import Config
 from seqlab.errors import UserError
 from seqlab.text.characters import CharacterTokenizer
+from seqlab.text.tokenizer import Tokenizer
 
 
 class TextConfig(Config):
@@ -26,8 +27,8 @@ class TextConfig(Config):
 class Vocabularies(NamedTuple):
     """One tokenizer a side."""
 
-    source: CharacterTokenizer
-    target: CharacterTokenizer
+    source: Tokenizer
+    target: Tokenizer
 
     def save(self, folder: Path) -> None:
         """Writes source.json and target.json."""

@@ -119,10 +119,6 @@ class World:
             raise made
         return made
 
-    def barrier(self) -> None:
-        """Waits until every process is here."""
-        self.agree(False)
-
     def close(self) -> None:
         """Ends the connection; a process that leaves without it makes torch complain."""
         if self.size > 1:
@@ -171,10 +167,3 @@ def connect(name: DeviceName) -> World:
         case other:
             raise UserError(f"several processes cannot share the device {other}: use --device cpu or one process")
     return World(rank, size, device, local_size)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model that `World.wrap` was given."""
-    from torch.nn.parallel import DistributedDataParallel
-
-    return model.module if isinstance(model, DistributedDataParallel) else model

@@ -37,11 +37,11 @@ class Display(Protocol):
 
 
 class NonFiniteError(Exception):
-    """The loss or the gradient became NaN or infinite; `batch` is where."""
+    """The loss or the gradient became NaN or infinite; `batches` are those of the update."""
 
     def __init__(self, what: str, update: Update) -> None:
         super().__init__(f"the {what} is not finite at update {update.step}, learning rate {update.learning_rate:.3g}")
-        self.batch: Batch = update.group.batches[0]
+        self.batches: list[Batch] = update.group.batches
 
 
 @dataclass
