@@ -339,6 +339,7 @@ def _prompted() -> Iterator[str]:
         try:
             line = input("> ")
         except EOFError:
+            print(file=sys.stderr)  # the shell's prompt starts on a line of its own
             return
         if line:
             yield line
