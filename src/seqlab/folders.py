@@ -60,7 +60,9 @@ def check_resumable(experiment: Experiment, paths: RunFolder) -> None:
         raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
     if paths.results.is_file():
         raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
-    paths.config.write_text(to_toml(experiment), encoding="utf-8")
+    partial = paths.config.with_name(f".{paths.config.name}.partial")  # a crash leaves the old config or the new one
+    partial.write_text(to_toml(experiment), encoding="utf-8")
+    partial.replace(paths.config)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
