@@ -1,18 +1,21 @@
 """How far could a score be from the truth, given that it was measured on so many examples?"""
 
+from collections.abc import Callable, Mapping
 from math import sqrt
 from typing import NamedTuple
+
+import numpy as np
 
 Z_95 = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
 
 
 class Interval(NamedTuple):
-    """A measured value and the ends of its 95 % interval."""
+    """A measured value and the ends of its 95 % interval, where one is known."""
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -29,3 +32,33 @@ def wilson(successes: int, n: int) -> Interval:
     half = Z_95 / shrink * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     # rounding alone must not push an end past the value, which is exactly an end at 0 and at 1
     return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
+
+
+def bootstrap(
+    statistics: np.ndarray, scores: Callable[[np.ndarray], Mapping[str, float]], *, resamples: int = 1000, seed: int = 1
+) -> dict[str, Interval]:
+    """Percentile intervals of scores that follow from sums over examples, such as BLEU.
+
+    Examples are drawn with replacement. All scores see the same draws, so the difference of two systems is one more
+    score: put the statistics of both side by side.
+
+    Args:
+        statistics: (N, K), what each of the N examples adds to the K sums.
+        scores: values by name from the K sums over N examples.
+        resamples: how often N examples are drawn.
+        seed: the same seed gives the same ends.
+
+    Source: Koehn (2004), "Statistical significance tests for machine translation evaluation".
+    """
+    n = len(statistics)
+    generator = np.random.default_rng(seed)
+    value = scores(statistics.sum(0))
+    # how often each example was drawn, times what it adds: one product instead of a copy of the table
+    draws = (np.bincount(generator.integers(n, size=n), minlength=n) @ statistics for _ in range(resamples))
+    resampled = np.array([list(scores(sums).values()) for sums in draws])
+    low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
+    return {
+        # a percentile of few examples may miss the value itself
+        name: Interval(value[name], min(value[name], float(low[i])), max(value[name], float(high[i])))
+        for i, name in enumerate(value)
+    }
