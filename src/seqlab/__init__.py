@@ -4,7 +4,7 @@
 
     run = seqlab.train("math-place-value", {"train.max_steps": 500})
     run.predict("What is the tens digit of 3917?")
-    run.evaluate().accuracy
+    run.evaluate().scores["accuracy"]
     run.folder
 
 Everything else is imported from the module that it stands in.

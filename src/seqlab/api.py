@@ -9,6 +9,7 @@ from seqlab.errors import UserError
 from seqlab.experiment import Experiment, load
 from seqlab.paths import RunFolder
 from seqlab.run import Run
+from seqlab.sizes import fitted
 from seqlab.train.distributed import DeviceName
 from seqlab.train.recorder import Display
 from seqlab.training import train as _train
@@ -47,7 +48,7 @@ def train(
         UserError: for anything that the caller can put right.
         Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
-    experiment = _experiment(recipe, settings or [], resume)
+    experiment = fitted(_experiment(recipe, settings or [], resume))
     folder = Path(resume or out or _new_folder(experiment.about.name))
     finished = _train(
         experiment,

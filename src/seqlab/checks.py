@@ -53,7 +53,8 @@ def run_checks(experiment: Experiment, device: DeviceName = "auto") -> Iterator[
 def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     """The recipe with little data and few updates, everything random in it left on."""
     tree = experiment.model_dump()
-    tree["data"] |= {"epoch_size": 400, "validation_size": 20, "test_size": 20}
+    if "epoch_size" in tree["data"]:  # drawn examples take time too
+        tree["data"] |= {"epoch_size": 400, "validation_size": 20, "test_size": 20}
     tree["batch"] |= {"tokens": 512, "rows": None, "pool": 200, "accumulate": 2}
     tree["train"] |= {
         "max_steps": 12,
@@ -64,6 +65,7 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
         "average": experiment.train.average or 0.9,
         "evaluate_every": 5,
         "evaluate_examples": 10,
+        "test_examples": 10,
         "keep_last": 10,
         "trackers": (),
         **train,

@@ -184,14 +184,19 @@ def evaluate(
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
-    accuracy = result.accuracy
-    print(f"examples  {len(result.examples)}")
-    print(f"accuracy  {accuracy.value:.4f}  (95 % interval {accuracy.low:.4f} to {accuracy.high:.4f})")
-    print(f"loss      {result.evaluation.loss:.4f}")
+    facts = result.to_json()
+    print(f"{'examples':<20}{facts['examples']}")
+    for name, score in result.scores.items():
+        interval = "" if score.low is None else f"  (95 % interval {score.low:.4f} to {score.high:.4f})"
+        print(f"{name:<20}{score.value:.4f}{interval}")
+    for name, value in {**facts.get("baselines", {}), **facts.get("signatures", {})}.items():
+        print(f"{name:<20}{value}")
+    for warning in facts.get("warnings", []):
+        print(f"seqlab: {warning}", file=sys.stderr)
     for side, counts in result.unknown.items():
         _report_unknown(side, counts)
-    if result.capped:
-        print(f"{result.capped} predictions were cut at decode.max_length", file=sys.stderr)
+    if facts["capped"]:
+        print(f"{facts['capped']} predictions were cut at decode.max_length", file=sys.stderr)
 
 
 @app.command(
@@ -234,8 +239,9 @@ def find_lr(
     from seqlab.experiment import load
     from seqlab.lr_range import range_test
     from seqlab.report.lr_range import write_page
+    from seqlab.sizes import fitted
 
-    experiment = load(name, settings or [])
+    experiment = fitted(load(name, settings or []))
     found = range_test(experiment, steps, lowest, highest, device.value)
     page = write_page(found.points, found.suggestion, out or Path(f"lr-{experiment.about.name}.html"))
     print(f"plot        {page}", file=sys.stderr)
@@ -278,11 +284,11 @@ def data(
     """Table of a recipe's data: examples, characters, lengths of both sides, with histograms."""
     from rich.console import Console
 
-    from seqlab.data.mathematics import Mathematics
+    from seqlab.data.corpus import build_corpus
     from seqlab.experiment import load
     from seqlab.report.statistics import length_histograms, lengths_table, write_page
 
-    splits = Mathematics(load(name, settings or []).data).splits()
+    splits = build_corpus(load(name, settings or []).data).splits()
     console = Console()
     console.print(lengths_table(splits))
     console.print(length_histograms(splits))
@@ -295,9 +301,10 @@ def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = D
     """Prove on this machine: resume is exact, accumulation is exact, cache, beam and padding change nothing."""
     from seqlab.checks import run_checks
     from seqlab.experiment import load
+    from seqlab.sizes import fitted
 
     failed = 0
-    for outcome in run_checks(load(name, settings or []), device.value):
+    for outcome in run_checks(fitted(load(name, settings or [])), device.value):
         failed += not outcome.passed
         print(f"{'ok    ' if outcome.passed else 'FAILED'}  {outcome.claim}: {outcome.measured}")
     if failed:
@@ -322,7 +329,7 @@ def _print_outcome(folder: Path) -> None:
 def _report_unknown(side: str, counts: Counter[str]) -> None:
     if counts:
         listed = ", ".join(f'"{character}" ({number} times)' for character, number in counts.most_common())
-        print(f"seqlab: the {side} has characters that the model does not know: {listed}", file=sys.stderr)
+        print(f"seqlab: the {side} has pieces that the model does not know: {listed}", file=sys.stderr)
 
 
 def _standard_input() -> Iterator[str]:

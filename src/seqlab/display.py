@@ -5,6 +5,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 
 class Silent:
@@ -15,6 +16,9 @@ class Silent:
 
     def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
         """Scores are in."""
+
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """What the model makes of an example now."""
 
     def note(self, text: str) -> None:
         """Something worth a line."""
@@ -42,6 +46,10 @@ class Lines:
     def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
         """A line with all scores."""
         self._console.print(_evaluation_text(step, split, scores))
+
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """Three lines."""
+        self._console.print(_sample_text(source, target, predicted))
 
     def note(self, text: str) -> None:
         """The text as it is."""
@@ -77,6 +85,10 @@ class Bar:
         """A line above the bar."""
         self._progress.console.print(_evaluation_text(step, split, scores))
 
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """Three lines above the bar."""
+        self._progress.console.print(_sample_text(source, target, predicted))
+
     def note(self, text: str) -> None:
         """A line above the bar."""
         self._progress.console.print(text, markup=False)
@@ -105,3 +117,9 @@ def _update_text(step: int, values: dict[str, float]) -> str:
 
 def _evaluation_text(step: int, split: str, scores: dict[str, float]) -> str:
     return f"step {step}  {split}: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def _sample_text(source: str, target: str, predicted: str) -> Text:
+    """The three texts under each other; never read as markup."""
+    lines = (("SOURCE", source), ("TARGET", target), ("PREDICTED", predicted))
+    return Text("\n").join(Text.assemble((f"    {name:<10}", "dim"), text) for name, text in lines)

@@ -8,11 +8,12 @@ from pydantic import Field, field_validator, model_validator
 from seqlab import recipe
 from seqlab.config import Config, Tree, build, merge
 from seqlab.data.buckets import BatchConfig
-from seqlab.data.mathematics import MathematicsData
+from seqlab.data.corpus import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.models.transformer import TransformerConfig
-from seqlab.tasks.sequence_to_sequence import SCORES, SequenceToSequenceConfig
+from seqlab.tasks.scores import SCORES
+from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 from seqlab.text.vocabularies import TextConfig
 from seqlab.train.optimizers import AdamW, OptimizerConfig
 from seqlab.train.precision import Clip
@@ -87,6 +88,8 @@ class TrainConfig(Config):
     """updates between two evaluations, each followed by a checkpoint"""
     evaluate_examples: int = Field(default=500, ge=1)
     """examples of the training and of the validation set that an evaluation looks at"""
+    test_examples: int | None = Field(default=None, ge=1)
+    """examples of the test set that the final score looks at; all when absent"""
     keep_best: int = Field(default=1, ge=0)
     """checkpoints with the best main score that stay"""
     keep_last: int = Field(default=1, ge=1)
@@ -114,7 +117,7 @@ class Experiment(Config):
     """what the recipe says of itself"""
     task: SequenceToSequenceConfig = SequenceToSequenceConfig()
     """what is minimised and how it is scored"""
-    data: MathematicsData
+    data: CorpusConfig
     """where the examples come from"""
     text: TextConfig = TextConfig()
     """how text becomes ids"""
@@ -130,6 +133,8 @@ class Experiment(Config):
     """how an output is searched for"""
     train: TrainConfig = TrainConfig()
     """how long to train, how to look at it, what to keep"""
+    sizes: Literal["given", "by-corpus"] = "given"
+    """by-corpus: what is not set of vocabulary size, model size and dropout follows from the number of training pairs"""
 
     @model_validator(mode="before")
     @classmethod
@@ -157,8 +162,9 @@ def check(tree: Tree, origin: str) -> Experiment:
     train = experiment.train
     if train.max_steps is None and train.max_minutes is None:
         raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
-    if train.until is not None and Target.parse(train.until).score not in SCORES:
-        raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(SCORES)}")
+    measured = SCORES[experiment.task.metrics]
+    if train.until is not None and Target.parse(train.until).score not in measured:
+        raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")
     if train.final == "best" and train.keep_best == 0:
         raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
     if experiment.model.tying == "all" and not experiment.text.shared:

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import torch
 
 from seqlab.config import read_toml
+from seqlab.data.corpus import build_corpus
 from seqlab.data.examples import Example
-from seqlab.data.mathematics import Mathematics
-from seqlab.data.sources import read_pairs
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, check
-from seqlab.metrics.intervals import Interval, wilson
 from seqlab.models.transformer import Transformer
 from seqlab.paths import RunFolder
-from seqlab.tasks.sequence_to_sequence import Evaluation, Prediction, SequenceToSequence
+from seqlab.tasks.scores import Evaluation, Measured, Prediction
+from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.train import checkpoint
 from seqlab.train.distributed import DeviceName, resolve_device
@@ -44,10 +43,10 @@ def assemble(experiment: Experiment, vocabularies: Vocabularies | None = None) -
         experiment: the checked config.
         vocabularies: those of an earlier run; made from the corpus when absent.
     """
-    corpus = Mathematics(experiment.data)
+    corpus = build_corpus(experiment.data)
     if vocabularies is None:
         corpus.check_files()
-        vocabularies = build_vocabularies(experiment.text, *corpus.alphabet())
+        vocabularies = build_vocabularies(experiment.text, *corpus.texts())
     task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies)
     model = Transformer(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
     return Assembly(task, model)
@@ -58,27 +57,17 @@ class Score:
     """The result of `evaluate`."""
 
     evaluation: Evaluation
-    examples: Sequence[Example]
     unknown: dict[str, Counter[str]]
 
     @property
-    def accuracy(self) -> Interval:
-        """Exact match with its 95 % interval."""
-        return wilson(int(self.evaluation.correct.sum()), len(self.examples))
-
-    @property
-    def capped(self) -> int:
-        """Number of predictions that were cut at the maximum length."""
-        return sum(prediction.capped for prediction in self.evaluation.predictions)
+    def scores(self) -> dict[str, Measured]:
+        """Every score by its name, with its 95 % interval where there is one; the most important first."""
+        return self.evaluation.final_scores
 
     def to_json(self) -> dict[str, Any]:
         """The part of results.json that a set of examples decides."""
-        return {
-            "examples": len(self.examples),
-            "scores": {"accuracy": self.accuracy._asdict(), "loss": {"value": self.evaluation.loss}},
-            "capped": self.capped,
-            "unknown_characters": {side: dict(counts) for side, counts in self.unknown.items()},
-        }
+        unknown = {side: dict(counts) for side, counts in self.unknown.items()}
+        return {**self.evaluation.to_json(), "unknown": unknown}
 
 
 class Run:
@@ -110,7 +99,7 @@ class Run:
     def evaluate(self, data: str | Path | None = None) -> Score:
         """Scores a file of the task's formats, or the test set of the run."""
         corpus = self.task.corpus
-        examples = corpus.test() if data is None else corpus.shown(read_pairs(Path(data)))
+        examples = corpus.test() if data is None else corpus.shown(corpus.read(Path(data)))
         return score(self.task, self.model, examples, self._precision.autocast)
 
     def predict(self, sources: str | Iterable[str]) -> Any:
@@ -138,9 +127,9 @@ def score(
     examples: Sequence[Example],
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Score:
-    """Loss, exact match and full predictions of a set of examples."""
-    evaluation = task.evaluate(model, examples, answers_known=False, autocast=autocast)
-    return Score(evaluation, examples, task.vocabularies.unknown(examples))
+    """All scores and full predictions of a set of examples."""
+    evaluation = task.evaluate(model, examples, quick=False, autocast=autocast)
+    return Score(evaluation, task.vocabularies.unknown(examples))
 
 
 def read_experiment(paths: RunFolder) -> Experiment:

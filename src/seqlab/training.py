@@ -30,6 +30,7 @@ from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report.page import write_report
 from seqlab.run import Assembly, Score, read_environment, score
+from seqlab.tasks.scores import MAIN_SCORE
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
@@ -54,6 +55,8 @@ class Trainer:
     budget: Budget
     recorder: Recorder
     environment: dict[str, Any]
+    watched: dict[str, Sequence[Example]]
+    """the examples that evaluations look at, validation last"""
     step: int = 0
     history: list[tuple[int, float]] = field(default_factory=list)
     """(step, main score) of every evaluation, in order"""
@@ -129,27 +132,27 @@ def _record(trainer: Trainer, update: Update) -> None:
 def _evaluate(trainer: Trainer) -> dict[str, float]:
     """Scores on parts of the training and validation sets; every process learns those of validation."""
     scores = trainer.world.from_leader(lambda: _scores(trainer))
-    trainer.history.append((trainer.step, scores[trainer.assembly.task.main_score]))
+    trainer.history.append((trainer.step, scores[_main_score(trainer)]))
     trainer.recorder.restart_clock()
     return scores
 
 
 def _scores(trainer: Trainer) -> dict[str, float]:
     scores: dict[str, float] = {}
-    task, number = trainer.assembly.task, trainer.experiment.train.evaluate_examples
     with _evaluated_weights(trainer) as model:
-        for split, examples in (("training", task.corpus.training(0)), ("validation", task.corpus.validation())):
-            examples = examples[:number]
-            evaluation = task.evaluate(model, examples, autocast=trainer.engine.precision.autocast)
+        for split, examples in trainer.watched.items():
+            evaluation = trainer.assembly.task.evaluate(
+                model, examples, quick=True, autocast=trainer.engine.precision.autocast
+            )
             scores = evaluation.scores
             trainer.recorder.evaluation(trainer.step, split, scores)
-        _ask_two(trainer, model, examples)
+        _ask_two(trainer, model, trainer.watched["validation"])
     return scores
 
 
 def _ask_two(trainer: Trainer, model: Any, examples: Sequence[Example]) -> None:
-    """One question is asked at every evaluation, to see its answer change; another is drawn."""
-    asked = [examples[0], random.Random(trainer.step).choice(examples)]
+    """One source is drawn for all evaluations, to see its answer change, and another for this one."""
+    asked = [random.Random(number).choice(examples) for number in (trainer.experiment.train.seed, -trainer.step)]
     answers = trainer.assembly.task.predict(
         model, [example.source for example in asked], autocast=trainer.engine.precision.autocast
     )
@@ -165,7 +168,7 @@ def _reason_to_end(trainer: Trainer, scores: dict[str, float]) -> str | None:
         return f"reached {settings.until}"
     evaluations_since_best = sum(step > trainer.best_step for step, _ in trainer.history)
     if settings.patience is not None and evaluations_since_best >= settings.patience:
-        return f"no better {trainer.assembly.task.main_score} in {settings.patience} evaluations"
+        return f"no better {_main_score(trainer)} in {settings.patience} evaluations"
     return None
 
 
@@ -199,7 +202,7 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
     weights = _final_weights(trainer)
     checkpoint.load_into(model, weights, "the final weights")
     checkpoint.save_weights(paths.weights, weights, {"recipe": trainer.experiment.about.name})
-    examples = trainer.assembly.task.corpus.test()
+    examples = trainer.assembly.task.corpus.test()[: trainer.experiment.train.test_examples]
     result = score(trainer.assembly.task, model, examples, trainer.engine.precision.autocast)
     _report_unknown(trainer, result)
     _write_predictions(paths, result)
@@ -259,9 +262,16 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         skips_overflow=environment["precision"] == "fp16",
         elapsed=budget.elapsed,
     )
-    trainer = Trainer(experiment, paths, world, assembly, engine, budget, recorder, environment)
+    watched = {
+        "training": task.corpus.training(0)[: settings.evaluate_examples],
+        "validation": task.corpus.validation()[: settings.evaluate_examples],
+    }
+    trainer = Trainer(experiment, paths, world, assembly, engine, budget, recorder, environment, watched)
     if resume:
         _restore(trainer)
+    else:
+        for remark in task.corpus.remarks():
+            recorder.note(0, remark)
     return trainer
 
 
@@ -305,6 +315,10 @@ def _restore(trainer: Trainer) -> None:
 
 
 # Small things
+
+
+def _main_score(trainer: Trainer) -> str:
+    return MAIN_SCORE[trainer.experiment.task.metrics]
 
 
 @contextmanager
@@ -369,7 +383,8 @@ def _save_batches(batches: list[Batch], path: Path) -> None:
 
 def _write_predictions(paths: RunFolder, result: Score) -> None:
     paths.predictions.parent.mkdir(exist_ok=True)
-    rows = zip(result.examples, result.evaluation.predictions, result.evaluation.correct.tolist(), strict=True)
+    evaluation = result.evaluation
+    rows = zip(evaluation.examples, evaluation.predictions, evaluation.correct, strict=True)
     with paths.predictions.open("w", encoding="utf-8") as file:
         for example, prediction, correct in rows:
             record = {
@@ -383,7 +398,7 @@ def _write_predictions(paths: RunFolder, result: Score) -> None:
 
 def _report_unknown(trainer: Trainer, result: Score) -> None:
     for side, counts in result.unknown.items():
-        listed = ", ".join(f'"{character}" x{number}' for character, number in counts.most_common(5))
-        trainer.recorder.note(trainer.step, f"{side} characters of the test set that no training example has: {listed}")
-    if result.capped:
-        trainer.recorder.note(trainer.step, f"{result.capped} predictions were cut at decode.max_length")
+        listed = ", ".join(f'"{piece}" x{number}' for piece, number in counts.most_common(5))
+        trainer.recorder.note(trainer.step, f"unknown on the {side} side of the test set: {listed}")
+    if capped := result.evaluation.capped:
+        trainer.recorder.note(trainer.step, f"{capped} predictions were cut at decode.max_length")

@@ -18,7 +18,7 @@ ORDER = (
     {"cli"},
     {"api", "checks", "lr_range"},
     {"training"},
-    {"preparation", "folders"},
+    {"preparation", "folders", "sizes"},
     {"run", "report"},
     {"experiment"},
     {"tasks"},
@@ -53,7 +53,10 @@ WITHOUT_TORCH = (
     "cli",
     "data.examples",
     "data.sources",
+    "data.corpus",
     "data.mathematics",
+    "data.numbers",
+    "data.parallel",
     "data.buckets",
 )
 """What listing, reading and reporting need starts at once: it never imports torch, not even through another module."""

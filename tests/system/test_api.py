@@ -30,8 +30,11 @@ def test_train_returns_a_run_that_predicts_and_evaluates(
     assert run.predict(["What is the tens digit of 3917?", "", "What is the tens digit of 3917?"]) == [one, "", one]
 
     result = run.evaluate()
-    assert len(result.examples) == 20
-    assert result.accuracy.low <= result.accuracy.value <= result.accuracy.high
+    assert len(result.evaluation.examples) == 20
+    accuracy = result.scores["accuracy"]
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.low <= accuracy.value <= accuracy.high
     assert result.evaluation.loss > 0
 
     again = seqlab.Run(run.folder)

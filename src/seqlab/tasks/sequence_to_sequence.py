@@ -1,34 +1,36 @@
-"""Text in, text out: the loss of teacher forcing, and the exact match of what the model writes on its own.
+"""Text in, text out: the loss of teacher forcing, and what the model writes on its own.
 
-Mathematics is the first such problem. A corpus yields examples; vocabularies turn them into ids; any model with the
-decoder contract learns them.
+Mathematics and translation are such problems. A corpus yields examples; vocabularies turn them into ids; any model with
+the decoder contract learns them; `tasks.scores` says how good it is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.config import Config
 from seqlab.data.buckets import in_order_of_length
+from seqlab.data.corpus import Corpus
 from seqlab.data.examples import Example
 from seqlab.data.pairs import Batch, EncodedPairs
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from seqlab.tasks.scores import Counts, Evaluation, Metrics, Prediction
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
 
 SAMPLING_SEED = 0
 """Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
 
-SCORES = ("loss", "accuracy")
-"""What an evaluation measures, by the names that `--until` and the curves use."""
+GREEDY = {"method": "greedy", "beam_width": 5, "length_penalty": 1.0, "n_best": 1}
+"""What turns the settings of any search into those of the quick one for curves."""
 
 
 class SequenceToSequenceConfig(Config):
@@ -36,114 +38,65 @@ class SequenceToSequenceConfig(Config):
 
     kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     """which task this is"""
+    metrics: Metrics = "exact"
+    """what outputs are judged by: exact (is the whole answer right?) or translation (BLEU, chrF and others)"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of the target probability that is spread over the whole vocabulary"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
 
-class Corpus(Protocol):
-    """Where the examples come from."""
-
-    def training(self, epoch: int) -> Sequence[Example]:
-        """The examples of an epoch, a pure function of its number."""
-        ...
-
-    def validation(self) -> Sequence[Example]:
-        """Examples for curves and for choosing a checkpoint."""
-        ...
-
-    def test(self) -> Sequence[Example]:
-        """Examples for the final score."""
-        ...
-
-    def answer(self, text: str) -> str:
-        """The part of a target, or of what a model wrote, that is scored."""
-        ...
-
-    def shown(self, examples: list[Example]) -> list[Example]:
-        """Examples of a user's file as the model is to see them."""
-        ...
-
-
-class Prediction(NamedTuple):
-    """What the model writes for one source."""
-
-    text: str
-    score: float
-    """log-probability of the text"""
-    capped: bool
-    """cut off at the maximum length"""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of a set of examples, and what was predicted for each."""
-
-    loss: float
-    """mean over the real target tokens, without label smoothing, in nats"""
-    correct: np.ndarray
-    """(N,) whether the whole text is right"""
-    predictions: list[Prediction]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of examples whose every character is right."""
-        return float(self.correct.mean())
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """By the names that `--until` and the curves use."""
-        return dict(zip(SCORES, (self.loss, self.accuracy), strict=True))
-
-
 class SequenceToSequence:
     """The task: a corpus, its vocabularies, and how to search for an answer."""
-
-    main_score = "accuracy"
 
     def __init__(
         self, config: SequenceToSequenceConfig, decode: DecodeConfig, corpus: Corpus, vocabularies: Vocabularies
     ) -> None:
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
+        self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
 
     def training(self, epoch: int) -> EncodedPairs:
-        """The encoded examples of an epoch."""
-        return self.encode(self.corpus.training(epoch))
+        """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
+        examples = self.corpus.training(epoch)
+        if any(tokenizer.varies for tokenizer in self.vocabularies):
+            return self.encode(examples, variant=epoch)
+        if self._fixed is None or self._fixed[0] is not examples:
+            self._fixed = examples, self.encode(examples)
+        return self._fixed[1]
 
-    def encode(self, examples: Sequence[Example]) -> EncodedPairs:
-        """Text to ids."""
-        source, target = self.vocabularies
-        return EncodedPairs.encode(examples, source.encode, target.encode, pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID)
+    def encode(self, examples: Sequence[Example], variant: int | None = None) -> EncodedPairs:
+        """Text to ids; `variant` picks one of the ways in which training may see them."""
+
+        def encoder(side: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+            return side.encode_batch if variant is None else partial(side.encode_varied, seed=variant)
+
+        return EncodedPairs.encode(
+            examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID
+        )
 
     def loss(self, model: nn.Module, batch: Batch) -> LossSum:
         """Cross-entropy of the next token under teacher forcing, in nats."""
-        return self._loss(model, batch, self.config.label_smoothing)
+        logits = self._logits(model, batch)
+        return LossSum(cross_entropy_sum(logits, batch.labels, self.config.label_smoothing), batch.tokens)
 
     @torch.inference_mode()
     def evaluate(
-        self, model: Any, examples: Sequence[Example], *, answers_known: bool = True, autocast: Callable[[], Any]
+        self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Callable[[], Any]
     ) -> Evaluation:
-        """Loss and exact match.
+        """Loss under teacher forcing, and what the model writes by itself.
 
         Args:
             model: meets the decoder contract.
             examples: what to score.
-            answers_known: let the greedy search give up a row once it differs from its answer. Scores stay the same,
-                but the texts of wrong predictions are cut where they went wrong.
+            quick: for curves: search greedily, and where only an exact match counts give up a row once it differs from
+                its answer. The texts of wrong predictions are then cut where they went wrong.
             autocast: makes the context of the wanted precision.
         """
         encoded = self.encode(examples)
-        total, tokens = 0.0, 0
+        decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
         with _evaluating(model):
-            for batch in self._batches(encoded, model):
-                with autocast():
-                    part = self._loss(model, batch, label_smoothing=0.0)
-                total, tokens = total + part.sum.item(), tokens + part.tokens
-            answers = [self.vocabularies.target.encode(example.target) for example in examples]
-            only_answers = all(self.corpus.answer(example.target) == example.target for example in examples)
-            stop_early = answers_known and only_answers and self.decode.method == "greedy"
-            found = self._search(model, encoded, autocast, answers if stop_early else None)
+            counts = self._counts(model, encoded, examples, autocast)
+            found = self._search(model, encoded, autocast, decode, self._known(examples) if quick else None)
         best = [hypotheses[0] for hypotheses in found]
         predictions = [self._prediction(hypothesis) for hypothesis in best]
         # The text is compared, not the ids: an unknown character in an answer is never right.
@@ -151,19 +104,45 @@ class SequenceToSequence:
             hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
-        return Evaluation(total / tokens, np.array(correct, dtype=bool), predictions)
+        return Evaluation(self.config.metrics, counts, correct, predictions, examples)
 
     @torch.inference_mode()
     def predict(self, model: Any, sources: Sequence[str], *, autocast: Callable[[], Any]) -> list[list[Prediction]]:
         """The n best texts for every source, in order."""
         encoded = self.encode([Example(source, "") for source in sources])
         with _evaluating(model):
-            found = self._search(model, encoded, autocast, answers=None)
+            found = self._search(model, encoded, autocast, self.decode)
         return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
-    def _loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> LossSum:
-        logits = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
-        return LossSum(cross_entropy_sum(logits, batch.labels, label_smoothing), batch.tokens)
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(N, V) at the real target tokens."""
+        return model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+
+    def _counts(
+        self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Callable[[], Any]
+    ) -> Counts:
+        counts = Counts(characters=sum(len(example.target) for example in examples))
+        for batch in self._batches(encoded, model):
+            with autocast():
+                logits = self._logits(model, batch)
+                loss = cross_entropy_sum(logits, batch.labels)
+                smoothed = cross_entropy_sum(logits, batch.labels, self.config.label_smoothing)
+            right = (logits.argmax(1) == batch.labels).sum()
+            counts = replace(
+                counts,
+                tokens=counts.tokens + batch.tokens,
+                right=counts.right + int(right),
+                nats=counts.nats + loss.item(),
+                smoothed_nats=counts.smoothed_nats + smoothed.item(),
+            )
+        return counts
+
+    def _known(self, examples: Sequence[Example]) -> list[list[int]] | None:
+        """The ids of the answers, where a row may be left as soon as it differs from them."""
+        whole = all(self.corpus.answer(example.target) == example.target for example in examples)
+        if self.config.metrics != "exact" or not whole:
+            return None
+        return self.vocabularies.target.encode_batch([example.target for example in examples])
 
     def _batches(self, encoded: EncodedPairs, model: nn.Module) -> Iterator[Batch]:
         device = next(model.parameters()).device
@@ -175,7 +154,8 @@ class SequenceToSequence:
         model: Any,
         encoded: EncodedPairs,
         autocast: Callable[[], Any],
-        answers: list[list[int]] | None,
+        decode: DecodeConfig,
+        answers: list[list[int]] | None = None,
     ) -> list[list[Hypothesis]]:
         found: dict[int, list[Hypothesis]] = {}
         generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
@@ -186,11 +166,11 @@ class SequenceToSequence:
                     model,
                     batch.source,
                     batch.source_mask,
-                    self.decode,
+                    decode,
                     bos_id=BOS_ID,
                     eos_id=EOS_ID,
                     answers=known,
-                    generator=generator if self.decode.method == "sample" else None,
+                    generator=generator if decode.method == "sample" else None,
                 )
             found.update(zip(batch.rows.tolist(), rows, strict=True))
         return [found[row] for row in range(len(encoded))]

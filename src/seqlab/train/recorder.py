@@ -31,6 +31,10 @@ class Display(Protocol):
         """Scores are in."""
         ...
 
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """What the model makes of an example now."""
+        ...
+
     def note(self, text: str) -> None:
         """Something worth a line."""
         ...
@@ -119,6 +123,7 @@ class Recorder:
 
     def sample(self, step: int, source: str, target: str, predicted: str) -> None:
         """Writes an example of what the model says now."""
+        self.display.sample(step, source, target, predicted)
         if self.log is not None:
             self.log.write("sample", step, source=source, target=target, predicted=predicted)
 

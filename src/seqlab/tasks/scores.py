@@ -1,0 +1,138 @@
+"""How good is what a model wrote? Counts of one pass over the examples, and the scores that follow from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from seqlab.data.examples import Example
+from seqlab.metrics import translation
+from seqlab.metrics.intervals import wilson
+from seqlab.metrics.translation import bits_per_character, perplexity
+
+Metrics = Literal["exact", "translation"]
+
+SCORES: dict[Metrics, tuple[str, ...]] = {
+    "exact": ("loss", "accuracy"),
+    "translation": ("loss", "bleu", "chrf", "exact_match", "token_accuracy", "bits_per_character"),
+}
+"""What is measured during training, by the names that `--until` and the curves use."""
+
+MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu"}
+"""The score that chooses the best checkpoint; more is better."""
+
+
+class Measured(NamedTuple):
+    """A score, and the ends of its 95 % interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Prediction(NamedTuple):
+    """What the model writes for one source."""
+
+    text: str
+    score: float
+    """log-probability of the text"""
+    capped: bool
+    """cut off at the maximum length"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the real target tokens of a set of examples, under teacher forcing."""
+
+    characters: int
+    tokens: int = 0
+    right: int = 0
+    """tokens that are the most probable ones"""
+    nats: float = 0.0
+    """cross-entropy"""
+    smoothed_nats: float = 0.0
+    """cross-entropy with the label smoothing of the training"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A set of examples, and what the model makes of them."""
+
+    metrics: Metrics
+    counts: Counts
+    correct: list[bool]
+    """whether the whole answer is right"""
+    predictions: list[Prediction]
+    examples: Sequence[Example]
+
+    @property
+    def loss(self) -> float:
+        """Mean over the real target tokens, without label smoothing, in nats."""
+        return self.counts.nats / self.counts.tokens
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """The scores of a curve, quickly made."""
+        right = sum(self.correct) / len(self.correct)
+        if self.metrics == "exact":
+            return {"loss": self.loss, "accuracy": right}
+        overlap = translation.quick_scores(self._texts, self._targets)
+        return {"loss": self.loss, **overlap, "exact_match": right, **self._token_scores}
+
+    @cached_property
+    def final_scores(self) -> dict[str, Measured]:
+        """Every score, with its 95 % interval where there is one; the most important first."""
+        if self.metrics == "exact":
+            intervals = {"accuracy": wilson(sum(self.correct), len(self.correct))}
+            plain = {"loss": self.loss}
+        else:
+            intervals = translation.translation_scores(self._texts, self._targets)
+            plain = {
+                **self._token_scores,
+                "loss": self.loss,
+                "smoothed_loss": self.counts.smoothed_nats / self.counts.tokens,
+                "perplexity": perplexity(self.counts.nats, self.counts.tokens),
+            }
+        return {name: Measured(*found) for name, found in intervals.items()} | {
+            name: Measured(value) for name, value in plain.items()
+        }
+
+    @property
+    def capped(self) -> int:
+        """Number of predictions that were cut at the maximum length."""
+        return sum(prediction.capped for prediction in self.predictions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The part of results.json that a set of examples decides."""
+        result: dict[str, Any] = {
+            "examples": len(self.examples),
+            "scores": {name: _without_none(score) for name, score in self.final_scores.items()},
+            "capped": self.capped,
+        }
+        if self.metrics == "translation":
+            sources = [example.source for example in self.examples]
+            result |= {
+                "signatures": {"bleu": translation.bleu_signature(), "chrf": translation.chrf_signature()},
+                "baselines": {"copy of the source": translation.copy_baseline(sources, self._targets)},
+                "warnings": translation.warnings(self._texts, self._targets, self.capped, sources),
+            }
+        return result
+
+    @property
+    def _texts(self) -> list[str]:
+        return [prediction.text for prediction in self.predictions]
+
+    @property
+    def _targets(self) -> list[str]:
+        return [example.target for example in self.examples]
+
+    @property
+    def _token_scores(self) -> dict[str, float]:
+        return {
+            "token_accuracy": self.counts.right / self.counts.tokens,
+            "bits_per_character": bits_per_character(self.counts.nats, self.counts.characters),
+        }
+
+
+def _without_none(score: Measured) -> dict[str, float]:
+    return {name: value for name, value in score._asdict().items() if value is not None}
