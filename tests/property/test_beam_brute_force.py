@@ -44,7 +44,7 @@ class RandomTable:
         return logits.float(), state
 
     def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index]
+        return state[index.flatten()]
 
     def log_probs_after(self, source: int, prefix: tuple[int, ...]) -> list[float]:
         """The plain way: from the start, one row, one token after the other, in double precision."""

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from seqlab.config import build
-from seqlab.decode.beam import length_penalty
+from seqlab.decode.beam import largest, length_penalty
 from seqlab.decode.constraints import forbid_end, forbid_repeated_ngrams
 from seqlab.decode.sampling import draw, sampling_distribution
 from seqlab.decode.search import Hypothesis, search
@@ -39,7 +39,7 @@ class PositionTable:
         return self.log_probs[state.clamp(max=len(self.log_probs) - 1)], state + 1
 
     def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index]
+        return state[index.flatten()]
 
 
 class Script:
@@ -62,7 +62,7 @@ class Script:
         return 20.0 * torch.eye(6)[wanted], state + torch.tensor([0, 1])
 
     def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index]
+        return state[index.flatten()]
 
 
 def run(
@@ -379,3 +379,14 @@ class TestArguments:
             run(model, 1, DecodeConfig())
         model.eval()
         assert run(model, 1, DecodeConfig())[0][0].ids == []
+
+
+@pytest.mark.parametrize("entries", [3, 130, 640, 1000, 8001])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_the_largest_values_are_those_of_topk(entries: int, k: int) -> None:
+    values = torch.randn(7, entries, generator=torch.Generator().manual_seed(entries))
+    values[0, 1:] = -torch.inf  # all but one forbidden
+    k = min(k, entries)
+    found, places = largest(values, k)
+    assert torch.equal(found, values.topk(k).values)
+    assert torch.equal(values.gather(1, places), found)

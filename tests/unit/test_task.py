@@ -83,7 +83,7 @@ class Script(nn.Module):
         return logits, ScriptState(state.sources, state.position + 1)
 
     def select_rows(self, state: ScriptState, index: Tensor) -> ScriptState:
-        return ScriptState(state.sources[index], state.position)
+        return ScriptState(state.sources[index.flatten()], state.position)
 
     def _next(self, source: list[int], position: int) -> int:
         line = self.lines.get(self.vocabularies.source.decode(source), [])

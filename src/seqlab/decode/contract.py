@@ -27,5 +27,9 @@ class Decoder(Protocol[State]):
         ...
 
     def select_rows(self, state: State, index: Tensor) -> State:
-        """The state of the rows `index` (N,): a choice, a repetition or a new order of the rows."""
+        """The state of the rows `index`: a choice, a repetition or a new order of the rows.
+
+        The index is (N,), or (N, W) where the W rows of each line have the same source: a model may keep what follows
+        from the source once a line, or flatten the index.
+        """
         ...

@@ -99,7 +99,10 @@ class DecoderBlock(nn.Module):
         memory_mask: AttentionMask | None,
         rotation: Rotation | None,
     ) -> tuple[Tensor, KeyValue]:
-        """One more token (B, 1, D), given the keys and values of those before it at this depth."""
+        """One more token (R, 1, D), given the keys and values of those before it at this depth.
+
+        Rows of one source stand side by side, R / B of each; the source's keys and values (B, H, S, K) are there once.
+        """
         longer = cache
 
         def attend_and_remember(y: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ class DecoderBlock(nn.Module):
             return out
 
         x = self.attention_residual(x, attend_and_remember)
-        return self.finish(x, memory, memory_mask), longer
+        together = x.view(len(memory.key), -1, x.shape[-1])  # so that they ask their source in one product
+        return self.finish(together, memory, memory_mask).view_as(x), longer
 
     def attend_to_self(self, x: Tensor, causal_mask: AttentionMask, rotation: Rotation | None) -> Tensor:
         """The first residual branch: causal self-attention."""

@@ -88,7 +88,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class DecoderState:
-    """What the decoder remembers of B rows; the first axis of every tensor is rows.
+    """What the decoder remembers; the first axis of every tensor is rows, or the sources that they share.
 
     `cache` has the keys and values of the tokens so far at each depth. `memory` has those of the source for each
     distinct layer, as they are the same at all depths of a layer.
@@ -206,15 +206,18 @@ class Transformer(nn.Module):
         return logits, DecoderState(tuple(cache), state.memory, state.memory_mask)
 
     def select_rows(self, state: DecoderState, index: Tensor) -> DecoderState:
-        """The state of the rows `index` (N,)."""
+        """The state of the rows `index`, (N,) or (N, W) with rows of one source in a line, which then share memory."""
+        rows_of_source = len(state.cache[0].key) // len(state.memory[0].key)
+        sources, rows = (index if index.dim() == 1 else index[:, 0]) // rows_of_source, index.flatten()
 
-        def chosen(heads: KeyValue) -> KeyValue:
+        def chosen(heads: KeyValue, index: Tensor) -> KeyValue:
             return KeyValue(heads.key.index_select(0, index), heads.value.index_select(0, index))
 
+        mask = state.memory_mask
         return DecoderState(
-            cache=tuple(map(chosen, state.cache)),
-            memory=tuple(map(chosen, state.memory)),
-            memory_mask=state.memory_mask and AttentionMask(state.memory_mask.bias.index_select(0, index)),
+            cache=tuple(chosen(heads, rows) for heads in state.cache),
+            memory=tuple(chosen(heads, sources) for heads in state.memory),
+            memory_mask=None if mask is None else AttentionMask(mask.bias.index_select(0, sources)),
         )
 
     def attention_weights(
