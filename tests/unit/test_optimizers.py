@@ -133,6 +133,22 @@ def test_training_goes_down_and_continues_exactly_from_its_state(config: Optimiz
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("config", [AdamW(), Adam(), SGD(), Muon()], ids=lambda config: config.kind)
+def test_one_kernel_computes_what_torch_computes_tensor_by_tensor(config: OptimizerConfig) -> None:
+    toys = []
+    for fused in (True, False):
+        toy = make()
+        optimizer = build_optimizer(toy, config.model_copy(update={"fused": fused}))
+        for turn in range(3):
+            optimizer.zero_grad()
+            toy(torch.tensor([[turn, 1, 2, 3]])).square().sum().backward()
+            optimizer.step()
+        assert {bool(group["fused"]) for group in optimizer.param_groups if "fused" in group} == {fused}
+        toys.append(toy)
+    for left, right in zip(*(toy.parameters() for toy in toys), strict=True):
+        torch.testing.assert_close(left, right)
+
+
 @by_kind
 def test_rates_scale_the_peak_and_not_the_last_rate(config: OptimizerConfig) -> None:
     optimizer = build_optimizer(make(), config)

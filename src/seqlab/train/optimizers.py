@@ -21,7 +21,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Config):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in one fused kernel."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
     """which optimizer this is"""
@@ -33,6 +33,8 @@ class AdamW(Config):
     """added to the root of the second moment"""
     weight_decay: Decay = 0.01
     """share of every matrix taken off an update, times the learning rate"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 
 
 class Adam(Config):
@@ -48,6 +50,8 @@ class Adam(Config):
     """added to the root of the second moment"""
     weight_decay: Decay = 0.0
     """L2 penalty on matrices"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 
 
 class SGD(Config):
@@ -63,6 +67,8 @@ class SGD(Config):
     """look ahead along the momentum before taking the gradient"""
     weight_decay: Decay = 0.0
     """L2 penalty on matrices"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 
 
 class Adafactor(Config):
@@ -102,6 +108,8 @@ class Muon(Config):
     """memory of AdamW, for everything else"""
     weight_decay: Decay = 0.01
     """share of every matrix taken off an update, times the learning rate"""
+    fused: bool = True
+    """all weights of AdamW's part in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 
 
 OptimizerConfig = Annotated[AdamW | Adam | SGD | Adafactor | Muon, Field(discriminator="kind")]
@@ -227,15 +235,22 @@ def apply_rates(optimizer: Optimizer, rates: Rates) -> None:
 
 
 def _choose(found: Roles, config: OptimizerConfig) -> Optimizer:
+    """`fused=None` leaves the choice to torch, where False would also forbid its grouped kernels on a GPU."""
     rest = found.embeddings + found.vectors
     groups = _groups(found.matrices + found.head, rest, config.weight_decay)
     match config:
         case AdamW():
-            return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+            return torch.optim.AdamW(
+                groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused or None
+            )
         case Adam():
-            return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+            return torch.optim.Adam(
+                groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused or None
+            )
         case SGD():
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+            return torch.optim.SGD(
+                groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=config.fused or None
+            )
         case Adafactor():
             return torch.optim.Adafactor(groups, lr=config.lr, beta2_decay=config.beta2_decay, d=config.clip_update)
         case Muon():
@@ -258,7 +273,8 @@ def _muon(found: Roles, config: Muon) -> Together:
     groups = _groups(others + found.head, found.embeddings + found.vectors, config.weight_decay)
     if not groups:
         return Together([muon])
-    return Together([muon, torch.optim.AdamW(groups, lr=config.rest_lr or config.lr, betas=config.betas, fused=True)])
+    rest_lr = config.rest_lr or config.lr
+    return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=config.betas, fused=config.fused or None)])
 
 
 def _groups(decayed: list[nn.Parameter], rest: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
