@@ -1,21 +1,55 @@
-"""How do text files on disk become lines and examples?
+"""How do text files on disk become lines, and lines of questions and answers examples?
 
-Plain, `.gz` and `.xz` files are read alike, as UTF-8. Whatever is wrong with a file is a UserError that names the file
-and, where there is one, the line (counted from 1).
+Plain, `.gz`, `.xz` and `.zst` files are read alike, as UTF-8. Whatever is wrong with a file is a UserError that names
+the file and, where there is one, the line (counted from 1).
 """
 
 import gzip
 import lzma
+import sys
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
 from seqlab.data.examples import Example
 from seqlab.errors import UserError
 
-COMPRESSED = (".gz", ".xz")
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COMPRESSED = (".gz", ".xz", ".zst")
+
+
+def find(path: Path) -> Path | None:
+    """The file, or the same with `.gz`, `.xz` or `.zst` at its end; None when there is none of them."""
+    candidates = (path.with_name(path.name + suffix) for suffix in ("", *COMPRESSED))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def format_suffix(path: Path) -> str:
+    """What tells the format: `.tsv` of `pairs.TSV.gz`."""
+    return Path(path.stem).suffix.lower() if _suffix(path) in COMPRESSED else _suffix(path)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedIOBase]:
+    """The bytes of a file, decompressed. UserError when it is missing, cannot be read or is a broken archive."""
+    try:
+        with _open(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except EOFError:
+        raise UserError(f"{path}: the archive is cut off; copy or download it again") from None
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstd.ZstdError) as error:
+        raise UserError(f"{path}: not a sound {path.suffix} archive ({error}); copy or download it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -24,33 +58,26 @@ def read_lines(path: Path) -> Iterator[str]:
     Raises UserError: the file is missing, unreadable, empty, not UTF-8 (with the line), or a broken archive.
     """
     number = 0
-    try:
-        with _open(path) as file:
+    with opened(path) as file:
+        try:
             for number, raw in enumerate(file, start=1):
                 line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
                 yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise UserError(f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); convert the file to UTF-8") from None
-    except EOFError:
-        raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
-    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-        raise UserError(f"{path}: not a sound {path.suffix} archive ({error}); copy or download it again") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise UserError(f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); convert the file to UTF-8") from None
+        except EOFError:
+            raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
     if number == 0:
         raise UserError(f"{path}: the file is empty")
 
 
 def read_pairs(path: Path) -> list[Example]:
-    """The examples of a file: `question<TAB>answer` lines in `.tsv`, `.tsv.gz` or `.tsv.xz`, else alternating lines.
+    """The examples of a file: `question<TAB>answer` lines in `.tsv` (also compressed), else alternating lines.
 
     Raises UserError with file and line for a pair that is not whole, and all that `read_lines` raises.
     """
-    uncompressed = path.with_suffix("") if _suffix(path) in COMPRESSED else path
-    return _read_columns(path) if _suffix(uncompressed) == ".tsv" else read_questions(path)
+    return _read_columns(path) if format_suffix(path) == ".tsv" else read_questions(path)
 
 
 def read_questions(path: Path) -> list[Example]:
@@ -95,6 +122,8 @@ def _open(path: Path) -> BufferedIOBase:
             return gzip.open(path, "rb")
         case ".xz":
             return lzma.open(path, "rb")
+        case ".zst":
+            return zstd.open(path, "rb")
         case _:
             return path.open("rb")
 

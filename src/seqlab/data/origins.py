@@ -1,0 +1,176 @@
+"""Which files does a list of training files mean, and which pairs do they hold?
+
+An entry names one file with both sides (a table), or the stem of two files that are aligned line by line.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pydantic import Field, field_validator
+
+from seqlab.config import Config
+from seqlab.data.examples import Example
+from seqlab.data.formats import FORMATS, Column, Columns, Records, read_aligned, read_table
+from seqlab.data.sources import COMPRESSED, find, format_suffix
+from seqlab.errors import UserError
+
+LANGUAGE = "{lang}"
+"""Stands in the name of line-aligned files where the language is not the suffix."""
+
+_LINE_BREAK = re.compile(r"[\r\n]+")
+
+
+class Group(Config):
+    """What belongs together when training data is split, such as the verses of a chapter."""
+
+    column: Column
+    """column that names the group: its name, or its number in a file without a header"""
+    key: str = ".+"
+    """regular expression; what it finds in the column is the group"""
+
+    @field_validator("key")
+    @classmethod
+    def _is_regular_expression(cls, key: str) -> str:
+        try:
+            re.compile(key)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        return key
+
+
+class PairFile(Config):
+    """One entry of a list of files that says more than a path."""
+
+    path: str
+    """file, stem of line-aligned files, or their name with {lang} in place of the language"""
+    columns: dict[str, Column] = Field(default={})
+    """columns of the languages, as in {en = 2, fr = 3}, where they differ from data.columns"""
+    group: Group | None = None
+    """what belongs together in this file"""
+
+
+class Pair(NamedTuple):
+    """A sentence pair, and what a split must not tear apart."""
+
+    example: Example
+    unit: str
+    """the source; or the group that the pair belongs to, after a character that no text starts with"""
+
+
+class Origin(Protocol):
+    """One place that pairs come from."""
+
+    def check(self) -> None:
+        """Raises UserError when there is no such place."""
+        ...
+
+    def pairs(self) -> Iterator[Pair]:
+        """All pairs, lazily and in order, as they are but for white space at both ends and line breaks inside."""
+        ...
+
+
+class Languages(NamedTuple):
+    """What is translated into what, and the columns that hold it where they are not named for the language."""
+
+    source: str
+    target: str
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Both sides in one file."""
+
+    path: Path
+    columns: Columns
+    group: Group | None
+
+    def check(self) -> None:
+        """Raises UserError when the file is missing."""
+        self._file()
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs of the file."""
+        file = self._file()
+        return _pairs(file, read_table(file, self.columns), self.group)
+
+    def _file(self) -> Path:
+        file = find(self.path)
+        if file is None:
+            raise UserError(f"{self.path}: no such file")
+        return file
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Each side in a file of its own; line n of one translates line n of the other."""
+
+    path: Path
+    """with `{lang}` where the language stands"""
+    languages: Languages
+
+    def check(self) -> None:
+        """Raises UserError when the file of a side is missing."""
+        self._files()
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs of the two files."""
+        source, target = self._files()
+        return _pairs(source, read_aligned(source, target), None)
+
+    def _files(self) -> tuple[Path, Path]:
+        source, target = (self._file(language) for language in self.languages[:2])
+        return source, target
+
+    def _file(self, language: str) -> Path:
+        wanted = Path(str(self.path).replace(LANGUAGE, language))
+        file = find(wanted)
+        if file is None:
+            missing = f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})"
+            stem = Path(str(self.path).removesuffix(f".{LANGUAGE}"))
+            if stem.is_file():
+                raise UserError(
+                    f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
+                    f"line-aligned files it lacks {wanted.name}"
+                )
+            raise UserError(missing)
+        return file
+
+
+def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Group | None) -> Origin:
+    """The place that an entry means; relative paths start at `folder`, and a group of the entry replaces `group`.
+
+    Raises UserError when line-aligned files are to have columns or groups.
+    """
+    entry = PairFile(path=entry) if isinstance(entry, str) else entry
+    group = entry.group or group
+    columns = {**languages.columns, **entry.columns}
+    path = folder / Path(entry.path).expanduser()
+    if LANGUAGE not in path.name and format_suffix(path) in FORMATS:
+        wanted = tuple(columns.get(language, language) for language in languages[:2])
+        named = {*languages[:2]} & {*columns}
+        wanted = wanted if group is None else (*wanted, group.column)
+        return Table(path, Columns(wanted, guessed=not named and group is None), group)
+    if entry.columns or group is not None:
+        raise UserError(f"{path}: line-aligned files have no columns and no group: leave them out of its entry")
+    return Aligned(path if LANGUAGE in path.name else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
+
+
+def _pairs(path: Path, records: Records, group: Group | None) -> Iterator[Pair]:
+    key = re.compile(group.key) if group else None
+    for place, (source, target, *rest) in records:
+        example = Example(_one_line(source), _one_line(target))
+        if key is None:
+            yield Pair(example, example.source)
+        elif found := key.search(rest[0]):
+            yield Pair(example, "\0" + found[0])
+        else:
+            raise UserError(f'{path}:{place}: the group\'s key "{key.pattern}" finds nothing in "{rest[0]}"')
+
+
+def _one_line(text: str) -> str:
+    """Texts stand on one line wherever the project writes them."""
+    return _LINE_BREAK.sub(" ", text).strip()

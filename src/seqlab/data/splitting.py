@@ -1,0 +1,86 @@
+"""Which pairs are held out for validation and test, so that no source is also trained on?
+
+The unit is the distinct source, or a group of sources such as a chapter. Units are put in the order of a hash of their
+text and of a seed, and the first ones are held out: a pure function of what the files hold, whatever their order.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from seqlab.data.examples import Example
+from seqlab.data.origins import Pair
+from seqlab.errors import UserError
+
+LARGEST = 1000
+"""Sources of a held-out set, where nobody says how many."""
+
+SHARE = 20
+"""Of fewer than 20,000 sources, one in 20 goes into such a set."""
+
+
+class Split(NamedTuple):
+    """Pairs to train on, and the sets that were taken out of them."""
+
+    training: list[Example]
+    held_out: dict[str, list[Example]]
+    left_out: int
+    """pairs in none of these: their source is held out, with another translation or from another unit"""
+
+
+def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> Split:
+    """Takes sets out of `pairs`, by name; no source is in two of them, or in one and in training.
+
+    Args:
+        pairs: what there is; the first translation of a source is the one that is held out.
+        sizes: distinct sources of each set, which gets whole units and so may get more; None: one in 20, at most 1000.
+        seed: picks the units.
+
+    Raises UserError when nothing would be left to train on.
+    """
+    if not sizes:
+        return Split([pair.example for pair in pairs], {}, 0)
+    num_sources = Counter(unit for unit, _ in {(pair.unit, pair.example.source) for pair in pairs})
+    usual = min(LARGEST, -(-num_sources.total() // SHARE))
+    chosen = _choose(num_sources, [usual if size is None else size for size in sizes.values()], seed)
+    held_out: dict[str, list[Example]] = {}
+    known: set[str] = set()
+    for name, units in zip(sizes, chosen, strict=True):
+        held_out[name] = list(_new_sources((pair.example for pair in pairs if pair.unit in units), known))
+    units = set[str]().union(*chosen)
+    training = [pair.example for pair in pairs if pair.unit not in units and pair.example.source not in known]
+    return Split(training, held_out, len(pairs) - len(training) - sum(map(len, held_out.values())))
+
+
+def fingerprint(text: str, seed: int) -> int:
+    """64 bits of a text; another order of all texts for every seed."""
+    key = seed.to_bytes(8, "little", signed=True)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "big")
+
+
+def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> list[set[str]]:
+    """For every size, units that have as many sources together; no unit twice."""
+    queue = sorted(num_sources, key=lambda unit: fingerprint(unit, seed), reverse=True)
+    chosen: list[set[str]] = []
+    for size in sizes:
+        units: set[str] = set()
+        missing = size
+        while missing > 0 and queue:
+            units.add(unit := queue.pop())
+            missing -= num_sources[unit]
+        chosen.append(units)
+    if not queue:
+        raise UserError(
+            f"the training files have {sum(num_sources.values()):,} distinct sources, too few to hold out "
+            f"{sum(sizes):,} of them: lower data.validation_size and data.test_size"
+        )
+    return chosen
+
+
+def _new_sources(examples: Iterable[Example], known: set[str]) -> Iterator[Example]:
+    """The first example of each source that is not in `known`, which grows."""
+    for example in examples:
+        if example.source not in known:
+            known.add(example.source)
+            yield example
