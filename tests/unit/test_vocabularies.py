@@ -7,6 +7,7 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.text.characters import CharacterTokenizer
+from seqlab.text.reversal import Reversed
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIALS, UNK_ID
 from seqlab.text.vocabularies import TextConfig, Vocabularies, build_vocabularies
 
@@ -39,7 +40,7 @@ class TestCharacters:
             assert tokenizer.decode(tokenizer.encode(special)) == special
 
     def test_reversed_text_is_read_and_written_last_character_first(self) -> None:
-        tokenizer = CharacterTokenizer("123", reverse=True)
+        tokenizer = Reversed(CharacterTokenizer("123"))
         assert tokenizer.encode("123") == [6, 5, 4]
         assert tokenizer.decode([6, 5, 4]) == "123"
         assert tokenizer.decode([6, UNK_ID, 4]) == "1<unk>3"  # the mark itself stays readable
@@ -52,12 +53,13 @@ class TestCharacters:
 class TestBothSides:
     def test_each_side_has_its_own_characters(self) -> None:
         source, target = build_vocabularies(TextConfig(), "abc", "12")
-        assert (source.characters, target.characters) == (("a", "b", "c"), ("1", "2"))
+        assert source.tokens(range(4, 7)) == ["a", "b", "c"]
+        assert target.tokens(range(4, 6)) == ["1", "2"]
 
     def test_a_shared_vocabulary_has_those_of_both(self) -> None:
         source, target = build_vocabularies(TextConfig(shared=True, reverse_target=True), "abc", "1a")
-        assert source.characters == target.characters == ("1", "a", "b", "c")
-        assert (source.reverse, target.reverse) == (False, True)
+        assert source.tokens(range(4, 8)) == target.tokens(range(4, 8)) == ["1", "a", "b", "c"]
+        assert (source.encode("1a"), target.encode("1a")) == ([4, 5], [5, 4])
 
     def test_each_side_is_reversed_on_its_own(self) -> None:
         source, target = build_vocabularies(TextConfig(reverse_source=True), "ab", "ab")
@@ -97,13 +99,12 @@ class TestFiles:
             "[]",
             "null",
             '{"kind": "characters", "reverse": false}',
-            '{"kind": "characters", "characters": "ab"}',
             '{"kind": "characters", "characters": 3, "reverse": false}',
         ],
     )
     def test_a_damaged_one_is_named(self, saved: Path, damaged: str) -> None:
         (saved / "source.json").write_text(damaged)
-        with pytest.raises(UserError, match=r"source\.json: not a character vocabulary"):
+        with pytest.raises(UserError, match=r"source\.json: not a vocabulary"):
             Vocabularies.load(saved)
 
     def test_bytes_that_are_no_text_are_reported(self, saved: Path) -> None:

@@ -1,27 +1,67 @@
 """The vocabularies of both sides of a sequence-to-sequence task: how they are made, kept and found again."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pydantic import Field, model_validator
+
 from seqlab.config import Config
 from seqlab.errors import UserError
+from seqlab.text.bytes import ByteTokenizer
 from seqlab.text.characters import CharacterTokenizer
-from seqlab.text.tokenizer import Tokenizer
+from seqlab.text.reversal import Reversed
+from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
+from seqlab.text.tokenizer import SPECIALS, Tokenizer, normalized
+from seqlab.text.words import WordTokenizer, train_words
+
+Unit = Literal["character", "word", "bpe", "unigram", "byte"]
+
+UNITS_OF: dict[str, tuple[Unit, ...]] = {
+    "vocab_size": ("word", "bpe", "unigram"),
+    "min_frequency": ("word", "bpe"),
+    "dropout": ("bpe",),
+}
+"""The settings that only some units read; all others matter to every unit."""
+
+SMALLEST = {"word": len(SPECIALS) + 1, "bpe": len(SPECIALS) + 256, "unigram": len(SPECIALS) + 256}
+"""Ids that a vocabulary has at least: the special ones and one word, or all bytes."""
 
 
 class TextConfig(Config):
     """How text becomes ids."""
 
-    unit: Literal["character"] = "character"
-    """what an id stands for"""
+    unit: Unit = "character"
+    """what an id stands for; bpe and unigram: frequent pieces of words, down to bytes"""
+    vocab_size: int = 8000
+    """word, bpe, unigram: ids of a vocabulary at most, the four special ones among them"""
+    min_frequency: int = Field(default=2, ge=1)
+    """word, bpe: a word, or a pair of pieces to be merged, that is rarer in the training texts gets no id"""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """bpe: probability that a merge is left out, drawn anew each epoch for every word of the training texts"""
     shared: bool = False
     """one vocabulary for both sides, as tying all embeddings needs"""
     reverse_source: bool = False
-    """read the source last character first"""
+    """read the source last id first"""
     reverse_target: bool = False
-    """write the target last character first"""
+    """write the target last id first"""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> "TextConfig":
+        for name, units in UNITS_OF.items():
+            default = type(self).model_fields[name].default
+            if self.unit not in units and getattr(self, name) != default:
+                readers = " or ".join(f'unit="{unit}"' for unit in units)
+                raise ValueError(
+                    f'{name}={getattr(self, name)} has no effect with unit="{self.unit}": '
+                    f"choose {readers}, or leave {name} at {default}"
+                )
+        if self.vocab_size < (smallest := SMALLEST.get(self.unit, 0)):
+            raise ValueError(f'vocab_size={self.vocab_size} is too small: unit="{self.unit}" needs {smallest} or more')
+        return self
 
 
 class Vocabularies(NamedTuple):
@@ -42,7 +82,7 @@ class Vocabularies(NamedTuple):
         return cls(*(_read(folder / f"{side}.json") for side in cls._fields))
 
     def unknown(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Counter[str]]:
-        """Per side, how often each character without an id occurs; empty when all are known."""
+        """Per side, how often each piece without an id occurs; empty when all are known."""
         found = {
             "source": self.source.unknown(source for source, _ in pairs),
             "target": self.target.unknown(target for _, target in pairs),
@@ -51,20 +91,70 @@ class Vocabularies(NamedTuple):
 
 
 def build_vocabularies(config: TextConfig, source: Iterable[str], target: Iterable[str]) -> Vocabularies:
-    """Vocabularies over the characters of each side."""
-    source, target = set(source), set(target)
+    """Vocabularies made from the training texts of each side, or of both together.
+
+    The same texts give the same vocabularies in every process. The texts are read once and never held together.
+
+    Raises:
+        UserError: if a side has no text, or no word that is frequent enough.
+    """
+    source, target = _some(source, "source"), _some(target, "target")
     if config.shared:
-        source = target = source | target
+        first = second = _trained(config, chain(source, target))
+    else:
+        first, second = _trained(config, source), _trained(config, target)
     return Vocabularies(
-        CharacterTokenizer(source, reverse=config.reverse_source),
-        CharacterTokenizer(target, reverse=config.reverse_target),
+        Reversed(first) if config.reverse_source else first,
+        Reversed(second) if config.reverse_target else second,
     )
 
 
-def _read(path: Path) -> CharacterTokenizer:
+def tokenizer_from_json(text: str) -> Tokenizer:
+    """The tokenizer that wrote this; raises ValueError, TypeError or LookupError if the text is damaged."""
+    fields = json.loads(text)
+    match fields:
+        case {"kind": "characters", "characters": str(characters)}:
+            tokenizer = CharacterTokenizer(characters)
+        case {"kind": "bytes"}:
+            tokenizer = ByteTokenizer()
+        case {"kind": "words", "entries": list(entries)}:
+            tokenizer = WordTokenizer(entries)
+        case {"kind": "bpe", "merges": list(merges), "dropout": float(dropout)}:
+            tokenizer = SubwordTokenizer(Merges(tuple((left, right) for left, right in merges), dropout))
+        case {"kind": "unigram", "pieces": list(pieces)}:
+            tokenizer = SubwordTokenizer(Pieces(tuple((piece, score) for piece, score in pieces)))
+        case _:
+            raise ValueError("no kind of vocabulary looks like this")
+    return Reversed(tokenizer) if fields.get("reverse") else tokenizer
+
+
+def _trained(config: TextConfig, texts: Iterator[str]) -> Tokenizer:
+    match config.unit:
+        case "character":
+            return CharacterTokenizer(character for text in texts for character in normalized(text))
+        case "byte":
+            return ByteTokenizer()
+        case "word":
+            return train_words(texts, config.vocab_size, config.min_frequency)
+        case "bpe":
+            return train_bpe(texts, config.vocab_size, config.min_frequency, config.dropout)
+        case "unigram":
+            return train_unigram(texts, config.vocab_size)
+
+
+def _some(texts: Iterable[str], side: str) -> Iterator[str]:
+    """The texts that are not empty; raises UserError if there is none."""
+    found = filter(None, texts)
+    first = next(found, None)
+    if first is None:
+        raise UserError(f"the {side} side of the training texts is empty: there is nothing to make a vocabulary of")
+    return chain([first], found)
+
+
+def _read(path: Path) -> Tokenizer:
     try:
-        return CharacterTokenizer.from_json(path.read_text(encoding="utf-8"), str(path))
+        return tokenizer_from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot read the vocabulary of this run ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a character vocabulary (not UTF-8 text); take it from the run again") from None
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{path}: not a vocabulary ({error}); take it from the run again") from None
