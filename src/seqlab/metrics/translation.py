@@ -8,6 +8,7 @@ exercises and papers that report them do. Every corpus score follows from sums o
 import math
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,10 +174,12 @@ def warnings(
     if empty := sum(not text.strip() for text in predictions):
         told.append(f"{empty} of {n} outputs are empty")
     told += _repetitions(predictions, references)
-    # a reference that occurs twice may well have one answer
-    common, times = Counter(text for text, _ in set(zip(predictions, references, strict=True))).most_common(1)[0]
-    if common.strip() and times >= max(3, NOTABLE * n):
-        told.append(f'{times} different sentences have the same output "{common}": the model may ignore the source')
+    # pairs, because a reference that occurs twice may well have one answer
+    texts = Counter(text for text, _ in set(zip(predictions, references, strict=True)) if text.strip())
+    for text, times in texts.most_common(1):
+        if times >= max(3, NOTABLE * n):
+            same = shorten(text, 60, placeholder=" …")
+            told.append(f'{times} different sentences have the same output "{same}": the model may ignore the source')
     given = zip(predictions, references, sources, strict=True) if sources else ()
     if (copies := sum(ours == source != theirs for ours, theirs, source in given)) > NOTABLE * n:
         told.append(f"{copies} of {n} outputs are copies of their source")
