@@ -8,7 +8,6 @@ exercises and papers that report them do. Every corpus score follows from sums o
 import math
 from collections import Counter
 from collections.abc import Sequence
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +24,7 @@ BLEU_SUMS = 10
 """Columns that sacreBLEU keeps for BLEU: two lengths, then matches and totals of 1-grams to 4-grams."""
 
 SHORT = 0.8
-"""Outputs that are shorter than this share of the references lose a fifth of their BLEU to brevity alone."""
+"""Outputs that are shorter than this share of the references lose more than a fifth of their BLEU to brevity alone."""
 
 NOTABLE = 0.05
 """A share of the outputs from which on a failure is more than an oddity of a few sentences."""
@@ -178,7 +177,7 @@ def warnings(
     texts = Counter(text for text, _ in set(zip(predictions, references, strict=True)) if text.strip())
     for text, times in texts.most_common(1):
         if times >= max(3, NOTABLE * n):
-            same = shorten(text, 60, placeholder=" …")
+            same = text if len(text) <= 60 else f"{text[:60]}…"
             told.append(f'{times} different sentences have the same output "{same}": the model may ignore the source')
     given = zip(predictions, references, sources, strict=True) if sources else ()
     if (copies := sum(ours == source != theirs for ours, theirs, source in given)) > NOTABLE * n:
