@@ -15,9 +15,10 @@ from seqlab.data.corpus import build_corpus
 from seqlab.data.examples import Example
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, check
+from seqlab.metrics.intervals import Interval
 from seqlab.models.transformer import Transformer
 from seqlab.paths import RunFolder
-from seqlab.tasks.scores import Evaluation, Measured, Prediction
+from seqlab.tasks.scores import Evaluation, Prediction
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.train import checkpoint
@@ -60,7 +61,7 @@ class Score:
     unknown: dict[str, Counter[str]]
 
     @property
-    def scores(self) -> dict[str, Measured]:
+    def scores(self) -> dict[str, Interval]:
         """Every score by its name, with its 95 % interval where there is one; the most important first."""
         return self.evaluation.final_scores
 

@@ -1,5 +1,7 @@
 """A padded batch is what a plain loop makes, and no row notices its batch mates or their padding."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,8 @@ PAD, BOS, EOS = 0, 1, 2
 VOCABULARY = 30
 
 
-def ids(text: str) -> list[int]:
-    return [4 + ord(character) - ord("a") for character in text]
+def ids(texts: Sequence[str]) -> list[list[int]]:
+    return [[4 + ord(character) - ord("a") for character in text] for text in texts]
 
 
 def encoded(examples: list[Example]) -> EncodedPairs:
@@ -39,7 +41,7 @@ def test_a_batch_is_what_a_plain_loop_makes(
     batch = pairs.batch(np.array(rows), *widths.tolist())
     labels: list[int] = []
     for place, row in enumerate(rows):
-        source, target = ids(examples[row].source), ids(examples[row].target)
+        source, target = ids(examples[row])
         assert batch.source[place].tolist() == source + [PAD] * (widths[0] - len(source))
         assert batch.source_mask[place].tolist() == [True] * len(source) + [False] * (widths[0] - len(source))
         assert batch.target[place].tolist() == [BOS, *target] + [PAD] * (widths[1] - len(target) - 1)

@@ -1,6 +1,6 @@
 """The loop: exact accumulation, the schedule's rates, averages, and one optimizer step an item."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -32,8 +32,8 @@ def pairs() -> EncodedPairs:
     """Eight pairs whose targets differ widely in length: averages of batches would be far off."""
     rng = np.random.default_rng(4)
 
-    def ids(text: str) -> list[int]:
-        return [3 + ord(character) % (VOCABULARY - 3) for character in text]
+    def ids(texts: Sequence[str]) -> list[list[int]]:
+        return [[3 + ord(character) % (VOCABULARY - 3) for character in text] for text in texts]
 
     def word(length: int) -> str:
         return "".join(map(chr, rng.integers(97, 123, size=length)))

@@ -1,5 +1,7 @@
 """Encoded pairs and padded batches, against a plain loop."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -17,8 +19,8 @@ EXAMPLES = [
 ]
 
 
-def ids(text: str) -> list[int]:
-    return [ord(character) for character in text]
+def ids(texts: Sequence[str]) -> list[list[int]]:
+    return [[ord(character) for character in text] for text in texts]
 
 
 def encoded(examples: list[Example] = EXAMPLES) -> EncodedPairs:
@@ -29,8 +31,8 @@ def plainly(examples: list[Example], source_width: int, target_width: int) -> di
     """The batch, cell by cell."""
     batch: dict[str, list] = {"source": [], "source_mask": [], "target": [], "target_mask": [], "labels": []}
     for example in examples:
-        source, target = ids(example.source), [*ids(example.target), EOS]
-        fed = [BOS, *ids(example.target)]
+        source, target = ids([example.source])[0], [*ids([example.target])[0], EOS]
+        fed = [BOS, *ids([example.target])[0]]
         batch["source"].append(source + [PAD] * (source_width - len(source)))
         batch["source_mask"].append([place < len(source) for place in range(source_width)])
         batch["target"].append(fed + [PAD] * (target_width - len(fed)))
@@ -55,7 +57,7 @@ def test_a_batch_is_what_a_plain_loop_makes(rows: list[int], widths: tuple[int, 
 def test_labels_stand_in_the_order_of_the_real_target_positions() -> None:
     """The model picks states with the target mask; labels must come in the same order."""
     batch = encoded().batch(np.array([1, 0]), 4, 5)
-    assert batch.labels.tolist() == [*ids("xyzw"), EOS, *ids("xy"), EOS]
+    assert batch.labels.tolist() == [*ids(["xyzw"])[0], EOS, *ids(["xy"])[0], EOS]
     assert len(batch.labels) == batch.target_mask.sum() == batch.tokens == 8
 
 

@@ -1,7 +1,7 @@
 """The stream of updates: the same from any position, and for any number of processes."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,14 +25,11 @@ def epoch_of(number: int) -> EncodedPairs:
         Example(f"{name}{row:04d}" + "s" * rng.integers(12), "t" * rng.integers(1, 30))
         for row in range(EXAMPLES_AN_EPOCH)
     ]
-    return EncodedPairs.encode(
-        examples,
-        lambda text: [ord(character) for character in text],
-        lambda text: [ord(character) for character in text],
-        pad_id=0,
-        bos_id=1,
-        eos_id=2,
-    )
+
+    def ids(texts: Sequence[str]) -> list[list[int]]:
+        return [[ord(character) for character in text] for text in texts]
+
+    return EncodedPairs.encode(examples, ids, ids, pad_id=0, bos_id=1, eos_id=2)
 
 
 @contextmanager

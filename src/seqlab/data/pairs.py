@@ -13,7 +13,8 @@ from torch import Tensor
 
 from seqlab.data.examples import Example
 
-Encode = Callable[[str], list[int]]
+Encode = Callable[[Sequence[str]], list[list[int]]]
+"""Texts to ids, many at once."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class EncodedPairs:
         eos_id: int,
     ) -> "EncodedPairs":
         """Turns text into ids, once."""
-        sources = Ragged.of([encode_source(example.source) for example in examples])
-        targets = Ragged.of([[*encode_target(example.target), eos_id] for example in examples])
+        sources = Ragged.of(encode_source([example.source for example in examples]))
+        targets = Ragged.of([[*ids, eos_id] for ids in encode_target([example.target for example in examples])])
         return cls(sources, targets, pad_id, bos_id)
 
     def __len__(self) -> int:

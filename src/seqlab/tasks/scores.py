@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from seqlab.data.examples import Example
 from seqlab.metrics import translation
-from seqlab.metrics.intervals import wilson
+from seqlab.metrics.intervals import Interval, wilson
 from seqlab.metrics.translation import bits_per_character, perplexity
 
 Metrics = Literal["exact", "translation"]
@@ -20,14 +20,6 @@ SCORES: dict[Metrics, tuple[str, ...]] = {
 
 MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu"}
 """The score that chooses the best checkpoint; more is better."""
-
-
-class Measured(NamedTuple):
-    """A score, and the ends of its 95 % interval where there is one."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 class Prediction(NamedTuple):
@@ -64,6 +56,8 @@ class Evaluation:
     """whether the whole answer is right"""
     predictions: list[Prediction]
     examples: Sequence[Example]
+    tokenize: str
+    """how sacreBLEU finds words"""
 
     @property
     def loss(self) -> float:
@@ -76,26 +70,24 @@ class Evaluation:
         right = sum(self.correct) / len(self.correct)
         if self.metrics == "exact":
             return {"loss": self.loss, "accuracy": right}
-        overlap = translation.quick_scores(self._texts, self._targets)
+        overlap = translation.quick_scores(self._texts, self._targets, tokenize=self.tokenize)
         return {"loss": self.loss, **overlap, "exact_match": right, **self._token_scores}
 
     @cached_property
-    def final_scores(self) -> dict[str, Measured]:
+    def final_scores(self) -> dict[str, Interval]:
         """Every score, with its 95 % interval where there is one; the most important first."""
         if self.metrics == "exact":
             intervals = {"accuracy": wilson(sum(self.correct), len(self.correct))}
             plain = {"loss": self.loss}
         else:
-            intervals = translation.translation_scores(self._texts, self._targets)
+            intervals = translation.translation_scores(self._texts, self._targets, tokenize=self.tokenize)
             plain = {
                 **self._token_scores,
                 "loss": self.loss,
                 "smoothed_loss": self.counts.smoothed_nats / self.counts.tokens,
                 "perplexity": perplexity(self.counts.nats, self.counts.tokens),
             }
-        return {name: Measured(*found) for name, found in intervals.items()} | {
-            name: Measured(value) for name, value in plain.items()
-        }
+        return {**intervals, **{name: Interval(value) for name, value in plain.items()}}
 
     @property
     def capped(self) -> int:
@@ -111,10 +103,11 @@ class Evaluation:
         }
         if self.metrics == "translation":
             sources = [example.source for example in self.examples]
+            words, targets = self.tokenize, self._targets
             result |= {
-                "signatures": {"bleu": translation.bleu_signature(), "chrf": translation.chrf_signature()},
-                "baselines": {"copy of the source": translation.copy_baseline(sources, self._targets)},
-                "warnings": translation.warnings(self._texts, self._targets, self.capped, sources),
+                "signatures": {"bleu": translation.bleu_signature(words), "chrf": translation.chrf_signature()},
+                "baselines": {"copy of the source": translation.copy_baseline(sources, targets, tokenize=words)},
+                "warnings": translation.warnings(self._texts, targets, self.capped, sources, tokenize=words),
             }
         return result
 
@@ -134,5 +127,5 @@ class Evaluation:
         }
 
 
-def _without_none(score: Measured) -> dict[str, float]:
+def _without_none(score: Interval) -> dict[str, float]:
     return {name: value for name, value in score._asdict().items() if value is not None}

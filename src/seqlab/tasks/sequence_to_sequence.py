@@ -40,6 +40,8 @@ class SequenceToSequenceConfig(Config):
     """which task this is"""
     metrics: Metrics = "exact"
     """what outputs are judged by: exact (is the whole answer right?) or translation (BLEU, chrF and others)"""
+    tokenize: str = "13a"
+    """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of the target probability that is spread over the whole vocabulary"""
     evaluation_tokens: int = Field(default=8192, ge=1)
@@ -104,7 +106,7 @@ class SequenceToSequence:
             hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
-        return Evaluation(self.config.metrics, counts, correct, predictions, examples)
+        return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize)
 
     @torch.inference_mode()
     def predict(self, model: Any, sources: Sequence[str], *, autocast: Callable[[], Any]) -> list[list[Prediction]]:
