@@ -3,8 +3,7 @@
 Questions are drawn by `seqlab.data.questions`, or read from the files of the published v1.0 release.
 """
 
-import hashlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from seqlab.config import Config
+from seqlab.data.drawing import set_seed, take_distinct
 from seqlab.data.examples import Example
 from seqlab.data.questions import Module, Split, alphabet, questions
-from seqlab.data.sources import COMPRESSED, read_questions
+from seqlab.data.sources import COMPRESSED, read_pairs, read_questions
 from seqlab.data.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError
 
@@ -104,7 +104,7 @@ class Mathematics:
         """The part of a target, or of what a model wrote, that is scored."""
         return without_working(text) if self.config.working else text
 
-    def splits(self) -> dict[str, list[Example]]:
+    def splits(self) -> dict[str, Sequence[Example]]:
         """Every training split by name (when drawn: its part of epoch 0), then `validation` and `test`."""
         training = self._drawn_training(0) if self.config.folder is None else self._published_training
         return {**training, "validation": self.validation(), "test": self.test()}
@@ -123,6 +123,19 @@ class Mathematics:
             return examples
         return [Example(e.source, with_working(e.source, e.target)) for e in examples]
 
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """What vocabularies are made from: every character that can occur, and the examples of an epoch."""
+        examples, (source, target) = self.training(0), self.alphabet()
+        return [*sorted(source), *(e.source for e in examples)], [*sorted(target), *(e.target for e in examples)]
+
+    def remarks(self) -> list[str]:
+        """Nothing to say: drawn questions are clean and shared by no two sets."""
+        return []
+
+    def read(self, path: Path) -> list[Example]:
+        """The examples of a user's file: tab-separated, or a question and its answer on lines that alternate."""
+        return read_pairs(path)
+
     @cached_property
     def _held_out(self) -> tuple[list[Example], list[Example]]:
         return self._draw_held_out() if self.config.folder is None else self._read_held_out(self.config.folder)
@@ -136,15 +149,15 @@ class Mathematics:
         return {split: self._draw_training(split, size, epoch) for split in self.config.train}
 
     def _draw_training(self, split: str, size: int, epoch: int) -> list[Example]:
-        drawn = questions(self.config.module, split, _seed(self.config.seed, f"training/{split}", epoch))
+        drawn = questions(self.config.module, split, set_seed(self.config.seed, f"training/{split}", epoch))
         return list(islice((e for e in drawn if e.source not in self._held_out_questions), size))
 
     def _draw_held_out(self) -> tuple[list[Example], list[Example]]:
         config = self.config
-        drawn = questions(config.module, config.validation, _seed(config.seed, "validation", 0))
-        validation = _take_distinct(drawn, config.validation_size, exclude=set())
-        drawn = questions(config.module, config.test, _seed(config.seed, "test", 0))
-        test = _take_distinct(drawn, config.test_size, exclude={e.source for e in validation})
+        drawn = questions(config.module, config.validation, set_seed(config.seed, "validation", 0))
+        validation = take_distinct(drawn, config.validation_size, exclude=set())
+        drawn = questions(config.module, config.test, set_seed(config.seed, "test", 0))
+        test = take_distinct(drawn, config.test_size, exclude={e.source for e in validation})
         return validation, test
 
     @cached_property
@@ -163,23 +176,6 @@ class Mathematics:
             _read_first(folder, config.validation, config.module, config.validation_size, "validation_size"),
             _read_first(folder, config.test, config.module, config.test_size, "test_size"),
         )
-
-
-def _seed(seed: int, name: str, epoch: int) -> int:
-    """A seed for one set of examples: SHA-256 keeps apart all (seed, name, epoch), however near they are."""
-    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
-def _take_distinct(examples: Iterator[Example], size: int, exclude: Set[str]) -> list[Example]:
-    """The next `size` examples with new questions; UserError when the split is too small to hold so many."""
-    chosen: dict[str, Example] = {}
-    for example in islice(examples, 10 * size + 1000):
-        if example.source not in exclude:
-            chosen.setdefault(example.source, example)
-        if len(chosen) == size:
-            return list(chosen.values())
-    raise UserError(f"found only {len(chosen)} distinct questions of {size}: lower validation_size and test_size")
 
 
 def _read_first(folder: Path, split: str, module: str, size: int, setting: str) -> list[Example]:

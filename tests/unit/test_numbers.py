@@ -1,0 +1,133 @@
+"""The embedded corpus: sets that depend on nothing but the config and share nothing, and one right answer a source."""
+
+import re
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from seqlab.config import build
+from seqlab.data.examples import Example
+from seqlab.data.numbers import Numbers, NumbersData
+from seqlab.errors import UserError
+
+
+def corpus(**changes: object) -> Numbers:
+    tree = {"epoch_size": 300, "validation_size": 40, "test_size": 60, **changes}
+    return Numbers(build(NumbersData, tree, "test"))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text)
+
+
+def test_an_epoch_is_a_pure_function_of_the_config_and_its_number():
+    first, second = corpus(), corpus()
+    assert len(first.training(3)) == 300
+    second.training(5)
+    assert second.training(3) == first.training(3) != first.training(4)
+    assert (second.validation(), second.test()) == (first.validation(), first.test())
+    assert corpus(seed=2).training(3) != first.training(3)
+    assert corpus(seed=2).test() != first.test()
+
+
+def test_the_draws_of_a_seed_never_change():
+    assert corpus().training(0)[1:7:5] == [
+        Example("December fifth, seventeen thirty-eight", "le cinq décembre mille sept cent trente-huit"),
+        Example(
+            "Friday, January twenty-second, seventeen ninety-six",
+            "le vendredi vingt-deux janvier mille sept cent quatre-vingt-seize",
+        ),
+    ]
+
+
+def test_no_source_stands_in_two_sets():
+    # A small space, so that chance alone would repeat most of it.
+    data = corpus(subjects=["numbers", "money"], largest=999, epoch_size=20_000, validation_size=1000, test_size=1000)
+    training, validation, test = ([e.source for e in examples] for examples in data.splits().values())
+    assert len(set(training)) < len(training) == 20_000
+    assert len(set(validation)) == len(validation) == 1000
+    assert len(set(test)) == len(test) == 1000
+    assert set(training).isdisjoint(validation)
+    assert set(training).isdisjoint(test)
+    assert set(validation).isdisjoint(test)
+
+
+def test_all_subjects_take_part_equally():
+    marks = {
+        "numbers": r"[a-z ,-]+(?<!th|st|nd|rd)",
+        "ordinals": r"[a-z ,-]+(th|st|nd|rd)",
+        "dates": r".*\b(January|February|March|April|May|June|July|August|September|October|November|December)\b.*",
+        "times": r".*day at .* (AM|PM)",
+        "durations": r".*\b(hours?|minutes?) ?.*",
+        "money": r".*\b(dollars?|francs?|pounds?|euros?|yen|pesos?)",
+    }
+    for subject, mark in marks.items():
+        assert all(re.fullmatch(mark, e.source) for e in corpus(subjects=[subject]).training(0)), subject
+    sources = [e.source for e in corpus(epoch_size=6000).training(0)]
+    for subject in ("dates", "times", "durations", "money"):
+        # 1,000 expected; the standard deviation is 29
+        assert 870 < sum(bool(re.fullmatch(marks[subject], source)) for source in sources) < 1130
+
+
+@pytest.mark.parametrize(("source", "target"), [*permutations(("en", "fr", "de"), 2)])
+def test_every_source_has_one_right_answer(source: str, target: str):
+    data = corpus(source=source, target=target, epoch_size=5000)
+    answers: dict[str, str] = {}
+    for text, answer in zip(*data.texts(), strict=True):
+        assert answers.setdefault(text, answer) == answer
+
+
+def test_every_word_is_in_the_texts():
+    data = corpus(epoch_size=2000)
+    known = [{word for text in texts for word in words(text)} for texts in data.texts()]
+    assert [len(side) for side in known] == [110, 108]
+    drawn = corpus(epoch_size=20_000, seed=7).training(0)
+    for side, side_words in zip(zip(*drawn, strict=True), known, strict=True):
+        assert {word for text in side for word in words(text)} <= side_words
+
+
+def test_german_words_are_all_in_the_texts_where_there_are_few_enough():
+    data = corpus(target="de", largest=999, epoch_size=2000)
+    known = {word for text in data.texts()[1] for word in words(text)}
+    drawn = corpus(target="de", largest=999, epoch_size=20_000, seed=7).training(0)
+    assert {word for e in drawn for word in words(e.target)} <= known
+
+
+def test_the_largest_number_is_kept_to():
+    data = corpus(subjects=["numbers"], largest=12, validation_size=2, test_size=2)
+    texts = {*data.texts()[0], *(e.source for e in [*data.validation(), *data.test()])}
+    assert " ".join(sorted(texts)) == "eight eleven five four nine one seven six ten three twelve two zero"
+
+
+def test_too_little_to_draw_from_is_said():
+    small = corpus(subjects=["numbers"], largest=12, validation_size=10, test_size=10)
+    with pytest.raises(UserError, match="found only 3 distinct examples of 10: lower validation_size and test_size"):
+        small.test()
+    with pytest.raises(UserError, match="nearly all that can be drawn is held out"):
+        corpus(subjects=["numbers"], largest=1, validation_size=1, test_size=1).training(0)
+
+
+def test_a_file_of_the_user_is_read(tmp_path: Path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("two\tdeux\nthree\ttrois\n", encoding="utf-8")
+    data = corpus()
+    examples = data.read(path)
+    assert data.shown(examples) == examples == [Example("two", "deux"), Example("three", "trois")]
+    assert data.answer("deux") == "deux"
+    data.check_files()
+    assert data.remarks() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"target": "en"}, "source and target are both en: choose two languages"),
+        ({"subjects": ["money", "money"]}, "subjects names money twice"),
+        ({"largest": 1_000_000}, "largest"),
+        ({"target": "es"}, 'target is "es", not one of en, fr, de'),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict, complaint: str):
+    with pytest.raises(UserError, match=complaint):
+        corpus(**changes)
