@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seqlab.metrics.intervals import Interval, bootstrap, wilson
+from seqlab.metrics.intervals import Interval, bootstrap, student, wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (1987, 2000), (2000, 2000), (0, 1)])
@@ -25,6 +25,20 @@ def test_wilson_of_a_perfect_score_is_not_certainty():
 def test_wilson_refuses_what_is_no_proportion(successes, n):
     with pytest.raises(ValueError, match="no proportion"):
         wilson(successes, n)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [30.1, 31.4, 29.8], [0.5] * 7 + [0.9] * 6])
+def test_the_interval_over_seeds_equals_scipy(values):
+    found = student(values)
+    reference = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(reference)
+    assert found.value == pytest.approx(np.mean(values))
+
+
+def test_one_seed_has_no_interval():
+    assert student([3.0]) == Interval(3.0, None, None)
+    with pytest.raises(ValueError, match="nothing"):
+        student([])
 
 
 def mean(sums: np.ndarray) -> dict[str, float]:

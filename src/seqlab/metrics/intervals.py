@@ -1,7 +1,8 @@
 """How far could a score be from the truth, given that it was measured on so many examples?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,22 @@ def wilson(successes: int, n: int) -> Interval:
     half = Z_95 / shrink * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
     # rounding alone must not push an end past the value, which is exactly an end at 0 and at 1
     return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
+
+
+def student(values: Sequence[float]) -> Interval:
+    """The mean of repeated measurements, such as one a seed, and where the mean of many would be.
+
+    One value has no interval. Source: Student (1908), "The probable error of a mean". Raises ValueError without values.
+    """
+    from scipy.special import stdtrit
+
+    if not values:
+        raise ValueError("no mean of nothing")
+    mean = fmean(values)
+    if len(values) == 1:
+        return Interval(mean)
+    half = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
 
 
 def bootstrap(
