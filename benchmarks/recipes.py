@@ -30,19 +30,20 @@ def main() -> None:
     options = parser.parse_args()
     name = options.name or options.recipe
     runs = [run(options.recipe, options.settings, seed, options.threads, name) for seed in options.seeds]
-    accuracies, seconds = [r["accuracy"] for r in runs], [r["train_s"] for r in runs]
+    values, seconds = [r["value"] for r in runs], [r["train_s"] for r in runs]
     summary = {
         "recipe": options.recipe,
         "settings": options.settings,
         "command": f"python benchmarks/recipes.py {' '.join(sys.argv[1:])}",
-        "accuracy": spread(accuracies),
+        "score": runs[0].pop("score"),
+        "value": spread(values),
         "train_s": spread(seconds),
         "machine": runs[0].pop("machine"),
-        "runs": [{key: value for key, value in r.items() if key != "machine"} for r in runs],
+        "runs": [{key: value for key, value in r.items() if key not in ("machine", "score")} for r in runs],
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(json.dumps({key: summary[key] for key in ("recipe", "accuracy", "train_s")}, indent=1))
+    print(json.dumps({key: summary[key] for key in ("recipe", "score", "value", "train_s")}, indent=1))
 
 
 def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: str) -> dict[str, Any]:
@@ -63,11 +64,14 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
     environment = json.loads((folder / "environment.json").read_text())
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     cpu_file = folder / "cpu_s"
+    score, found = next(iter(results["scores"].items()))  # the most important one stands first
     padding = [event["padding_share"] for event in events if event["kind"] == "update"]
     return {
         "seed": seed,
-        "accuracy": results["scores"]["accuracy"]["value"],
-        "interval": [results["scores"]["accuracy"][end] for end in ("low", "high")],
+        "score": score,
+        "value": found["value"],
+        "interval": [found["low"], found["high"]],
+        "scores": {name: other["value"] for name, other in results["scores"].items()},
         "examples": results["examples"],
         "train_s": round(results["train_s"], 1),
         "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,
@@ -76,7 +80,7 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
         "peak_memory_mb": round(results["peak_memory_mb"]),
         "padding_share": round(statistics.mean(padding), 4),
         "curve": [
-            [event["step"], round(event["time_s"], 1), event["accuracy"]]
+            [event["step"], round(event["time_s"], 1), event[score]]
             for event in events
             if event["kind"] == "evaluation" and event["split"] == "validation"
         ],

@@ -18,6 +18,9 @@ RECIPES = {
     "math-sort": ("sorting, exact match", ">= 90 % in 60 min"),
     "math-linear-1d": ("linear equations, answer at once", "the best of 60 min"),
     "math-linear-1d-working": ("linear equations, working shown first", "the best of 60 min"),
+    "translate-numbers": ("numbers and dates spelled out, English to French, exact match", ">= 99 % in 2 min"),
+    "multi30k-en-de": ("captions, English to German, BLEU", ">= 39 in 30 min on 2 cores"),
+    "multi30k-en-fr": ("captions, English to French, BLEU", ">= 58 in 30 min on 2 cores"),
 }
 
 
@@ -47,11 +50,12 @@ def render() -> str:
 def recipe_row(name: str, what: str, goal: str) -> str:
     """One recipe over its seeds."""
     result = read(name)
-    accuracy, seconds, machine = result["accuracy"], result["train_s"], result["machine"]
-    spread = f" ({accuracy['min']:.1%} to {accuracy['max']:.1%})" if len(result["runs"]) > 1 else ""
-    task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} fresh questions"
+    value, seconds, machine = result["value"], result["train_s"], result["machine"]
+    digits = ".1f" if result["score"] == "bleu" else ".1%"  # BLEU is out of 100
+    spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
+    task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
-    score = f"{accuracy['median']:.1%}{spread}"
+    score = f"{value['median']:{digits}}{spread}"
     return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
 
 
