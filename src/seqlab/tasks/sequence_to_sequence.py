@@ -7,10 +7,10 @@ the decoder contract learns them; `tasks.scores` says how good it is.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config import Config
@@ -21,6 +21,7 @@ from seqlab.data.pairs import Batch, EncodedPairs
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
+from seqlab.metrics.translation import bleu_signature
 from seqlab.tasks.scores import Counts, Evaluation, Metrics, Prediction
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from seqlab.text.vocabularies import Vocabularies
@@ -47,6 +48,12 @@ class SequenceToSequenceConfig(Config):
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Self:
+        if self.metrics != "translation" and self.tokenize != type(self).model_fields["tokenize"].default:
+            raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
+        return self
+
 
 class SequenceToSequence:
     """The task: a corpus, its vocabularies, and how to search for an answer."""
@@ -56,6 +63,8 @@ class SequenceToSequence:
     ) -> None:
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
+        if config.metrics == "translation":
+            bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
