@@ -27,9 +27,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, help="cores for one run; all when absent")
     parser.add_argument("--name", help="of the result file; the recipe's when absent")
+    parser.add_argument("--score", help="which one is reported; the most important one of the task when absent")
     options = parser.parse_args()
     name = options.name or options.recipe
-    runs = [run(options.recipe, options.settings, seed, options.threads, name) for seed in options.seeds]
+    runs = [run(options.recipe, options.settings, seed, options.threads, name, options.score) for seed in options.seeds]
     values, seconds = [r["value"] for r in runs], [r["train_s"] for r in runs]
     summary = {
         "recipe": options.recipe,
@@ -46,7 +47,9 @@ def main() -> None:
     print(json.dumps({key: summary[key] for key in ("recipe", "score", "value", "train_s")}, indent=1))
 
 
-def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: str) -> dict[str, Any]:
+def run(
+    recipe: str, settings: list[str], seed: int, threads: int | None, name: str, score: str | None
+) -> dict[str, Any]:
     """Trains one seed, unless that is done already; returns what is kept of it."""
     folder = Path("runs/benchmarks") / f"{name}-seed{seed}"
     if not (folder / "results.json").exists():
@@ -64,7 +67,8 @@ def run(recipe: str, settings: list[str], seed: int, threads: int | None, name: 
     environment = json.loads((folder / "environment.json").read_text())
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     cpu_file = folder / "cpu_s"
-    score, found = next(iter(results["scores"].items()))  # the most important one stands first
+    score = score or next(iter(results["scores"]))  # the most important one stands first
+    found = results["scores"][score]
     padding = [event["padding_share"] for event in events if event["kind"] == "update"]
     return {
         "seed": seed,
