@@ -85,7 +85,7 @@ class Trainer:
         """Seconds of one update."""
         start = time.perf_counter()
         with self.precision.autocast():
-            logits = self.model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+            logits = self.model(*batch.inputs)
             loss = cross_entropy_sum(logits, batch.labels, 0.1) / batch.tokens
         self.precision.backward(loss)
         self.precision.unscale_and_clip(self.model.parameters(), self.optimizer, Clip())

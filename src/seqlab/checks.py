@@ -21,7 +21,7 @@ from seqlab.display import Silent
 from seqlab.experiment import Experiment, check
 from seqlab.preparation import seeded_assembly
 from seqlab.run import Assembly
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from seqlab.text.tokenizer import BOS_ID, EOS_ID
 from seqlab.train.checkpoint import load_weights
 from seqlab.train.distributed import DeviceName, World, resolve_device
 from seqlab.training import train
@@ -85,11 +85,9 @@ def accumulation_is_exact(experiment: Experiment, assembly: Assembly, world: Wor
 def padding_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
     """Eight more columns of padding on both sides leave the logits as they are."""
     batch, model = _batch(experiment, assembly, world), assembly.model.eval()
+    wider = assembly.task.training(0).batch(batch.rows, batch.source.shape[1] + 8, batch.target.shape[1] + 8)
     with torch.inference_mode():
-        plain = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
-        padded = model(
-            *(_widened(tensor) for tensor in (batch.source, batch.source_mask, batch.target, batch.target_mask))
-        )
+        plain, padded = model(*batch.inputs), model(*wider.to(world.device).inputs)
     difference = ((plain - padded).abs().max() / plain.abs().max()).item()
     return Outcome("padding changes nothing", difference < ROUNDING, f"logits differ by {difference:.1e}")
 
@@ -98,7 +96,7 @@ def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: Wor
     """Logits token by token through the cache equal those of the whole target at once."""
     batch, model = _batch(experiment, assembly, world), assembly.model.eval()
     with torch.inference_mode():
-        whole = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+        whole = model(*batch.inputs)
         stepwise = _stepwise(model, batch)
     difference = ((stepwise - whole).abs().max() / whole.abs().max()).item()
     return Outcome("cache equals no cache", difference < ROUNDING, f"logits differ by {difference:.1e}")
@@ -160,7 +158,7 @@ def _stepwise(model: Decoder[Any], batch: Batch) -> Tensor:
     for tokens in batch.target.unbind(1):
         logits, state = model.step(tokens, state)
         steps.append(logits)
-    return torch.stack(steps, 1)[batch.target_mask]
+    return torch.stack(steps, 1).flatten(0, 1)[batch.target_index]
 
 
 def _gradient(assembly: Assembly, batches: list[Batch]) -> Tensor:
@@ -184,12 +182,7 @@ def _row(batch: Batch, row: int) -> Batch:
         batch.source_mask[row : row + 1, :source],
         batch.target[row : row + 1, :target],
         batch.target_mask[row : row + 1, :target],
+        torch.arange(target, device=batch.target.device),
         batch.labels[before : before + target],
         batch.rows[row : row + 1],
     )
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    """Eight more columns: padding ids, or False in a mask."""
-    fill = False if tensor.dtype == torch.bool else PAD_ID
-    return torch.cat([tensor, tensor.new_full((len(tensor), 8), fill)], dim=1)

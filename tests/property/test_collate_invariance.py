@@ -71,7 +71,7 @@ def model(request: pytest.FixtureRequest) -> Transformer:
 def logits(model: Transformer, pairs: EncodedPairs, rows: list[int], widths: list[int]) -> torch.Tensor:
     batch = pairs.batch(np.array(rows), *widths)
     with torch.inference_mode():
-        return model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+        return model(*batch.inputs)
 
 
 @settings(max_examples=25)

@@ -64,7 +64,7 @@ class TestBroken:
 
     def test_accumulation(self, experiment: Experiment, assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
         def mean_of_means(task: SequenceToSequence, model: Any, batch: Any) -> LossSum:
-            logits = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+            logits = model(*batch.inputs)
             return LossSum(torch.nn.functional.cross_entropy(logits, batch.labels), batch.tokens)
 
         monkeypatch.setattr(SequenceToSequence, "loss", mean_of_means)

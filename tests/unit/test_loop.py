@@ -62,7 +62,7 @@ class Repeated:
 
 
 def loss(model: nn.Module, batch: Any) -> LossSum:
-    logits = model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+    logits = model(*batch.inputs)
     return LossSum(cross_entropy_sum(logits, batch.labels), batch.tokens)
 
 

@@ -30,6 +30,7 @@ def encoded(examples: list[Example] = EXAMPLES) -> EncodedPairs:
 def plainly(examples: list[Example], source_width: int, target_width: int) -> dict[str, list]:
     """The batch, cell by cell."""
     batch: dict[str, list] = {"source": [], "source_mask": [], "target": [], "target_mask": [], "labels": []}
+    index: list[int] = []
     for example in examples:
         source, target = ids([example.source])[0], [*ids([example.target])[0], EOS]
         fed = [BOS, *ids([example.target])[0]]
@@ -37,8 +38,9 @@ def plainly(examples: list[Example], source_width: int, target_width: int) -> di
         batch["source_mask"].append([place < len(source) for place in range(source_width)])
         batch["target"].append(fed + [PAD] * (target_width - len(fed)))
         batch["target_mask"].append([place < len(target) for place in range(target_width)])
+        index += [len(batch["target"][:-1]) * target_width + place for place in range(len(target))]
         batch["labels"] += target
-    return batch
+    return {**batch, "target_index": index}
 
 
 def assert_same(batch: Batch, expected: dict[str, list]) -> None:
@@ -55,7 +57,7 @@ def test_a_batch_is_what_a_plain_loop_makes(rows: list[int], widths: tuple[int, 
 
 
 def test_labels_stand_in_the_order_of_the_real_target_positions() -> None:
-    """The model picks states with the target mask; labels must come in the same order."""
+    """The model picks states with the target index; labels must come in the same order."""
     batch = encoded().batch(np.array([1, 0]), 4, 5)
     assert batch.labels.tolist() == [*ids(["xyzw"])[0], EOS, *ids(["xy"])[0], EOS]
     assert len(batch.labels) == batch.target_mask.sum() == batch.tokens == 8
@@ -93,7 +95,7 @@ def test_types_are_those_of_torch() -> None:
         "target": torch.int64,
         "target_mask": torch.bool,
     }
-    assert batch.labels.dtype == torch.int64
+    assert batch.labels.dtype == batch.target_index.dtype == torch.int64
 
 
 def test_moving_a_batch_keeps_all_of_it() -> None:

@@ -65,9 +65,9 @@ class Script(nn.Module):
         self.modes: set[bool] = set()
         self.rows_seen = 0
 
-    def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor) -> Tensor:
+    def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_index: Tensor) -> Tensor:
         self.modes.add(self.training)
-        return self.bias.expand(int(target_mask.sum()), -1)
+        return self.bias.expand(len(target_index), -1)
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
         return source
@@ -133,7 +133,7 @@ class TestLoss:
             source = torch.tensor([task.vocabularies.source.encode(example.source)])
             said = [*task.vocabularies.target.encode(example.target), EOS_ID]
             fed = torch.tensor([[BOS_ID, *said[:-1]]])
-            logits = model(source, torch.ones_like(source, dtype=torch.bool), fed, torch.ones_like(fed).bool())
+            logits = model(source, torch.ones_like(source, dtype=torch.bool), fed, torch.arange(fed.numel()))
             for place, wanted in zip(logits.tolist(), said, strict=True):
                 normaliser = math.log(sum(map(math.exp, place)))
                 log_probs = [value - normaliser for value in place]
@@ -294,9 +294,9 @@ def test_the_precision_of_the_run_is_used() -> None:
     seen: list[bool] = []
 
     class Watched(Script):
-        def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor) -> Tensor:
+        def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_index: Tensor) -> Tensor:
             seen.append(torch.is_autocast_enabled("cpu"))
-            return super().forward(source, source_mask, target, target_mask)
+            return super().forward(source, source_mask, target, target_index)
 
         def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
             seen.append(torch.is_autocast_enabled("cpu"))

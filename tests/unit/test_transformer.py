@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seqlab.config import build
 from seqlab.errors import UserError
 from seqlab.layers import attention
+from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 SCHEMES = [
@@ -54,6 +55,16 @@ def ragged_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tens
     return source, source_mask, target, target_mask
 
 
+def places(mask: torch.Tensor) -> torch.Tensor:
+    """Where a mask is True, as a batch has it made when it is collated."""
+    return mask.flatten().nonzero().squeeze(1)
+
+
+def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    *sides, target_mask = ragged_batch()
+    return (*sides, places(target_mask))
+
+
 def step_logits(model: Transformer, source, source_mask, target) -> torch.Tensor:
     """Logits (B, T, V) from the cache, one token at a time."""
     state = model.start(model.encode(source, source_mask))
@@ -77,7 +88,7 @@ def test_cached_steps_equal_teacher_forcing(sharing, distinct, positions, norm, 
         qk_norm=True,
     )
     source, source_mask, target, target_mask = ragged_batch()
-    full = model(source, source_mask, target, target_mask)
+    full = model(source, source_mask, target, places(target_mask))
     torch.testing.assert_close(step_logits(model, source, source_mask, target)[target_mask], full)
 
 
@@ -97,18 +108,19 @@ def test_more_padding_changes_nothing(positions):
     model = model_of(positions=positions)
     source, source_mask, target, target_mask = ragged_batch()
     padded = [torch.nn.functional.pad(x, (0, 3), value=0) for x in (source, source_mask, target, target_mask)]
-    torch.testing.assert_close(model(*padded), model(source, source_mask, target, target_mask))
+    padded[-1] = places(padded[-1])
+    torch.testing.assert_close(model(*padded), model(source, source_mask, target, places(target_mask)))
 
 
 def test_rows_do_not_see_their_batch_mates():
     model = model_of()
     source, source_mask, target, target_mask = ragged_batch()
-    together = model(source, source_mask, target, target_mask).split(target_mask.sum(1).tolist())
+    together = model(source, source_mask, target, places(target_mask)).split(target_mask.sum(1).tolist())
     for row, expected in enumerate(together):
         s, t = int(source_mask[row].sum()), int(target_mask[row].sum())
         alone = model(
             source[row : row + 1, :s], source_mask[row : row + 1, :s], target[row : row + 1, :t],
-            target_mask[row : row + 1, :t],
+            torch.arange(t),
         )  # fmt: skip
         torch.testing.assert_close(alone, expected)
 
@@ -117,10 +129,10 @@ def test_later_target_tokens_are_not_seen():
     model = model_of()
     source, source_mask, target, _ = ragged_batch()
     everything = torch.ones_like(target, dtype=torch.bool)
-    before = model(source, source_mask, target, everything).view(3, 5, -1)
+    before = model(source, source_mask, target, places(everything)).view(3, 5, -1)
     changed = target.clone()
     changed[:, 3] = (changed[:, 3] + 1) % TARGET_VOCAB
-    after = model(source, source_mask, changed, everything).view(3, 5, -1)
+    after = model(source, source_mask, changed, places(everything)).view(3, 5, -1)
     torch.testing.assert_close(after[:, :3], before[:, :3])
     assert not torch.allclose(after[:, 3:], before[:, 3:])
 
@@ -145,7 +157,7 @@ def test_gradients_are_right_in_float64():
 
     def logits(*chosen):
         return torch.func.functional_call(
-            model, weights | dict(zip(names, chosen, strict=True)), (source, source_mask, target, target_mask)
+            model, weights | dict(zip(names, chosen, strict=True)), (source, source_mask, target, places(target_mask))
         ).square().sum()  # fmt: skip
 
     inputs = [weights[name].clone().requires_grad_() for name in names]
@@ -166,7 +178,7 @@ def test_attention_weights_are_those_that_the_model_used(kind, sharing, monkeypa
 
     monkeypatch.setattr(attention, "_weights", spy)
     monkeypatch.setattr(attention, "prefers_products", lambda *_: True)
-    model(*batch)
+    model(*batch[:3], places(batch[3]))
     depth = 2
     index = {"encoder": depth, "decoder": 4 + 2 * depth, "cross": 4 + 2 * depth + 1}[kind]
     real = batch[1 if kind == "encoder" else 3][:, None, :, None]
@@ -186,7 +198,7 @@ def test_counted_operations_are_torchs(sharing, distinct, activation, monkeypatc
     model = model_of(sharing=sharing, distinct_layers=distinct, activation=activation)
     source, target = torch.randint(SOURCE_VOCAB, (3, 6)), torch.randint(TARGET_VOCAB, (3, 5))
     with FlopCounterMode(display=False) as counter:
-        model(source, torch.ones_like(source).bool(), target, torch.ones_like(target).bool())
+        model(source, torch.ones_like(source).bool(), target, torch.arange(target.numel()))
     expected = model.forward_flops(torch.tensor([6, 6, 6]), torch.tensor([5, 5, 5]))
     assert counter.get_total_flops() == expected
 
@@ -214,7 +226,7 @@ def test_initialisation(placement, branches):
             assert not value.any()
     source, target = torch.randint(500, (8, 12)), torch.randint(400, (8, 12))
     everything = torch.ones_like(source).bool()
-    assert 0.5 < model(source, everything, target, everything).std() < 2.0
+    assert 0.5 < model(source, everything, target, places(everything)).std() < 2.0
 
 
 @pytest.mark.parametrize(("tying", "matrices"), [("none", 3), ("decoder", 2), ("all", 1)])
@@ -225,7 +237,7 @@ def test_tied_matrices_are_stored_once(tying, matrices, tmp_path):
     other = Transformer(small(tying=tying), TARGET_VOCAB, TARGET_VOCAB)
     other.load_state_dict(load_file(tmp_path / "model.safetensors"))
     ids = torch.randint(TARGET_VOCAB, (2, 4))
-    torch.testing.assert_close(*(m(ids, ids >= 0, ids, ids >= 0) for m in (model, other)), rtol=0, atol=0)
+    torch.testing.assert_close(*(m(ids, ids >= 0, ids, torch.arange(8)) for m in (model, other)), rtol=0, atol=0)
 
 
 def test_tying_all_needs_one_vocabulary():
@@ -256,9 +268,26 @@ def test_a_sequence_beyond_the_limit():
         model_of().encode(ids, ids == 0)
 
 
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("sharing", ["none", "universal"])
+def test_training_reads_nothing_from_the_device(positions, sharing):
+    """A tensor on "meta" has a shape and no values, and takes the ways of a GPU: to ask it for a value is an error."""
+    dropouts = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1}
+    model = Transformer(small(positions=positions, sharing=sharing, qk_norm=True, **dropouts), SOURCE_VOCAB, TARGET_VOCAB)
+    model.to("meta").train()
+    source, source_mask, target, target_index = (tensor.to("meta") for tensor in inputs())
+    logits = model(source, source_mask, target, target_index)
+    cross_entropy_sum(logits, target_index, label_smoothing=0.1).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with pytest.raises(NotImplementedError):  # so the test can fail
+        source_mask.nonzero()
+    with pytest.raises(RuntimeError):
+        logits.sum().item()
+
+
 def test_dropout_acts_in_training_only():
     model = model_of(dropout=0.3, attention_dropout=0.2, activation_dropout=0.1)
-    batch = ragged_batch()
+    batch = inputs()
     torch.testing.assert_close(model(*batch), model(*batch), rtol=0, atol=0)
     model.train()
     state = torch.get_rng_state()
@@ -272,7 +301,7 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize("placement", ["pre", "post"])
 def test_bf16_autocast_agrees_roughly(norm, placement):
     model = model_of(norm=norm, norm_placement=placement).float()
-    batch = ragged_batch()
+    batch = inputs()
     exact = model(*batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = model(*batch)

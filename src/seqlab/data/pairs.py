@@ -25,8 +25,14 @@ class Batch:
     source_mask: Tensor  # (B, S)
     target: Tensor  # (B, T), input of the decoder
     target_mask: Tensor  # (B, T)
-    labels: Tensor  # (N,), the ids to predict at the N real positions of the target, row after row
+    target_index: Tensor  # (N,), the real ones among the B * T places of the target, row after row
+    labels: Tensor  # (N,), the ids to predict at these places
     rows: np.ndarray  # (B,), which pairs these are
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a model is called with; a GPU would have to be waited for to learn `target_index` from the mask."""
+        return self.source, self.source_mask, self.target, self.target_index
 
     @property
     def tokens(self) -> int:
@@ -44,7 +50,7 @@ class Batch:
             return self
         moved = (
             tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-            for tensor in (self.source, self.source_mask, self.target, self.target_mask, self.labels)
+            for tensor in (*self.inputs[:3], self.target_mask, self.target_index, self.labels)
         )
         return Batch(*moved, rows=self.rows)
 
@@ -127,6 +133,7 @@ class EncodedPairs:
             source_mask=torch.from_numpy(source_mask),
             target=torch.from_numpy(shifted),
             target_mask=torch.from_numpy(target_mask),
+            target_index=torch.from_numpy(np.flatnonzero(target_mask)),
             labels=torch.from_numpy(labels[target_mask]),
             rows=rows,
         )

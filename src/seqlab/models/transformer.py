@@ -137,15 +137,15 @@ class Transformer(nn.Module):
         self.target_positions = PositionSignal(config, config.decoder_layers)
         self.reset_parameters()
 
-    def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor) -> Tensor:
+    def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_index: Tensor) -> Tensor:
         """Logits (N, V) of the token after each real target token, row by row.
 
-        source (B, S) and target (B, T) are ids, the target starting with the begin token; masks are of the same shape.
+        source (B, S) and target (B, T) are ids, the target starting with the begin token. The mask is True at real source
+        tokens; the index (N,) has the real target tokens among all B * T. Nothing here waits for a GPU.
         """
         memory = self.encode(source, source_mask)
         states = self.decode(memory, target)
-        real = target_mask.flatten().nonzero().squeeze(1)
-        return self.logits(states.flatten(0, 1).index_select(0, real))
+        return self.logits(states.flatten(0, 1).index_select(0, target_index))
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
         """Source ids (B, S) and the mask of real ones (B, S) -> memory."""
@@ -384,8 +384,9 @@ class PositionSignal(nn.Module):
 def stream_dtype(x: Tensor) -> torch.dtype:
     """The dtype of the residual stream: bf16 under bf16 autocast, else that of `x` (fp16 would overflow)."""
     device = x.device.type
-    bf16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
-    return torch.bfloat16 if bf16 else x.dtype
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):  # "meta" knows no autocast
+        return x.dtype
+    return torch.bfloat16 if torch.get_autocast_dtype(device) == torch.bfloat16 else x.dtype
 
 
 def _block_shape(config: TransformerConfig) -> BlockShape:

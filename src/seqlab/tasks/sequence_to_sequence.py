@@ -127,7 +127,7 @@ class SequenceToSequence:
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """(N, V) at the real target tokens."""
-        return model(batch.source, batch.source_mask, batch.target, batch.target_mask)
+        return model(*batch.inputs)
 
     def _counts(
         self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Callable[[], Any]
