@@ -94,15 +94,15 @@ class Numbers:
         """There are none."""
 
     def texts(self) -> tuple[Iterable[str], Iterable[str]]:
-        """Every word that can be drawn, and an epoch for how often each occurs.
+        """Every word that can be drawn, twice, as vocabularies may leave out what occurs once; and an epoch.
 
         In German a number from 1,000 on is one word; of these, only those of the epoch and the full thousands.
         """
         every = chain.from_iterable(_every_word(subject, self.config.largest) for subject in self.config.subjects)
-        examples = [*map(self._example, every), *self.training(0)]
+        examples = [*map(self._example, every)] * 2 + self.training(0)
         return [example.source for example in examples], [example.target for example in examples]
 
-    def training(self, epoch: int) -> Sequence[Example]:
+    def training(self, epoch: int) -> list[Example]:
         """`epoch_size` fresh examples, a pure function of (config, epoch)."""
         return take(self._drawn("training", epoch), self.config.epoch_size, exclude=self._held_out_sources)
 
@@ -163,9 +163,9 @@ class Numbers:
 def _draw(rng: Random, subject: Subject, largest: int) -> Quantity:
     match subject:
         case "numbers":
-            return Number(_mostly_small(rng, largest + 1))
+            return Number(_mostly_small(rng, largest))
         case "ordinals":
-            return Ordinal(1 + _mostly_small(rng, largest))
+            return Ordinal(_mostly_small(rng, largest))
         case "dates":
             day = date(FIRST_YEAR, 1, 1) + timedelta(days=below(rng, DAYS))
             return Date(day, DATE_FORMS[below(rng, len(DATE_FORMS))])
@@ -175,12 +175,12 @@ def _draw(rng: Random, subject: Subject, largest: int) -> Quantity:
             units = DURATIONS[below(rng, len(DURATIONS))]
             return Duration(tuple((1 + below(rng, MOST[unit]), unit) for unit in units))
         case "money":
-            return Money(1 + _mostly_small(rng, largest), CURRENCIES[below(rng, len(CURRENCIES))])
+            return Money(_mostly_small(rng, largest), CURRENCIES[below(rng, len(CURRENCIES))])
 
 
-def _mostly_small(rng: Random, count: int) -> int:
-    """In 0 .. count - 1: the square of a uniform draw, so that of a million 3 % and not 0.1 % are below a thousand."""
-    return int(count * rng.random() ** 2)
+def _mostly_small(rng: Random, largest: int) -> int:
+    """1 to `largest`: the cube of a uniform draw puts a tenth of them, not a thousandth, below a thousandth of it."""
+    return 1 + int(largest * rng.random() ** 3)
 
 
 def _every_word(subject: Subject, largest: int) -> Iterator[Quantity]:
@@ -188,7 +188,7 @@ def _every_word(subject: Subject, largest: int) -> Iterator[Quantity]:
     numbers = [*range(1, min(largest, 999) + 1), *range(1000, largest + 1, 1000)]
     match subject:
         case "numbers":
-            yield from map(Number, [0, *numbers])
+            yield from map(Number, numbers)
         case "ordinals":
             yield from map(Ordinal, numbers)
         case "dates":
