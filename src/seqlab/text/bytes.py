@@ -7,29 +7,27 @@ from collections.abc import Iterable, Sequence
 from seqlab.text.tokenizer import SPECIALS, UNK_ID, Tokenizer, normalized, visible
 
 FIRST_BYTE_ID = len(SPECIALS)
+SINGLE_BYTES = tuple(bytes([value]) for value in range(256))
 
 
 class ByteEntries:
-    """What ids stand for where every id is a piece of UTF-8 text, after the four special ids."""
+    """What ids stand for where each one, after the four special ids, is a piece of UTF-8 text."""
 
     def __init__(self, entries: Iterable[bytes]) -> None:
-        special = (b"", b"", b"", SPECIALS[UNK_ID].encode())
-        self.all = (*special, *entries)
-        self._names = (*SPECIALS, *(visible(entry.decode(errors="backslashreplace")) for entry in self.all[4:]))
+        entries = tuple(entries)
+        self.all = (b"", b"", b"", SPECIALS[UNK_ID].encode(), *entries)
+        self._names = (*SPECIALS, *(visible(entry.decode(errors="backslashreplace")) for entry in entries))
+
+    def __len__(self) -> int:
+        return len(self.all)
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of the ids; `<unk>` stays visible, other special ids vanish, bytes that are no text become `�`."""
         return b"".join([self.all[index] for index in ids]).decode(errors="replace")
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        r"""What a person reads for each id; `\xc3` for a byte that is a part of a character."""
+        r"""What a person reads for each id: `▁` for a space, `\xc3` for a byte that is a part of a character."""
         return [self._names[index] for index in ids]
-
-    def __len__(self) -> int:
-        return len(self.all)
-
-
-SINGLE_BYTES = tuple(bytes([value]) for value in range(256))
 
 
 class ByteTokenizer(Tokenizer):

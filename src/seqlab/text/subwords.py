@@ -66,29 +66,31 @@ class Merges:
 
     def to_json(self) -> str:
         """One line a merge."""
-        return json.dumps({"kind": "bpe", "dropout": self.dropout, "merges": self.pairs}, ensure_ascii=False)
+        merges = [f"{left} {right}" for left, right in self.pairs]
+        return json.dumps({"kind": "bpe", "dropout": self.dropout, "merges": merges}, ensure_ascii=False, indent=0)
 
 
 @dataclass(frozen=True)
 class Pieces:
     """What unigram learns: pieces with their log-probabilities, by id without the special ones, first the bytes."""
 
-    scores: tuple[tuple[str, float], ...]
+    scores: dict[str, float]
 
     def entries(self) -> list[str]:
         """The pieces by id, without the special ones."""
-        return [piece for piece, _ in self.scores]
+        return list(self.scores)
 
     def model(self) -> "Model":
         """The model that finds the most probable pieces of a word."""
         from tokenizers.models import Unigram
 
         # Ids are places in this list. A space never stands in a word made of byte characters, so these match nothing.
-        return Unigram([*((f" {special}", 0.0) for special in SPECIALS), *self.scores])
+        special = [(f" {name}", 0.0) for name in SPECIALS]
+        return Unigram([*special, *self.scores.items()])
 
     def to_json(self) -> str:
-        """The pieces with their log-probabilities."""
-        return json.dumps({"kind": "unigram", "pieces": self.scores}, ensure_ascii=False)
+        """One line a piece."""
+        return json.dumps({"kind": "unigram", "pieces": self.scores}, ensure_ascii=False, indent=0)
 
 
 class SubwordTokenizer(Tokenizer):
@@ -100,6 +102,7 @@ class SubwordTokenizer(Tokenizer):
             raise ValueError("the first 256 pieces are not the bytes")
         self.learned = learned
         self._entries = ByteEntries(bytes([BYTE_OF[character] for character in entry]) for entry in entries)
+        self._num_bytes = np.array([len(entry) for entry in self._entries.all])
         self._tokenizer = _with_splitter(learned.model())
 
     @property
@@ -125,22 +128,24 @@ class SubwordTokenizer(Tokenizer):
         return [ids for chunk in _chunks(texts) for ids in self._varied(chunk, merging, generator)]
 
     def _varied(self, texts: list[str], merging: DropoutMerging, generator: np.random.Generator) -> list[list[int]]:
-        # The library finds the words; each is then merged anew from its bytes.
-        found = self._tokenizer.encode_batch(texts)
-        counts = np.array([len(encoding.ids) for encoding in found])
-        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in found), dtype=np.int64, count=counts.sum())
-        words = np.fromiter(chain.from_iterable(encoding.word_ids for encoding in found), np.int64, count=counts.sum())
-        text_starts = np.cumsum(counts) - counts
-        word_starts = np.diff(words, prepend=-1) != 0
-        word_starts[text_starts[counts > 0]] = True
-        word_starts = np.flatnonzero(word_starts)
-        num_bytes = np.add.reduceat(self._num_bytes[ids], word_starts) if len(ids) else counts[:0]
+        symbols, num_bytes, num_words = self._words(texts)
+        merged, num_ids = merging.merge(symbols, num_bytes, generator)
+        ends = np.cumsum(np.append(0, num_ids))[np.cumsum(num_words)].tolist()
+        ids = merged.tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _words(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The bytes of all texts as ids; how many there are in each word; how many words there are in each text."""
+        found = self._tokenizer.encode_batch(texts)  # the fast one does not tell which word an id belongs to
+        word_ids = [encoding.word_ids for encoding in found]
+        num_ids = [len(words) for words in word_ids]
+        num_words = np.array([len(set(words)) for words in word_ids])
+        words = np.fromiter(chain.from_iterable(word_ids), dtype=np.int64, count=sum(num_ids))
+        words += np.repeat(np.cumsum(num_words) - num_words, num_ids)  # counted through all texts
+        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in found), dtype=np.int64, count=sum(num_ids))
+        num_bytes = np.bincount(words, weights=self._num_bytes[ids]).astype(np.int64)
         symbols = FIRST_BYTE_ID + np.frombuffer("".join(texts).encode(), dtype=np.uint8).astype(np.int64)
-        merged, lengths = merging.merge(symbols, num_bytes, generator)
-        text_of_word = np.repeat(np.arange(len(texts)), counts)[word_starts]
-        ends = np.cumsum(np.bincount(text_of_word, weights=lengths, minlength=len(texts)).astype(np.int64)).tolist()
-        flat = merged.tolist()
-        return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return symbols, num_bytes, num_words
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the pieces; bytes that make no character become `�`."""
@@ -162,10 +167,6 @@ class SubwordTokenizer(Tokenizer):
         ids = _ids(learned.entries())
         merges = [(ids[left], ids[right], ids[left + right]) for left, right in learned.pairs]
         return DropoutMerging(merges, self.vocab_size, learned.dropout)
-
-    @property
-    def _num_bytes(self) -> np.ndarray:
-        return np.array([len(entry) for entry in self._entries.all])
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int, dropout: float) -> SubwordTokenizer:
@@ -191,15 +192,20 @@ def train_unigram(texts: Iterable[str], vocab_size: int) -> SubwordTokenizer:
     trainer = UnigramTrainer(
         vocab_size=vocab_size - len(SPECIALS), initial_alphabet=list(CHARACTERS), show_progress=False
     )
-    scores = dict(map(tuple, _trained(Unigram(), trainer, texts)["vocab"]))
-    single = {character: scores.pop(character) for character in CHARACTERS}
-    return SubwordTokenizer(Pieces((*single.items(), *sorted(scores.items()))))
+    scores: dict[str, float] = dict(_trained(Unigram(), trainer, texts)["vocab"])
+    # The library adds its sums up in the order of a hash table, which changes from training to training: scores differ
+    # by 1e-14, seldom 1e-11, and bytes that the texts lack get the lowest score plus up to 256 steps of 0.0001 in any
+    # order. Rounded, and with these bytes at the lowest score, the same texts give the same scores.
+    lowest = min(scores.values())
+    bytes_ = {byte: lowest if scores[byte] < lowest + 0.03 else scores[byte] for byte in CHARACTERS}
+    longer = {piece: scores[piece] for piece in sorted(scores) if piece not in bytes_}
+    return SubwordTokenizer(Pieces({piece: round(score, 4) for piece, score in (bytes_ | longer).items()}))
 
 
 def _trained(model: "Model", trainer: "Trainer", texts: Iterable[str]) -> dict:
     """The trained model as its own JSON tells it."""
     tokenizer = _with_splitter(model)
-    tokenizer.train_from_iterator((prefixed(text) for text in texts), trainer)
+    tokenizer.train_from_iterator((_prefixed(text) for text in texts), trainer)
     return json.loads(tokenizer.to_str())["model"]
 
 
@@ -213,14 +219,14 @@ def _with_splitter(model: "Model") -> "tokenizers.Tokenizer":
     return tokenizer
 
 
-def prefixed(text: str) -> str:
+def _prefixed(text: str) -> str:
     """The text with the space that its first word has inside a sentence; an empty text stays empty."""
     return f" {normalized(text)}" if text else ""
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
     for start in range(0, len(texts), CHUNK):
-        yield [prefixed(text) for text in texts[start : start + CHUNK]]
+        yield [_prefixed(text) for text in texts[start : start + CHUNK]]
 
 
 def _ids(entries: Iterable[str]) -> dict[str, int]:

@@ -117,12 +117,13 @@ def tokenizer_from_json(text: str) -> Tokenizer:
             tokenizer = CharacterTokenizer(characters)
         case {"kind": "bytes"}:
             tokenizer = ByteTokenizer()
-        case {"kind": "words", "entries": list(entries)}:
+        case {"kind": "words", "entries": list(entries)} if all(isinstance(entry, str) for entry in entries):
             tokenizer = WordTokenizer(entries)
         case {"kind": "bpe", "merges": list(merges), "dropout": float(dropout)}:
-            tokenizer = SubwordTokenizer(Merges(tuple((left, right) for left, right in merges), dropout))
-        case {"kind": "unigram", "pieces": list(pieces)}:
-            tokenizer = SubwordTokenizer(Pieces(tuple((piece, score) for piece, score in pieces)))
+            pairs = (str.split(merge, " ") for merge in merges)
+            tokenizer = SubwordTokenizer(Merges(tuple((left, right) for left, right in pairs), dropout))
+        case {"kind": "unigram", "pieces": dict(pieces)}:
+            tokenizer = SubwordTokenizer(Pieces({piece: float(score) for piece, score in pieces.items()}))
         case _:
             raise ValueError("no kind of vocabulary looks like this")
     return Reversed(tokenizer) if fields.get("reverse") else tokenizer
