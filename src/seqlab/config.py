@@ -176,6 +176,9 @@ def _known_keys(cls: type[Config], tree: Tree, path: list[str]) -> list[str]:
     fields: dict[str, Any] = dict(cls.model_fields)
     node: Any = tree
     for part in path:
+        if isinstance(node, list | tuple):
+            node = node[int(part)]
+            continue
         node = node.get(part, {}) if isinstance(node, dict) else {}
         options = _config_classes(fields[part].annotation)
         chosen = [c for c in options if "kind" in c.model_fields and c.model_fields["kind"].default == node.get("kind")]

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from seqlab.config import Config
 from seqlab.data.examples import Example
 from seqlab.data.formats import FORMATS, Column, Columns, Records, read_aligned, read_table
+from seqlab.data.hub import hub_splits, read_hub
 from seqlab.data.sources import COMPRESSED, find, format_suffix
 from seqlab.errors import UserError
 
@@ -79,6 +80,13 @@ class Languages(NamedTuple):
     target: str
     columns: dict[str, Column]
 
+    def asked_for(self, group: Group | None) -> Columns:
+        """The columns of source, target and group; guessed where nothing is said of them."""
+        sides = (self.source, self.target)
+        wanted = [self.columns.get(language, language) for language in sides]
+        guessed = group is None and not any(language in self.columns for language in sides)
+        return Columns((*wanted, *([group.column] if group else [])), guessed)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -140,6 +148,26 @@ class Aligned:
         return file
 
 
+@dataclass(frozen=True)
+class HubSplit:
+    """A split of a data set of the hub."""
+
+    name: str
+    subset: str | None
+    split: str
+    columns: Columns
+    group: Group | None
+
+    def check(self) -> None:
+        """Raises UserError when the data set has no such split."""
+        if self.split not in (splits := hub_splits(self.name, self.subset)):
+            raise UserError(f"data.dataset={self.name}: no split {self.split}; there are {', '.join(splits)}")
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs of the split."""
+        return _pairs(self.name, read_hub(self.name, self.subset, self.split, self.columns), self.group)
+
+
 def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Group | None) -> Origin:
     """The place that an entry means; relative paths start at `folder`, and a group of the entry replaces `group`.
 
@@ -147,28 +175,25 @@ def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Gro
     """
     entry = PairFile(path=entry) if isinstance(entry, str) else entry
     group = entry.group or group
-    columns = {**languages.columns, **entry.columns}
+    languages = languages._replace(columns={**languages.columns, **entry.columns})
     path = folder / Path(entry.path).expanduser()
-    if LANGUAGE not in path.name and format_suffix(path) in FORMATS:
-        wanted = tuple(columns.get(language, language) for language in languages[:2])
-        named = {*languages[:2]} & {*columns}
-        wanted = wanted if group is None else (*wanted, group.column)
-        return Table(path, Columns(wanted, guessed=not named and group is None), group)
+    if LANGUAGE not in entry.path and format_suffix(path) in FORMATS:
+        return Table(path, languages.asked_for(group), group)
     if entry.columns or group is not None:
         raise UserError(f"{path}: line-aligned files have no columns and no group: leave them out of its entry")
-    return Aligned(path if LANGUAGE in path.name else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
+    return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
 
 
-def _pairs(path: Path, records: Records, group: Group | None) -> Iterator[Pair]:
+def _pairs(place: object, records: Records, group: Group | None) -> Iterator[Pair]:
     key = re.compile(group.key) if group else None
-    for place, (source, target, *rest) in records:
+    for number, (source, target, *rest) in records:
         example = Example(_one_line(source), _one_line(target))
         if key is None:
             yield Pair(example, example.source)
         elif found := key.search(rest[0]):
             yield Pair(example, "\0" + found[0])
         else:
-            raise UserError(f'{path}:{place}: the group\'s key "{key.pattern}" finds nothing in "{rest[0]}"')
+            raise UserError(f'{place}:{number}: the group\'s key "{key.pattern}" finds nothing in "{rest[0]}"')
 
 
 def _one_line(text: str) -> str:

@@ -13,13 +13,14 @@ from seqlab.config import Config
 from seqlab.data.cleaning import Cleaner, Cleaning
 from seqlab.data.examples import Example
 from seqlab.data.formats import Column
-from seqlab.data.origins import Group, Languages, Origin, Pair, PairFile, origin
+from seqlab.data.hub import hub_splits
+from seqlab.data.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
 from seqlab.data.splitting import split
 from seqlab.errors import UserError
 
 _Entry = Annotated[
     Annotated[str, Tag("path")] | Annotated[PairFile, Tag("table")],
-    Discriminator(lambda value: "path" if isinstance(value, str) else "table"),
+    Discriminator(lambda value: "table" if isinstance(value, dict | PairFile) else "path"),
 ]
 Files = Annotated[
     tuple[_Entry, ...], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])
@@ -39,9 +40,13 @@ class ParallelData(Config):
     train: Files = ()
     """training files, each a path, a stem of line-aligned files, or a table {path = , columns = , group = }"""
     validation: Files = ()
-    """validation files; taken from the training pairs when absent"""
+    """validation files; when absent, the validation split of the data set, else pairs taken from training"""
     test: Files = ()
-    """test files; taken from the training pairs when absent"""
+    """test files; when absent, the test split of the data set, else pairs taken from training"""
+    dataset: str | None = None
+    """data set of the hub whose split train is trained on instead of files, such as opus_books, or a folder of one"""
+    subset: str | None = None
+    """which part of the data set, such as en-fr"""
     folder: Path | None = None
     """where relative paths start; when absent, the environment variable SEQLAB_DATA, else the current folder"""
     columns: dict[str, Column] = Field(default={})
@@ -64,6 +69,10 @@ class ParallelData(Config):
         for name, files in (("validation", self.validation), ("test", self.test)):
             if files and getattr(self, f"{name}_size") is not None:
                 raise ValueError(f"{name}_size is for a set taken from training, but {name} names its files")
+        if self.dataset is not None and self.train:
+            raise ValueError(f"train names files and dataset is {self.dataset}: leave one of them out")
+        if self.subset is not None and self.dataset is None:
+            raise ValueError(f"subset is {self.subset}, but no dataset is named that it is a part of")
         return self
 
 
@@ -87,7 +96,7 @@ class ParallelCorpus:
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, or none is named."""
-        if not self.config.train:
+        if not self._origins("train"):
             raise UserError("data.train names no files: give the training files, for example data.train=my.tsv")
         for place in chain(*(self._origins(name) for name in ("train", "validation", "test"))):
             place.check()
@@ -143,7 +152,7 @@ class ParallelCorpus:
         if not pairs:
             raise UserError(f"no pairs are left to train on: {cleaner.report()}; data.cleaning has the limits")
         sizes = {"test": config.test_size, "validation": config.validation_size}
-        training, sets, left_out = split(pairs, {n: s for n, s in sizes.items() if not getattr(config, n)}, config.seed)
+        training, sets, left_out = split(pairs, {n: s for n, s in sizes.items() if not self._origins(n)}, config.seed)
         if sets:
             taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in sets.items())
             remarks.append(
@@ -168,11 +177,24 @@ class ParallelCorpus:
         return chain.from_iterable(place.pairs() for place in self._origins(name))
 
     def _origins(self, name: str) -> list[Origin]:
-        """The places of the files of a set; only those of training are split, and so have groups."""
+        """The places of a set; none if it is to be taken from training. Only training is split, and so has groups."""
         config = self.config
         folder = config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
         group = config.group if name == "train" else None
-        return [origin(entry, folder.expanduser(), self._languages, group) for entry in getattr(config, name)]
+        if files := getattr(config, name):
+            return [origin(entry, folder.expanduser(), self._languages, group) for entry in files]
+        if config.dataset is None or (name != "train" and not self._hub_has(name)):
+            return []
+        return [HubSplit(config.dataset, config.subset, name, self._languages.asked_for(group), group)]
+
+    def _hub_has(self, name: str) -> bool:
+        """Whether the data set has a split of this name, and no size says that it should be taken from training."""
+        return getattr(self.config, f"{name}_size") is None and name in self._hub_splits
+
+    @cached_property
+    def _hub_splits(self) -> list[str]:
+        assert self.config.dataset is not None
+        return hub_splits(self.config.dataset, self.config.subset)
 
     @property
     def _languages(self) -> Languages:

@@ -55,8 +55,7 @@ def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> 
 
 def fingerprint(text: str, seed: int) -> int:
     """64 bits of a text; another order of all texts for every seed."""
-    key = seed.to_bytes(8, "little", signed=True)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
 
 
 def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> list[set[str]]:

@@ -1,0 +1,288 @@
+"""From the settings of a recipe to training, validation and test pairs."""
+
+import gzip
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqlab.config import Config, Tree, build, merge, parse_override, to_toml
+from seqlab.data.examples import Example
+from seqlab.data.parallel import ParallelCorpus, ParallelData
+from seqlab.errors import UserError
+
+
+def write(path: Path, *rows: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+class Recipe(Config):
+    """What a recipe has, as far as it matters here."""
+
+    data: ParallelData
+    """where the examples come from"""
+
+
+def config(**settings: Any) -> ParallelData:
+    return build(Recipe, {"data": {"source": "en", "target": "fr", **settings}}, "recipe").data
+
+
+def corpus(**settings: Any) -> ParallelCorpus:
+    return ParallelCorpus(config(**settings))
+
+
+def complaint(**settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        corpus(**settings).check_files()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def multi30k(tmp_path: Path) -> Path:
+    """Line-aligned files in three languages; the second test source is also trained on."""
+    for language in ("en", "de", "fr"):
+        write(tmp_path / "m" / f"val.{language}", f"val 1 {language}")
+        write(tmp_path / "m" / f"test.{language}", f"  test 1 {language}\t", f"train 2 {language}", "")
+        lines = "".join(f"train {n} {language}\n" for n in range(3))
+        (tmp_path / "m" / f"train.{language}.gz").write_bytes(gzip.compress(lines.encode()))
+    return tmp_path
+
+
+def given_files(folder: Path, **settings: Any) -> ParallelCorpus:
+    return corpus(folder=folder, train="m/train", validation=["m/val"], test="m/test", **settings)
+
+
+def test_line_aligned_files_in_both_directions(multi30k: Path) -> None:
+    there, back = given_files(multi30k, source="en", target="de"), given_files(multi30k, source="de", target="en")
+    there.check_files()
+    assert there.training(0) == [Example(f"train {n} en", f"train {n} de") for n in range(3)]
+    assert there.validation() == [Example("val 1 en", "val 1 de")]
+    assert there.test() == [Example("test 1 en", "test 1 de"), Example("train 2 en", "train 2 de")]
+    assert there.texts() == ([f"train {n} en" for n in range(3)], [f"train {n} de" for n in range(3)])
+    assert list(there.splits()) == ["training", "validation", "test"]
+    for name, examples in back.splits().items():
+        assert examples == [example[::-1] for example in there.splits()[name]]
+
+
+def test_the_same_object_every_epoch(multi30k: Path) -> None:
+    """So that it is encoded once."""
+    some = given_files(multi30k)
+    assert some.training(0) is some.training(1)
+
+
+def test_leaks_are_told(multi30k: Path) -> None:
+    assert given_files(multi30k).remarks() == [
+        "training: 3 pairs read, none left out",
+        "test: 1 pairs with an empty side left out",
+        'test: 1 of 2 sources are also trained on, which flatters its scores; one is "train 2 en"',
+    ]
+
+
+def test_a_pattern_for_the_language(tmp_path: Path) -> None:
+    for language in ("de", "en"):
+        write(tmp_path / f"newstest.de-en.{language}.txt", language)
+        write(tmp_path / language / "b", language)
+    some = corpus(folder=tmp_path, train=["newstest.de-en.{lang}.txt", "{lang}/b"], target="de")
+    some.check_files()
+    assert some.read(tmp_path / "newstest.de-en.{lang}.txt") == [Example("en", "de")]
+
+
+def test_held_out_of_training_by_source(tmp_path: Path) -> None:
+    rows = [f"source {number // 2}\ttarget {number}" for number in range(200)]
+    some = corpus(train=write(tmp_path / "a.tsv", "en\tfr", *rows), validation_size=7)
+    assert [len(examples) for examples in some.splits().values()] == [2 * (100 - 12), 7, 5]
+    assert some.remarks() == [
+        "training: 200 pairs read, none left out",
+        "held out of training by distinct source: 5 for test and 7 for validation (data.seed=1); "
+        "12 other pairs with these sources left out",
+    ]
+    sources = [{example.source for example in examples} for examples in some.splits().values()]
+    assert sum(map(len, sources)) == len(set().union(*sources)) == 100
+    other = corpus(train=str(tmp_path / "a.tsv"), validation_size=7, seed=2)
+    assert other.test() != some.test()
+
+
+def test_files_of_different_kinds_in_one_list(tmp_path: Path) -> None:
+    """The Bible by chapter: numbered columns, a group and its key, beside files that need none of it."""
+    verses = [f"GEN {chapter}:{verse}\tverse {chapter} {verse}\tverset" for chapter in range(9) for verse in range(9)]
+    write(tmp_path / "bible.tsv", *verses)
+    write(tmp_path / "aligned.en", *(f"line {n}" for n in range(20)))
+    write(tmp_path / "aligned.fr", *(f"ligne {n}" for n in range(20)))
+    write(tmp_path / "named.jsonl", *(json.dumps({"en": f"name {n}", "fr": f"nom {n}"}) for n in range(20)))
+    bible = {"path": "bible.tsv", "columns": {"en": 2, "fr": 3}, "group": {"column": 1, "key": r"^\w+ \d+"}}
+    some = corpus(folder=tmp_path, train=["aligned", bible, "named.jsonl"], test_size=30)
+    some.check_files()
+    sets = some.splits().values()
+    assert sum(map(len, sets)) == 20 + 81 + 20
+    chapters = [{e.source.split()[1] for e in examples if e.source.startswith("verse")} for examples in sets]
+    assert sum(map(len, chapters)) == 9
+    assert {e.source.split()[0] for e in some.training(0)} == {"line", "verse", "name"}
+    bible["group"]["key"] = "EXO"
+    with pytest.raises(UserError, match=r"bible.tsv:1: the group's key \"EXO\" finds nothing in \"GEN 0:0\""):
+        corpus(folder=tmp_path, train=bible).training(0)
+
+
+def test_columns_and_group_of_all_training_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", *(f"{n // 5}\tfr {n}\ten {n}" for n in range(40)))
+    some = corpus(train=path, columns={"fr": 2, "en": 3}, group={"column": 1})
+    assert some.training(0)[0].source.startswith("en ")
+    assert [len(examples) for examples in some.splits().values()] == [30, 5, 5]
+    exchanged = corpus(train=path, columns={"fr": 2, "en": 3}, group={"column": 1}, source="fr", target="en")
+    assert {example[::-1] for example in exchanged.training(0)} == set(some.training(0))
+
+
+def test_where_relative_paths_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("here", "there", "named"):
+        write(tmp_path / folder / "a.tsv", *(f"{folder}\tx{n}" for n in range(5)), "en\tfr")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    settings = {"train": "a.tsv", "validation": "a.tsv", "test": "a.tsv"}
+    assert corpus(**settings).training(0)[0].source == "here"
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path / "there"))
+    assert corpus(**settings).training(0)[0].source == "there"
+    assert corpus(**settings, folder=tmp_path / "named").training(0)[0].source == "named"
+    assert corpus(**settings).read(Path("a.tsv"))[0].source == "here"
+
+
+def test_line_breaks_inside_texts_become_spaces(tmp_path: Path) -> None:
+    """Predictions and logs have a text a line; French keeps its narrow spaces."""
+    path = write(tmp_path / "a.jsonl", json.dumps({"en": " a\r\nb\n", "fr": "b\u202f\xa0c\u2028d"}))
+    assert corpus().read(Path(path)) == [Example("a b", "b\u202f\xa0c\u2028d")]
+
+
+def test_files_to_evaluate(multi30k: Path) -> None:
+    assert corpus().read(multi30k / "m" / "val") == [Example("val 1 en", "val 1 fr")]
+    with pytest.raises(UserError, match=r"test: pair 3 has an empty side: it cannot be scored"):
+        corpus().read(multi30k / "m" / "test")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "data.train names no files: give the training files, for example data.train=my.tsv"),
+        ({"train": "a.tsv"}, "a.tsv: no such file"),
+        ({"train": "none"}, "none.en: no such file (nor with .gz, .xz, .zst)"),
+        ({"train": "b.tsv", "test": "half"}, "half.fr: no such file (nor with"),
+        ({"train": "{lang}/a"}, "en/a: no such file"),
+        (
+            {"train": "plain.txt"},
+            "plain.txt: not a format that holds both sides (.tsv, .csv, .jsonl, .tmx, .parquet), and ",
+        ),
+        ({"train": {"path": "half", "columns": {"en": 1}}}, "half: line-aligned files have no columns and no group"),
+        ({"train": "half", "group": {"column": 1}}, "half: line-aligned files have no columns and no group"),
+        ({"train": "b.tsv", "source": "fr"}, "recipe: data: source and target are both fr"),
+        (
+            {"train": "b.tsv", "test": "b.tsv", "test_size": 3},
+            "recipe: data: test_size is for a set taken from",
+        ),
+        ({"train": "b.tsv", "dataset": "books"}, "recipe: data: train names files and dataset is books"),
+        ({"train": "b.tsv", "subset": "en-fr"}, "recipe: data: subset is en-fr, but no dataset is named"),
+        ({"train": 3}, "recipe: data.train: "),
+        (
+            {"train": ["b.tsv", {"path": "x", "colums": {}}]},
+            "recipe: unknown setting data.train.1.colums; did you",
+        ),
+        ({"train": ["b.tsv", {"columns": {}}]}, "recipe: data.train.1.path is required"),
+        (
+            {"train": {"path": "x", "group": {"column": 1, "key": "("}}},
+            "recipe: data.train.group.key: not a reg",
+        ),
+        ({"columns": {"en": 0}}, "recipe: data.columns.en: "),
+    ],
+)
+def test_faults_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Tree, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    for name in ("b.tsv", "half.en", "plain.txt"):
+        write(tmp_path / name, "en\tfr", "a\tb")
+    assert complaint(**settings).startswith(message)
+
+
+def test_nothing_left(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "en\tfr", "same\tsame")
+    with pytest.raises(UserError, match="no pairs are left to train on: 1 pairs read, 1 left out: 1 with identical"):
+        corpus(train=path).training(0)
+    write(tmp_path / "b.en", "")
+    write(tmp_path / "b.fr", "x")
+    with pytest.raises(UserError, match=r"the files of data.test have no pairs with text on both sides"):
+        corpus(train=write(tmp_path / "c.tsv", "a\tb", "c\td"), validation_size=1, test=str(tmp_path / "b")).test()
+
+
+def test_settings_on_the_command_line_and_in_a_run_folder() -> None:
+    """`data.train=my.tsv` needs no list, and what a run stores reads back the same."""
+    tree: Tree = {"source": "en", "target": "fr"}
+    for text in ("train=my.tsv", "columns.en=1", "columns.fr=two", 'test=[{path="b", columns={en=2}}]'):
+        tree = merge(tree, parse_override(text))
+    made = build(ParallelData, tree, "recipe")
+    assert made.train == ("my.tsv",)
+    assert made.columns == {"en": 1, "fr": "two"}
+    assert build(ParallelData, tomllib.loads(to_toml(made)), "stored") == made
+
+
+class FakeHub:
+    """What is used of the library `datasets`."""
+
+    splits = ("train", "test")
+
+    def get_dataset_split_names(self, name: str, subset: str | None) -> list[str]:
+        if name != "opus_books":
+            raise ConnectionError(f"Couldn't reach '{name}' on the Hub\nmore")
+        assert subset == "en-fr"
+        return list(self.splits)
+
+    def load_dataset(self, name: str, subset: str | None, split: str) -> list[Tree]:
+        assert split in self.get_dataset_split_names(name, subset)
+        texts = [(f"{split} {n}", f"{split} {n} fr") for n in range(60)]
+        return [{"id": str(n), "translation": {"en": en, "fr": fr}} for n, (en, fr) in enumerate(texts)]
+
+
+def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", FakeHub())
+    some = corpus(dataset="opus_books", subset="en-fr", validation_size=5)
+    some.check_files()
+    assert [len(examples) for examples in some.splits().values()] == [55, 5, 60]
+    assert some.test()[7] == Example("test 7", "test 7 fr")
+    assert len(corpus(dataset="opus_books", subset="en-fr", validation_size=5, test_size=6).test()) == 6
+    with pytest.raises(UserError, match=r"opus_books \(train\), row 1: no column de; the columns are id, trans"):
+        corpus(dataset="opus_books", subset="en-fr", target="de").training(0)
+    assert complaint(dataset="book") == "data.dataset=book cannot be loaded: Couldn't reach 'book' on the Hub"
+    monkeypatch.setattr(FakeHub, "splits", ("all",))
+    message = complaint(dataset="opus_books", subset="en-fr")
+    assert message == "data.dataset=opus_books: no split train; there are all"
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert complaint(dataset="book") == "data.dataset=book needs the library datasets: pip install 'seqlab[hf]'"
+
+
+def test_the_hub_library_itself(tmp_path: Path) -> None:
+    """A folder of files is a data set too, so this needs no network."""
+    pytest.importorskip("datasets", reason="the library datasets (extra hf) is not installed")
+    for split in ("train", "validation"):
+        write(
+            tmp_path / f"{split}.jsonl", *(json.dumps({"translation": {"en": f"{n}", "fr": split}}) for n in range(9))
+        )
+    some = corpus(dataset=str(tmp_path))
+    assert [len(examples) for examples in some.splits().values()] == [8, 9, 1]
+    assert "cannot be loaded" in complaint(dataset=str(tmp_path / "none"))
+
+
+def test_reference_files(reference_data: Path) -> None:
+    """Counts of the published Multi30k files, and of the Bible split by chapter."""
+    multi30k = corpus(
+        folder=reference_data,
+        target="de",
+        train="multi30k/train",
+        validation="multi30k/val",
+        test="multi30k/test_2016_flickr",
+    )
+    multi30k.check_files()
+    assert [len(examples) for examples in multi30k.splits().values()] == [28_995, 1014, 1000]
+    assert multi30k.training(0)[0].source == "Two young, White males are outside near many bushes."
+    assert multi30k.remarks()[0] == (
+        "training: 29,000 pairs read, 5 left out: 3 duplicates, 2 with a length ratio over 4"
+    )
