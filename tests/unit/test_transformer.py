@@ -273,8 +273,8 @@ def test_a_sequence_beyond_the_limit():
 def test_training_reads_nothing_from_the_device(positions, sharing):
     """A tensor on "meta" has a shape and no values, and takes the ways of a GPU: to ask it for a value is an error."""
     dropouts = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1}
-    model = Transformer(small(positions=positions, sharing=sharing, qk_norm=True, **dropouts), SOURCE_VOCAB, TARGET_VOCAB)
-    model.to("meta").train()
+    config = small(positions=positions, sharing=sharing, qk_norm=True, **dropouts)
+    model = Transformer(config, SOURCE_VOCAB, TARGET_VOCAB).to("meta").train()
     source, source_mask, target, target_index = (tensor.to("meta") for tensor in inputs())
     logits = model(source, source_mask, target, target_index)
     cross_entropy_sum(logits, target_index, label_smoothing=0.1).backward()

@@ -17,10 +17,9 @@ from seqlab.config import Config
 from seqlab.errors import UserError
 from seqlab.layers.attention import AttentionMask, KeyValue, attention_weights, causal_mask, padding_mask
 from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock, NormPlacement
-from seqlab.layers.dropout import Dropout
 from seqlab.layers.feedforward import Activation
 from seqlab.layers.norms import NormKind, build_norm
-from seqlab.layers.positions import PositionKind, Rotation, rotary_table, sinusoidal_table
+from seqlab.layers.positions import PositionKind, PositionSignal
 from seqlab.layers.sharing import Sharing, layer_order
 
 Tying = Literal["none", "decoder", "all"]
@@ -133,15 +132,15 @@ class Transformer(nn.Module):
         final_norm = config.norm_placement == "pre"
         self.encoder_norm = build_norm(config.norm, config.width) if final_norm else nn.Identity()
         self.decoder_norm = build_norm(config.norm, config.width) if final_norm else nn.Identity()
-        self.source_positions = PositionSignal(config, config.encoder_layers)
-        self.target_positions = PositionSignal(config, config.decoder_layers)
+        self.source_positions = _position_signal(config, config.encoder_layers)
+        self.target_positions = _position_signal(config, config.decoder_layers)
         self.reset_parameters()
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_index: Tensor) -> Tensor:
         """Logits (N, V) of the token after each real target token, row by row.
 
-        source (B, S) and target (B, T) are ids, the target starting with the begin token. The mask is True at real source
-        tokens; the index (N,) has the real target tokens among all B * T. Nothing here waits for a GPU.
+        source (B, S) and target (B, T) are ids, the target starting with the begin token. The mask is True at real
+        source tokens; the index (N,) has the real target tokens among all B * T. Nothing here waits for a GPU.
         """
         memory = self.encode(source, source_mask)
         states = self.decode(memory, target)
@@ -322,65 +321,6 @@ class Transformer(nn.Module):
             _reset_block(self.decoder_block(depth), num_branches=3 * self.config.decoder_layers if pre_norm else 1)
 
 
-class PositionSignal(nn.Module):
-    """What tells a stack of `depth` layers where it is: a signal to add before a depth, or a rotation for its heads.
-
-    Tables of positions are added before the first depth; with universal sharing they are added before every depth,
-    together with a sinusoidal signal of the depth itself (Dehghani et al. 2019).
-    """
-
-    table: Tensor | None
-    cos: Tensor | None
-    sin: Tensor | None
-    time: Tensor | None
-
-    def __init__(self, config: TransformerConfig, depth: int):
-        super().__init__()
-        self.max_length = config.max_length
-        self.every_depth = config.sharing == "universal"
-        self.dropout = Dropout(config.dropout)
-        table = rotation = None
-        match config.positions:
-            case "sinusoidal":
-                table = sinusoidal_table(config.max_length, config.width)
-            case "learned":
-                table = nn.Parameter(sinusoidal_table(config.max_length, config.width))
-            case "rotary":
-                rotation = rotary_table(config.max_length, config.width // config.num_heads)
-        if isinstance(table, nn.Parameter):
-            self.table = table
-        else:
-            self.register_buffer("table", table, persistent=False)
-        self.register_buffer("cos", rotation and rotation.cos, persistent=False)
-        self.register_buffer("sin", rotation and rotation.sin, persistent=False)
-        time = sinusoidal_table(depth, config.width) if self.every_depth else None
-        self.register_buffer("time", time, persistent=False)
-
-    def forward(self, x: Tensor, depth: int, start: int = 0) -> Tensor:
-        """The input of the layer at `depth`: x (B, T, D) with the signal of positions start..start+T-1."""
-        end = self._checked(start + x.shape[1])
-        if self.table is not None and (depth == 0 or self.every_depth):
-            x = x + self.table[start:end].to(x.dtype)
-        if self.time is not None:
-            x = x + self.time[depth].to(x.dtype)
-        return self.dropout(x) if depth == 0 else x
-
-    def rotation(self, length: int, start: int = 0) -> Rotation | None:
-        """The rotary tables of positions start..start+length-1, or None with other kinds of positions."""
-        if self.cos is None or self.sin is None:
-            return None
-        end = self._checked(start + length)
-        return Rotation(self.cos[start:end], self.sin[start:end])
-
-    def _checked(self, end: int) -> int:
-        if end > self.max_length:
-            raise UserError(
-                f"a sequence of {end} tokens is longer than model.max_length = {self.max_length}: "
-                "raise it, or drop or cut longer examples"
-            )
-        return end
-
-
 def stream_dtype(x: Tensor) -> torch.dtype:
     """The dtype of the residual stream: bf16 under bf16 autocast, else that of `x` (fp16 would overflow)."""
     device = x.device.type
@@ -391,6 +331,17 @@ def stream_dtype(x: Tensor) -> torch.dtype:
 
 def _block_shape(config: TransformerConfig) -> BlockShape:
     return BlockShape(**{name: getattr(config, name) for name in BlockShape._fields})
+
+
+def _position_signal(config: TransformerConfig, depth: int) -> PositionSignal:
+    return PositionSignal(
+        config.positions,
+        config.max_length,
+        config.width,
+        config.num_heads,
+        num_depths=depth if config.sharing == "universal" else None,
+        dropout=config.dropout,
+    )
 
 
 def _reset_block(block: EncoderBlock | DecoderBlock, num_branches: int) -> None:
