@@ -5,7 +5,9 @@ import random
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from itertools import combinations
+from collections.abc import Iterable
+from itertools import combinations, pairwise
+from math import exp, prod
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from seqlab.text.bytes import ByteTokenizer
 from seqlab.text.merging import DropoutMerging
 from seqlab.text.subwords import CHARACTERS, Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
 from seqlab.text.tokenizer import SPECIALS, UNK_ID
+from seqlab.text.unigram import Lattice, learn_pieces
 
 TEXTS = ["der kleine Hund", "ein kleiner Mann", "der Mann und der Hund", "klein, kleiner, am kleinsten", "犬と Hündin"]
 
@@ -110,28 +113,60 @@ class TestBothKinds:
         assert tokenizer.encode_batch(texts) == whole == [tokenizer.encode(text) for text in texts]
 
 
+def ways(word: str, pieces: Iterable[str]) -> list[list[str]]:
+    """Every way to write a word in some pieces."""
+    cuts = (cut for number in range(len(word)) for cut in combinations(range(1, len(word)), number))
+    found = ([word[start:end] for start, end in pairwise((0, *cut, len(word)))] for cut in cuts)
+    return [way for way in found if set(way) <= set(pieces)]
+
+
 class TestUnigram:
+    def test_expected_counts_are_those_of_all_ways_to_write_the_words(self) -> None:
+        pieces = dict(
+            zip(["a", "b", "c", "ab", "abc", "ca", "bca"], [0.3, 0.2, 0.1, 0.15, 0.05, 0.12, 0.08], strict=True)
+        )
+        counts = {"abcab": 3, "ca": 2, "b": 1, "abc": 5}
+        wanted, totals = Counter[str](), []
+        for word, count in counts.items():
+            probabilities = [prod(pieces[piece] for piece in way) for way in ways(word, pieces)]
+            totals.append(sum(probabilities))
+            for way, probability in zip(ways(word, pieces), probabilities, strict=True):
+                for piece in way:
+                    wanted[piece] += count * probability / totals[-1]  # pyright: ignore[reportArgumentType]
+        ids = {piece: index for index, piece in enumerate(pieces)}
+        lattice, weights = Lattice(counts, ids), np.array(list(pieces.values()))
+        assert lattice.totals(weights) == pytest.approx(totals)
+        assert lattice.expected(weights, np.array(list(counts.values()))) == pytest.approx(
+            [wanted[piece] for piece in pieces]
+        )
+        others = Lattice(["abc", "ca", "b"], ids, proper=True).totals(weights)
+        assert others == pytest.approx([0.3 * 0.2 * 0.1 + 0.15 * 0.1, 0.1 * 0.3, 0])
+
+    def test_frequent_words_are_kept_and_their_letters(self) -> None:
+        counts = {"Ġwoman": 900, "Ġman": 800, "Ġdog": 700, "Ġxyzzy": 1, "Ġmandog": 2}
+        learned = learn_pieces(counts, sorted(set("".join(counts))), 14)
+        assert len(learned) == 14
+        assert set(learned) - set("".join(counts)) == {"Ġwoman", "Ġman", "Ġdog"}
+        assert max(learned, key=lambda piece: learned[piece]) == "Ġwoman"
+        assert sum(map(exp, learned.values())) == pytest.approx(1, abs=0.01)
+
+    def test_as_many_as_asked_for_where_the_texts_allow_it(self) -> None:
+        assert train_unigram(words(300), 333).vocab_size == 333
+        assert train_unigram(["ab"], 8000).vocab_size == len(SPECIALS) + 256 + 3  # "ab", " ab" and " a"
+        assert train_unigram(["ab"], 260).vocab_size == 260
+
+    def test_very_long_words_and_rare_letters(self) -> None:
+        letters = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+        tokenizer = train_unigram([letters, "a" * 5000, *words(50)], 400)
+        assert tokenizer.decode(tokenizer.encode(letters)) == letters
+
     def test_a_word_becomes_its_most_probable_pieces(self) -> None:
         tokenizer = train_unigram(words(300, "abc"), 290)
-        assert tokenizer.vocab_size == 290
         assert isinstance(tokenizer.learned, Pieces)
         scores = tokenizer.learned.scores
         for word in ("abcab", "cabba", "bbbbbb", "acacbcb"):
-            written = f"Ġ{word}"
-            ways = [
-                [written[start:end] for start, end in zip((0, *cuts), (*cuts, len(written)), strict=True)]
-                for count in range(len(written))
-                for cuts in combinations(range(1, len(written)), count)
-            ]
-            best = max(
-                (way for way in ways if set(way) <= set(scores)), key=lambda way: sum(scores[piece] for piece in way)
-            )
+            best = max(ways(f"Ġ{word}", scores), key=lambda way: sum(scores[piece] for piece in way))
             assert tokenizer.tokens(tokenizer.encode(word)) == [piece.replace("Ġ", "▁") for piece in best]
-
-    def test_bytes_that_the_texts_lack_share_the_lowest_score(self) -> None:
-        learned = train_unigram(words(300, "abc"), 290).learned
-        assert isinstance(learned, Pieces)
-        assert {learned.scores[CHARACTERS[byte]] for byte in b"xyz\x00\xff"} == {min(learned.scores.values())}
 
 
 def exact_law(word: str, pairs: list[tuple[str, str]], dropout: float) -> dict[tuple[str, ...], float]:

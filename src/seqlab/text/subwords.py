@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,11 @@ import numpy as np
 from seqlab.text.bytes import FIRST_BYTE_ID, ByteEntries
 from seqlab.text.merging import DropoutMerging
 from seqlab.text.tokenizer import SPECIALS, Tokenizer, normalized
+from seqlab.text.unigram import learn_pieces
 
 if TYPE_CHECKING:
     import tokenizers
-    from tokenizers.models import Model
-    from tokenizers.trainers import Trainer
+    from tokenizers.pre_tokenizers import PreTokenizer
 
 WORD = r" ?[\p{L}\p{M}]{1,64}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,64}|\s{1,64}(?!\S)|\s{1,64}"
 """Letters, one digit, punctuation, or spaces; the last space before a word belongs to it. Digits stay alone so that
@@ -55,14 +56,15 @@ class Merges:
         """The pieces by id, without the special ones: first the bytes; two pairs may make the same piece."""
         return list(dict.fromkeys(chain(CHARACTERS, (left + right for left, right in self.pairs))))
 
-    def model(self) -> "Model":
-        """The model that applies them."""
+    def tokenizer(self) -> "tokenizers.Tokenizer":
+        """The tokenizer of the library that applies them to words."""
+        from tokenizers import Tokenizer
         from tokenizers.models import BPE
 
         ids = _ids(self.entries())
         if unknown := [piece for pair in self.pairs for piece in pair if piece not in ids]:
             raise ValueError(f"no merge makes {unknown[0]!r}")
-        return BPE(ids, list(self.pairs))
+        return Tokenizer(BPE(ids, list(self.pairs)))
 
     def to_json(self) -> str:
         """One line a merge."""
@@ -80,13 +82,14 @@ class Pieces:
         """The pieces by id, without the special ones."""
         return list(self.scores)
 
-    def model(self) -> "Model":
-        """The model that finds the most probable pieces of a word."""
+    def tokenizer(self) -> "tokenizers.Tokenizer":
+        """The tokenizer of the library that finds the most probable pieces of a word."""
+        from tokenizers import Tokenizer
         from tokenizers.models import Unigram
 
         # Ids are places in this list. A space never stands in a word made of byte characters, so these match nothing.
         special = [(f" {name}", 0.0) for name in SPECIALS]
-        return Unigram([*special, *self.scores.items()])
+        return Tokenizer(Unigram([*special, *self.scores.items()]))
 
     def to_json(self) -> str:
         """One line a piece."""
@@ -103,7 +106,8 @@ class SubwordTokenizer(Tokenizer):
         self.learned = learned
         self._entries = ByteEntries(bytes([BYTE_OF[character] for character in entry]) for entry in entries)
         self._num_bytes = np.array([len(entry) for entry in self._entries.all])
-        self._tokenizer = _with_splitter(learned.model())
+        self._tokenizer = learned.tokenizer()
+        self._tokenizer.pre_tokenizer = _splitter()
 
     @property
     def vocab_size(self) -> int:
@@ -171,52 +175,36 @@ class SubwordTokenizer(Tokenizer):
 
 def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int, dropout: float) -> SubwordTokenizer:
     """Merges the most frequent pair of pieces again and again, until `vocab_size` ids are used."""
+    from tokenizers import Tokenizer
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
 
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = _splitter()
     trainer = BpeTrainer(
         vocab_size=vocab_size - len(SPECIALS),
         min_frequency=min_frequency,
         initial_alphabet=list(CHARACTERS),
         show_progress=False,
     )
-    model = _trained(BPE(), trainer, texts)
-    return SubwordTokenizer(Merges(tuple((left, right) for left, right in model["merges"]), dropout))
+    tokenizer.train_from_iterator(map(_prefixed, texts), trainer)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]  # nothing else tells the order of the merges
+    return SubwordTokenizer(Merges(tuple((left, right) for left, right in merges), dropout))
 
 
 def train_unigram(texts: Iterable[str], vocab_size: int) -> SubwordTokenizer:
-    """Keeps the pieces that make the texts most probable, until `vocab_size` ids are left (Kudo 2018)."""
-    from tokenizers.models import Unigram
-    from tokenizers.trainers import UnigramTrainer
-
-    trainer = UnigramTrainer(
-        vocab_size=vocab_size - len(SPECIALS), initial_alphabet=list(CHARACTERS), show_progress=False
-    )
-    scores: dict[str, float] = dict(_trained(Unigram(), trainer, texts)["vocab"])
-    # The library adds its sums up in the order of a hash table, which changes from training to training: scores differ
-    # by 1e-14, seldom 1e-11, and bytes that the texts lack get the lowest score plus up to 256 steps of 0.0001 in any
-    # order. Rounded, and with these bytes at the lowest score, the same texts give the same scores.
-    lowest = min(scores.values())
-    bytes_ = {byte: lowest if scores[byte] < lowest + 0.03 else scores[byte] for byte in CHARACTERS}
-    longer = {piece: scores[piece] for piece in sorted(scores) if piece not in bytes_}
-    return SubwordTokenizer(Pieces({piece: round(score, 4) for piece, score in (bytes_ | longer).items()}))
+    """Keeps the pieces without which the texts would be much less probable, until `vocab_size` ids are left."""
+    words = Counter(word for text in texts for word, _ in _splitter().pre_tokenize_str(_prefixed(text)))
+    return SubwordTokenizer(Pieces(learn_pieces(words, CHARACTERS, vocab_size - len(SPECIALS))))
 
 
-def _trained(model: "Model", trainer: "Trainer", texts: Iterable[str]) -> dict:
-    """The trained model as its own JSON tells it."""
-    tokenizer = _with_splitter(model)
-    tokenizer.train_from_iterator((_prefixed(text) for text in texts), trainer)
-    return json.loads(tokenizer.to_str())["model"]
-
-
-def _with_splitter(model: "Model") -> "tokenizers.Tokenizer":
-    from tokenizers import Regex, Tokenizer
+@cache
+def _splitter() -> "PreTokenizer":
+    """Finds the words of a text and writes their bytes as characters."""
+    from tokenizers import Regex
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-    tokenizer = Tokenizer(model)
-    words, as_bytes = Split(Regex(WORD), behavior="isolated"), ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = Sequence([words, as_bytes])
-    return tokenizer
+    return Sequence([Split(Regex(WORD), behavior="isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _prefixed(text: str) -> str:
