@@ -1,0 +1,121 @@
+"""Sentence ends, and pieces of texts that are too long."""
+
+import lzma
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.text.sentences import cut, sentences
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["One.", "Two!", "Three?", "Four…", "Five"],
+        ["It costs 3.5 francs.", "Really?!", "Yes ..."],
+        ["Wait ... what?", "She asked: why? and left."],
+        ['He said "Go!" and went.', '"Now?"', "(Yes.)", "“No.”", "«Nein.»", "Ach."],
+        ["Il a dit : « Oui. »", "Et alors ?", "« Non »"],
+        ["Er sagt: „Ja.“", "Sie schweigt."],
+        [
+            "Dr. Jekyll met Mr. Hyde.",
+            "They had tea, coffee etc. at No. 5, Baker St. near the U.S. Embassy.",
+            "No.",
+            "They did not.",
+        ],
+        ["J. S. Bach, z. B. am 3. Mai, i.e. Kants Werke vgl. Bd. 2."],
+        ["That was in 1998.", "Then came 2,000.5.", "Done."],
+        ["Ph.D. Students write.", "So it is.", "Was it?"],
+        ["¿Vienes?", "¡Sí!", "Él ya no."],
+        ["क्या हाल है।", "ठीक है।"],
+    ],
+)
+def test_sentences_end_where_they_end(expected: list[str]) -> None:
+    assert list(sentences(" ".join(expected))) == expected
+    assert list(sentences("\t" + " \n ".join(expected) + "  ")) == expected
+
+
+def test_chinese_and_japanese_need_no_spaces() -> None:
+    assert list(sentences("我很好。你呢？「是的。」他说。好")) == ["我很好。", "你呢？", "「是的。」", "他说。", "好"]
+    assert list(sentences("そうです！！行こう。 はい")) == ["そうです！！", "行こう。", "はい"]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_blanks_have_no_sentences(text: str) -> None:
+    assert list(sentences(text)) == []
+    assert cut(text, lambda piece: True).pieces == []
+
+
+@pytest.mark.parametrize("text", ["...", "?", '"', "a", "No end", ". . .", "!?!"])
+def test_oddities_stay_whole(text: str) -> None:
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+def test_sentences_that_fit_are_not_cut() -> None:
+    found = cut("First one. Second, which is longer. Third.", lambda piece: len(piece) <= 25)
+    assert found == (["First one.", "Second, which is longer.", "Third."], 3)
+
+
+def test_a_long_sentence_is_cut_at_the_last_space_that_fits() -> None:
+    found = cut("Short. Aaa bbb  ccc\tddd eee", lambda piece: len(piece) <= 8)
+    assert found == (["Short.", "Aaa bbb", "ccc ddd", "eee"], 2)
+
+
+def test_a_long_word_is_cut_anywhere() -> None:
+    assert cut("ab " + "x" * 11 + " cd", lambda piece: len(piece) <= 4).pieces == ["ab", "xxxx", "xxxx", "xxx", "cd"]
+
+
+def test_a_character_is_never_cut() -> None:
+    assert cut("äöü", lambda piece: len(piece.encode()) <= 1).pieces == ["ä", "ö", "ü"]
+
+
+@given(st.text(alphabet='aB1 .?\t。»"äé'), st.integers(1, 12))
+def test_nothing_is_lost_and_all_fits(text: str, limit: int) -> None:
+    found = cut(text, lambda piece: len(piece) <= limit)
+    assert "".join("".join(found.pieces).split()) == "".join(text.split())
+    assert all(0 < len(piece) <= limit for piece in found.pieces)
+    assert len(found.pieces) >= found.sentences == len(list(sentences(text)))
+
+
+@given(st.text(alphabet="ab .", min_size=1), st.integers(2, 9))
+def test_pieces_inside_a_sentence_are_as_long_as_can_be(text: str, limit: int) -> None:
+    text = text.replace(".", "c")  # one sentence
+    pieces = cut(text, lambda piece: len(piece) <= limit).pieces
+    for piece, following in pairwise(pieces):
+        first = following.split(" ")[0]
+        joined = len(piece) + 1 + len(first)
+        assert joined > limit or len(piece) == limit
+
+
+def test_the_work_grows_with_the_text_not_with_its_square() -> None:
+    looked_at = 0
+
+    def fits(piece: str) -> bool:
+        nonlocal looked_at
+        looked_at += len(piece)
+        return len(piece) <= 100
+
+    text = "word " * 40_000
+    assert len(cut(text, fits).pieces) == 2000
+    assert looked_at < 20 * len(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["en-fr/newstest2013.en-fr.en", "en-fr/newstest2013.en-fr.fr", "de-en/newstest2014.de-en.de"]
+)
+def test_sentences_of_the_news_are_told_apart(reference_data: Path, name: str) -> None:
+    """Neighbours of a file with one sentence a line, put on one line: nearly every end is found, few are made up."""
+    with lzma.open(reference_data / "newstest" / f"{name}.xz", "rt", encoding="utf-8") as file:
+        lines = [line for line in file if line.rstrip("\"'”“»)] \xa0\n").endswith((".", "!", "?"))]
+    ends = found = made_up = 0
+    for first, second in zip(lines[::2], lines[1::2], strict=False):
+        told = list(sentences(f"{first} {second}"))
+        lengths = [len("".join("".join(told[:number]).split())) for number in range(1, len(told))]
+        ends += 1
+        found += len("".join(first.split())) in lengths
+        made_up += len(told) - 1 - (len("".join(first.split())) in lengths)
+    assert found / ends > 0.99
+    assert made_up / len(lines) < 0.02  # most of these are lines that do hold two sentences
