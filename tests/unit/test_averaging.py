@@ -111,6 +111,15 @@ def test_checkpoints_are_averaged_by_the_mean(tmp_path: Path) -> None:
     assert torch.equal(average_checkpoints([paths[0] / "model.safetensors"])["weight"], tensors[0])
 
 
+def test_checkpoints_are_averaged_by_the_weights_that_were_evaluated(tmp_path: Path) -> None:
+    """A run that keeps a moving average is judged by it, so the mean is one of moving averages."""
+    paths = [
+        save(tmp_path, Snapshot(step, {"w": torch.full((2,), 100.0)}, {"w": torch.full((2,), float(step))}, {}, None))
+        for step in (1, 2, 6)
+    ]
+    assert torch.equal(average_checkpoints(paths)["w"], torch.full((2,), 3.0))
+
+
 def test_checkpoints_of_other_models_are_not_averaged(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
     for path, tensors in zip(paths, [{"w": torch.zeros(2)}, {"w": torch.zeros(3)}, {"v": torch.zeros(2)}], strict=True):

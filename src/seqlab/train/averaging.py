@@ -73,17 +73,23 @@ class WeightAverage:
 def average_checkpoints(paths: Sequence[Path]) -> Weights:
     """The mean of the weights in several checkpoint folders or safetensors files, summed in float64.
 
+    Of a folder it is the weights that were evaluated: the moving average where the run keeps one.
     Raises UserError when there are none or when their tensors differ in name or shape.
     """
     if not paths:
         raise UserError("there are no checkpoints to average")
-    files = [path / "model.safetensors" if path.is_dir() else path for path in paths]
+    files = [_evaluated(path) if path.is_dir() else path for path in paths]
     first = load_weights(files[0])
     sums = {name: tensor.double() for name, tensor in first.items()}
     for file in files[1:]:
         for name, tensor in _alike(load_weights(file), first, file).items():
             sums[name] = sums[name] + tensor
     return {name: (total / len(files)).to(first[name].dtype) for name, total in sums.items()}
+
+
+def _evaluated(folder: Path) -> Path:
+    average = folder / "average.safetensors"
+    return average if average.exists() else folder / "model.safetensors"
 
 
 def _alike(weights: Weights, first: Weights, file: Path) -> Weights:
