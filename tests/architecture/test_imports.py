@@ -16,9 +16,9 @@ ROOT = Path(seqlab.__file__).parent
 ORDER = (
     {"__main__"},
     {"cli"},
-    {"api", "checks", "lr_range"},
+    {"api", "checks", "lr_range", "ablation"},
     {"training"},
-    {"preparation", "folders", "sizes"},
+    {"preparation", "folders", "sizes", "switches"},
     {"run", "report"},
     {"experiment"},
     {"tasks"},
@@ -26,7 +26,7 @@ ORDER = (
     {"data", "decode"},
     {"models", "text", "metrics"},
     {"layers"},
-    {"recipe", "display", "events"},
+    {"recipe", "display", "events", "plan"},
     {"config", "paths"},
     {"errors"},
 )
@@ -45,6 +45,7 @@ WITHOUT_TORCH = (
     "metrics",
     "report",
     "events",
+    "plan",
     "recipe",
     "config",
     "paths",
