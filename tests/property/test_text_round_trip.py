@@ -6,7 +6,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.text.characters import CharacterTokenizer
@@ -98,3 +98,13 @@ def test_vocabularies_come_back_from_their_files(source: set[str], target: set[s
         assert after.to_json() == before.to_json()
     if config.shared:
         assert made.source.vocab_size == made.target.vocab_size == len(SPECIALS) + len(source | target)
+
+
+@pytest.mark.parametrize("unit", ["bpe", "unigram"])
+@settings(max_examples=25)
+@given(training=st.lists(texts, min_size=1, max_size=4).filter(any), size=st.integers(260, 300), text=texts)
+def test_any_training_texts_make_a_vocabulary(unit: Unit, training: list[str], size: int, text: str) -> None:
+    config = TextConfig(unit=unit, vocab_size=size)
+    tokenizer, _ = build_vocabularies(config, training, training)
+    assert 260 <= tokenizer.vocab_size <= size
+    assert tokenizer.decode(tokenizer.encode(text)) == normalize("NFC", text)

@@ -49,4 +49,4 @@ class Reversed(Tokenizer):
 
     def to_json(self) -> str:
         """The JSON of the tokenizer inside, marked as reversed."""
-        return json.dumps(json.loads(self.inner.to_json()) | {"reverse": True}, ensure_ascii=False)
+        return json.dumps(json.loads(self.inner.to_json()) | {"reverse": True}, ensure_ascii=False, indent=0)

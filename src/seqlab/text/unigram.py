@@ -3,9 +3,10 @@
 Every piece has a probability, and a word that of all the ways to write it in pieces. Starting from all frequent parts
 of words, two steps of expectation maximisation and dropping the least useful quarter take turns.
 
-Why not the trainer of `tokenizers` (0.23): it takes its candidates from the distinct words, each counted once, so that
-114 of the 300 most frequent words of Multi30k (English and German, 8,000 ids) have no id of their own, "woman" among
-them; and it adds up in the order of a hash table, so that no two trainings give the same scores.
+Why not the trainer of `tokenizers` (0.23.3): it takes its candidates from the distinct words, each counted once, so
+that 114 of the 300 most frequent words of Multi30k (English and German, 8,000 ids) have no id of their own, "woman"
+among them, and a word is 1.48 ids instead of 1.24; and it adds up in the order of a hash table, so that no two trainings
+give the same scores.
 """
 
 from array import array
