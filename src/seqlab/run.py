@@ -5,14 +5,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import reduce
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from seqlab.config import read_toml
+from seqlab.config import Overrides, changes, merge, read_toml
 from seqlab.data.corpus import build_corpus
 from seqlab.data.examples import Example
+from seqlab.data.mathematics import MathematicsData
+from seqlab.data.numbers import NumbersData
+from seqlab.data.parallel import ParallelData
+from seqlab.decode.settings import METHODS_OF
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, check
 from seqlab.metrics.intervals import Interval
@@ -20,14 +26,15 @@ from seqlab.models.transformer import Transformer
 from seqlab.paths import RunFolder
 from seqlab.tasks.scores import Evaluation, Prediction
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.text.sentences import cut
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.train import checkpoint
 from seqlab.train.distributed import DeviceName, resolve_device
 from seqlab.train.machine import prepare_cpu
 from seqlab.train.precision import Mode, Precision
 
-PREDICT_CHUNK = 2000
-"""Lines that are read, sorted by length and answered together."""
+CHUNK = 2000
+"""Sources that are read, sorted by length and answered together."""
 
 
 class Assembly(NamedTuple):
@@ -48,7 +55,7 @@ def assemble(experiment: Experiment, vocabularies: Vocabularies | None = None) -
     if vocabularies is None:
         corpus.check_files()
         vocabularies = build_vocabularies(experiment.text, *corpus.texts())
-    task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies)
+    task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies, experiment.train.seed)
     model = Transformer(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
     return Assembly(task, model)
 
@@ -71,22 +78,39 @@ class Score:
         return {**self.evaluation.to_json(), "unknown": unknown}
 
 
+class Answer(NamedTuple):
+    """What a run makes of one source."""
+
+    predictions: list[Prediction]
+    """the n best, the best first"""
+    remark: str = ""
+    """how a source was cut that is too long to be answered whole"""
+
+
+class _Pieces(NamedTuple):
+    """A source as the model reads it; a blank one has no pieces."""
+
+    texts: list[str]
+    remark: str = ""
+
+
 class Run:
     """A trained model with everything around it, from its run folder alone."""
 
-    def __init__(self, folder: str | Path, device: DeviceName = "auto") -> None:
+    def __init__(self, folder: str | Path, device: DeviceName = "auto", settings: Overrides = ()) -> None:
         """Loads a run.
 
         Args:
             folder: the run folder; a run that has not finished yet offers its newest checkpoint.
             device: where to compute.
+            settings: of the search, where they differ: `["decode.beam_width=8"]` or `{"decode.beam_width": 8}`.
 
         Raises:
-            UserError: if the folder holds no run, or a damaged one.
+            UserError: if the folder holds no run, or a damaged one; if a setting is none of the search.
         """
         self.folder = Path(folder)
         paths = RunFolder(self.folder)
-        self.experiment = read_experiment(paths)
+        self.experiment = _with_search(read_experiment(paths), settings)
         self.device = resolve_device(device)
         prepare_cpu()
         self.task, self.model = assemble(self.experiment, Vocabularies.load(paths.tokenizers))
@@ -106,20 +130,89 @@ class Run:
     def predict(self, sources: str | Iterable[str]) -> Any:
         """The answer to one source, or a list of the answers to many, in order."""
         if isinstance(sources, str):
-            return next(self.answer([sources]))[0].text
-        return [predictions[0].text for predictions in self.answer(sources)]
+            return self.answer([sources])[0].predictions[0].text
+        return [answer.predictions[0].text for chunk in chunks(sources) for answer in self.answer(chunk)]
 
-    def answer(self, sources: Iterable[str]) -> Iterator[list[Prediction]]:
-        """The n best predictions for each source, in order, chunk by chunk; an empty source has an empty answer."""
-        for chunk in _chunks(sources, PREDICT_CHUNK):
-            asked = [source for source in chunk if source]
-            self.unknown += self.task.vocabularies.source.unknown(asked)
-            found = iter(self.task.predict(self.model, asked, autocast=self._precision.autocast) if asked else ())
-            for source in chunk:
-                yield [self._answered(best) for best in next(found)] if source else [Prediction("", 0.0, False)]
+    def answer(
+        self, sources: Sequence[str], first: int = 1, progress: Callable[[float], None] = lambda number: None
+    ) -> list[Answer]:
+        """The n best predictions for each source, in order. A blank source has an empty answer.
 
-    def _answered(self, prediction: Prediction) -> Prediction:
-        return prediction._replace(text=self.task.corpus.answer(prediction.text))
+        A source with more tokens than `decode.max_source` is cut at its sentence ends, and its answer put together from
+        those to the pieces.
+
+        Args:
+            sources: one line each; they are answered together, so give a `CHUNK` of many.
+            first: number of the first one, for messages.
+            progress: learns how many are done, now and then.
+
+        Raises:
+            UserError: if a source is longer than the model can read, and the run does not cut.
+        """
+        source = self.task.vocabularies.source
+        lengths = map(len, source.encode_batch(sources))
+        read = [self._read(*line) for line in zip(sources, lengths, count(first), strict=False)]
+        texts = [text for pieces in read for text in pieces.texts]
+        self.unknown += source.unknown(texts)
+        found = iter(
+            self.task.predict(
+                self.model,
+                texts,
+                autocast=self._precision.autocast,
+                progress=lambda rows: progress(rows / len(texts) * len(sources)),
+            )
+        )
+        return [Answer(self._joined([next(found) for _ in pieces.texts]), pieces.remark) for pieces in read]
+
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """What the run translates from and into; None if it does something else."""
+        match self.experiment.data:
+            case MathematicsData():
+                return None
+            case NumbersData() | ParallelData() as data:
+                return data.source, data.target
+
+    def check_translates_into(self, language: str) -> None:
+        """Raises UserError, which says what the run does, if it does something else."""
+        if self.languages is None:
+            raise UserError(f"this run answers questions; it translates nothing into {language}")
+        if self.languages[1] != language:
+            raise UserError("this run translates {} into {}, not into {}".format(*self.languages, language))
+
+    @property
+    def _cuts(self) -> bool:
+        """Whether a source may be answered piece by piece: half a question of mathematics is none."""
+        return self.experiment.decode.max_source is not None or self.languages is not None
+
+    @property
+    def _longest(self) -> int:
+        """Tokens of the longest source that is answered whole."""
+        decode, readable = self.experiment.decode, self.model.config.max_length
+        # A translation is about as long as its source, and ends at max_length.
+        return min(decode.max_source or decode.max_length, readable) if self._cuts else readable
+
+    def _read(self, source: str, tokens: int, number: int) -> _Pieces:
+        """A source as the model reads it."""
+        longest = self._longest
+        if not source.strip():
+            return _Pieces([])
+        if tokens <= longest:
+            return _Pieces([source])
+        if not self._cuts:
+            raise UserError(f"line {number}: {tokens:,} tokens, but the model reads {longest:,} at most: shorten it")
+        pieces, sentences = cut(source, lambda text: len(self.task.vocabularies.source.encode(text)) <= longest)
+        where = "also inside sentences" if len(pieces) > sentences else "at sentence ends"
+        return _Pieces(pieces, f"line {number}: {tokens:,} tokens, over {longest:,}: cut into {len(pieces)}, {where}")
+
+    def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
+        """The k-th best answer to a source is made of the k-th best ones to its pieces."""
+        answer = self.task.corpus.answer
+        joined = [
+            Prediction(" ".join(map(answer, texts)), sum(scores), any(capped))
+            for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
+        ]
+        return joined or [Prediction("", 0.0, False)]
 
 
 def score(
@@ -153,6 +246,19 @@ def read_environment(paths: RunFolder) -> dict[str, Any]:
     return facts
 
 
+def _with_search(experiment: Experiment, settings: Overrides) -> Experiment:
+    """The experiment with other settings of the search; those of another method than the new one are forgotten."""
+    trees = changes(settings)
+    if not trees:
+        return experiment
+    if not all(isinstance(tree.get("decode"), dict) for tree in trees):
+        raise UserError("a trained run takes settings of its search only, such as decode.beam_width=8")
+    old = experiment.decode.model_dump()
+    method = reduce(merge, trees, {"decode": old})["decode"]["method"]
+    kept = {key: value for key, value in old.items() if method in METHODS_OF.get(key, (method,))}
+    return check(reduce(merge, trees, experiment.model_dump() | {"decode": kept}), "settings of the search")
+
+
 def _weights(paths: RunFolder) -> tuple[dict[str, torch.Tensor], Path]:
     """The final weights, or those of the newest checkpoint of a run that is still going."""
     if paths.weights.is_file():
@@ -170,7 +276,8 @@ def _precision_of(paths: RunFolder, device: torch.device) -> Mode:
     return "fp32" if mode == "fp16" and device.type == "cpu" else mode
 
 
-def _chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(items)
-    while chunk := [item for _, item in zip(range(size), iterator, strict=False)]:
+def chunks(sources: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of `CHUNK` sources, the last one shorter."""
+    iterator = iter(sources)
+    while chunk := list(islice(iterator, CHUNK)):
         yield chunk

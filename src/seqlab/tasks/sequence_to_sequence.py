@@ -30,6 +30,9 @@ from seqlab.train.loop import LossSum
 SAMPLING_SEED = 0
 """Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
 
+EPOCHS = 1_000_000
+"""More than any run has: epochs of runs with different seeds see different variants."""
+
 GREEDY = {"method": "greedy", "beam_width": 5, "length_penalty": 1.0, "n_best": 1}
 """What turns the settings of any search into those of the quick one for curves."""
 
@@ -59,9 +62,16 @@ class SequenceToSequence:
     """The task: a corpus, its vocabularies, and how to search for an answer."""
 
     def __init__(
-        self, config: SequenceToSequenceConfig, decode: DecodeConfig, corpus: Corpus, vocabularies: Vocabularies
+        self,
+        config: SequenceToSequenceConfig,
+        decode: DecodeConfig,
+        corpus: Corpus,
+        vocabularies: Vocabularies,
+        seed: int = 0,
     ) -> None:
+        """`seed` is that of the run: it decides what varying ids training sees."""
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
+        self._seed = seed
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
         if config.metrics == "translation":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
@@ -70,7 +80,7 @@ class SequenceToSequence:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
         examples = self.corpus.training(epoch)
         if any(tokenizer.varies for tokenizer in self.vocabularies):
-            return self.encode(examples, variant=epoch)
+            return self.encode(examples, variant=epoch + EPOCHS * self._seed)
         if self._fixed is None or self._fixed[0] is not examples:
             self._fixed = examples, self.encode(examples)
         return self._fixed[1]
@@ -118,11 +128,18 @@ class SequenceToSequence:
         return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize)
 
     @torch.inference_mode()
-    def predict(self, model: Any, sources: Sequence[str], *, autocast: Callable[[], Any]) -> list[list[Prediction]]:
-        """The n best texts for every source, in order."""
+    def predict(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Callable[[], Any],
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> list[list[Prediction]]:
+        """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
         encoded = self.encode([Example(source, "") for source in sources])
         with _evaluating(model):
-            found = self._search(model, encoded, autocast, self.decode)
+            found = self._search(model, encoded, autocast, self.decode, progress=progress)
         return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -167,6 +184,7 @@ class SequenceToSequence:
         autocast: Callable[[], Any],
         decode: DecodeConfig,
         answers: list[list[int]] | None = None,
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> list[list[Hypothesis]]:
         found: dict[int, list[Hypothesis]] = {}
         generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
@@ -184,6 +202,7 @@ class SequenceToSequence:
                     generator=generator if decode.method == "sample" else None,
                 )
             found.update(zip(batch.rows.tolist(), rows, strict=True))
+            progress(len(found))
         return [found[row] for row in range(len(encoded))]
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
