@@ -16,8 +16,8 @@ from seqlab.report.measured import Ablation, Compared, Measure, Pair, measure, m
 
 READING = (
     "Means over the seeds; the best of each column is bold. A multiple (×) is of the first row. Losses are those of "
-    "the validation examples, without label smoothing, read off where the shortest run ended: after that much time, and "
-    "after that many updates."
+    "the validation examples, without label smoothing, read off where the shortest run ended: after that much time, "
+    "and after that many updates."
 )
 
 
