@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -32,6 +34,9 @@ class Device(StrEnum):
     cuda = "cuda"
     mps = "mps"
 
+
+SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
+"""How a setting begins that stands where a text might."""
 
 TYPER_INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
@@ -200,29 +205,45 @@ def evaluate(
         print(f"{facts['capped']} predictions were cut at decode.max_length", file=sys.stderr)
 
 
-@app.command(
-    epilog='Example: seqlab predict RUN "What is the tens digit of 3917?"; or: seqlab predict RUN < questions.txt'
-)
+@app.command(epilog="Example: seqlab predict RUN --to fr --file book.en --out book.fr decode.beam_width=8")
 def predict(
     run: RunPath,
     text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
     file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of the outputs; the same command goes on after a stop.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file in --out.")] = False,
     device: DeviceOption = Device.auto,
 ) -> None:
     """Answer one input a line with one output a line, in order."""
+    from seqlab import answering
     from seqlab.data.sources import read_lines
+    from seqlab.display import LineCount
     from seqlab.run import Run
 
+    if text is not None and SETTING.match(text):
+        text, settings = None, [text, *(settings or [])]
     if text is not None and file is not None:
         raise UserError("give a text or --file, not both")
-    model = Run(run, device.value)
-    if text is None and file is None and sys.stdin.isatty():
-        for line in _prompted():
-            print(model.predict(line), flush=True)
-        return
-    lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
-    for predictions in model.answer(lines):
-        print(predictions[0].text)
+    model = Run(run, device.value, settings or [])
+    if to is not None:
+        model.check_translates_into(to)
+    hidden = text is not None or (out is None and sys.stdout.isatty())
+    with LineCount(answering.count_lines(file) if file and not hidden else None, hidden) as shown:
+        lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
+        if out is not None:
+            with _going_on_explained():
+                answering.write_answer_file(model, lines, out, overwrite, shown)
+        elif text is None and file is None and sys.stdin.isatty():
+            for line in _prompted():
+                answering.write_answers(model, [line], sys.stdout, shown)
+        else:
+            answering.write_answers(model, lines, sys.stdout, shown)
     _report_unknown("input", model.unknown)
 
 
@@ -366,8 +387,19 @@ def _print_outcome(folder: Path) -> None:
 
 def _report_unknown(side: str, counts: Counter[str]) -> None:
     if counts:
-        listed = ", ".join(f'"{character}" ({number} times)' for character, number in counts.most_common())
-        print(f"seqlab: the {side} has pieces that the model does not know: {listed}", file=sys.stderr)
+        listed = ", ".join(f'"{piece}" ({number} times)' for piece, number in counts.most_common(10))
+        more = f" and {len(counts) - 10:,} others" if len(counts) > 10 else ""
+        print(f"seqlab: the {side} has pieces that the model does not know: {listed}{more}", file=sys.stderr)
+
+
+@contextmanager
+def _going_on_explained() -> Iterator[None]:
+    """Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def _standard_input() -> Iterator[str]:

@@ -6,7 +6,7 @@ field is the string under it.
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from seqlab.errors import UserError, nearest
 
 Tree = dict[str, Any]
+
+Overrides = Iterable[str] | dict[str, object]
+"""Settings laid over others: `["train.max_steps=500"]` or `{"train.max_steps": 500}`."""
 
 
 class Config(BaseModel):
@@ -50,6 +53,13 @@ def parse_override(text: str) -> Tree:
     if not equals or not all(part.strip() for part in key.split(".")):
         raise UserError(f'"{text}" is not a setting: write key=value, for example train.max_steps=500')
     return nested(key.strip(), _parse_value(value.strip()))
+
+
+def changes(overrides: Overrides) -> list[Tree]:
+    """A tree for each setting, in order."""
+    if isinstance(overrides, dict):
+        return [nested(key, value) for key, value in overrides.items()]
+    return [parse_override(text) for text in overrides]
 
 
 def nested(dotted: str, value: object) -> Tree:

@@ -1,10 +1,10 @@
-"""What a person watches during training: a progress bar on a terminal, plain lines elsewhere, all on standard error."""
+"""What a person watches: a progress bar on a terminal, plain lines elsewhere, all on standard error."""
 
 import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 
@@ -106,6 +106,52 @@ class Bar:
 def for_this_terminal() -> Bar | Lines:
     """A bar where one can be drawn, lines elsewhere."""
     return Bar() if Console(stderr=True).is_terminal else Lines()
+
+
+class LineCount:
+    """Lines of a text that are done: a bar on a terminal, elsewhere a line every few seconds; notes between them."""
+
+    def __init__(self, total: int | None, hidden: bool = False, every_s: float = 5.0) -> None:
+        """`total` is None where nobody knows; `hidden` leaves the notes only."""
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=hidden or not self._console.is_terminal,
+            redirect_stdout=False,  # what is redirected there would end up on standard error
+        )
+        self._task = self._bar.add_task("", total=total, numbers="")
+        self._total, self._hidden, self._every_s = total, hidden, every_s
+        self._first, self._start = 0.0, time.monotonic()
+        self._last = self._start
+
+    def start(self, done: float) -> None:
+        """So many lines were done before; they do not count for the speed."""
+        self._first, self._start = done, time.monotonic()
+
+    def update(self, done: float) -> None:
+        """So many lines are done, those before the start among them."""
+        now = time.monotonic()
+        per_s = (done - self._first) / max(now - self._start, 1e-9)
+        of = "" if self._total is None else f" of {self._total:,}"
+        numbers = f"{int(done):,}{of} lines  {per_s:,.1f} lines/s"
+        self._bar.update(self._task, completed=done, numbers=numbers)
+        if self._bar.disable and not self._hidden and now - self._last >= self._every_s:
+            self._last = now
+            self._console.print(numbers)
+
+    def note(self, text: str) -> None:
+        """A line, above the bar."""
+        self._console.print(text, markup=False)
+
+    def __enter__(self) -> "LineCount":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
 
 
 def _update_text(step: int, values: dict[str, float]) -> str:

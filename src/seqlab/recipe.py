@@ -4,12 +4,11 @@ A recipe states what differs from the defaults, names its source and promises a 
 imports torch, so that listing recipes is instant.
 """
 
-from collections.abc import Iterable
 from functools import reduce
 from importlib import resources
 from pathlib import Path
 
-from seqlab.config import Tree, merge, nested, parse_override, read_toml
+from seqlab.config import Overrides, Tree, changes, merge, read_toml
 from seqlab.errors import UserError, nearest
 
 
@@ -47,18 +46,14 @@ def tree(name: str, ground: Tree | None = None) -> Tree:
     return merge(merge(ground or {}, extended), settings)
 
 
-def resolve(name: str, overrides: Iterable[str] | dict[str, object] = (), ground: Tree | None = None) -> Tree:
+def resolve(name: str, overrides: Overrides = (), ground: Tree | None = None) -> Tree:
     """A recipe with `key=value` texts, or a dict of dotted keys, laid over it.
 
     `ground` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
     naming the same kind again keep what the recipe sets, and naming another one drop it.
     """
-    if isinstance(overrides, dict):
-        changes = [nested(key, value) for key, value in overrides.items()]
-    else:
-        changes = [parse_override(text) for text in overrides]
     # Kinds first: a setting may stand before the kind that it belongs to.
-    return reduce(merge, sorted(changes, key=_names_no_kind), tree(name, ground))
+    return reduce(merge, sorted(changes(overrides), key=_names_no_kind), tree(name, ground))
 
 
 def _names_no_kind(change: Tree) -> bool:

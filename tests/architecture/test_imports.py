@@ -16,7 +16,7 @@ ROOT = Path(seqlab.__file__).parent
 ORDER = (
     {"__main__"},
     {"cli"},
-    {"api", "checks", "lr_range", "ablation"},
+    {"api", "checks", "lr_range", "ablation", "answering"},
     {"training"},
     {"preparation", "folders", "sizes", "switches"},
     {"run", "report"},

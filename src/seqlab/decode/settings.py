@@ -20,7 +20,7 @@ METHODS_OF: dict[str, tuple[Method, ...]] = {
 
 
 class DecodeConfig(Config):
-    """Settings of `search`. Lengths count the tokens of the output, without beginning and end of sequence."""
+    """Settings of `search`, and of what is given to it. Lengths count tokens, without beginning and end of sequence."""
 
     method: Method = "greedy"
     """greedy: the most probable token each step; beam: the best sequence of a few; sample: drawn at random"""
@@ -36,6 +36,9 @@ class DecodeConfig(Config):
 
     max_length: int = Field(default=128, ge=1)
     """an output with this many tokens and no end in sight is cut"""
+
+    max_source: int | None = Field(default=None, ge=1)
+    """a line with more tokens is answered sentence by sentence; when absent, max_length if the run translates"""
 
     min_length: int = Field(default=0, ge=0)
     """the output may not end before it has this many tokens"""
