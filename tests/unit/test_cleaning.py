@@ -21,7 +21,7 @@ def cleaned(config: Cleaning) -> tuple[list[int], str]:
     """Which of PAIRS are kept, and the report."""
     cleaner = Cleaner(config)
     pairs = [Pair(Example(*texts), str(number)) for number, texts in enumerate(PAIRS)]
-    return [int(pair.unit) for pair in cleaner.keep(pairs)], cleaner.report()
+    return [int(pair.unit) for pair in cleaner.distinct(cleaner.sound(pairs))], cleaner.report()
 
 
 def test_every_fault_is_counted_once() -> None:
@@ -48,5 +48,5 @@ def test_all_but_empty_sides_can_be_kept() -> None:
 
 def test_a_report_of_clean_pairs() -> None:
     cleaner = Cleaner(Cleaning())
-    assert len(list(cleaner.keep([Pair(Example("a", "b"), "a")]))) == 1
+    assert len(list(cleaner.sound([Pair(Example("a", "b"), "a")]))) == 1
     assert cleaner.report() == "1 pairs read, none left out"

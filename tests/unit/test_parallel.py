@@ -64,7 +64,7 @@ def test_line_aligned_files_in_both_directions(multi30k: Path) -> None:
     assert there.training(0) == [Example(f"train {n} en", f"train {n} de") for n in range(3)]
     assert there.validation() == [Example("val 1 en", "val 1 de")]
     assert there.test() == [Example("test 1 en", "test 1 de"), Example("train 2 en", "train 2 de")]
-    assert there.texts() == ([f"train {n} en" for n in range(3)], [f"train {n} de" for n in range(3)])
+    assert tuple(map(list, there.texts())) == ([f"train {n} en" for n in range(3)], [f"train {n} de" for n in range(3)])
     assert list(there.splits()) == ["training", "validation", "test"]
     for name, examples in back.splits().items():
         assert examples == [example[::-1] for example in there.splits()[name]]
@@ -249,7 +249,7 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(examples) for examples in some.splits().values()] == [55, 5, 60]
     assert some.test()[7] == Example("test 7", "test 7 fr")
     assert len(corpus(dataset="opus_books", subset="en-fr", validation_size=5, test_size=6).test()) == 6
-    with pytest.raises(UserError, match=r"opus_books \(train\), row 1: no column de; the columns are id, trans"):
+    with pytest.raises(UserError, match=r"opus_books .*, row 1: no column de; the columns are id, trans"):
         corpus(dataset="opus_books", subset="en-fr", target="de").training(0)
     assert complaint(dataset="book") == "data.dataset=book cannot be loaded: Couldn't reach 'book' on the Hub"
     monkeypatch.setattr(FakeHub, "splits", ("all",))

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.examples import Example
-from seqlab.data.sources import read_lines, read_pairs, read_questions
+from seqlab.data.sources import (
+    COMPRESSED,
+    content_hash,
+    find,
+    format_suffix,
+    read_lines,
+    read_pairs,
+    read_questions,
+    zstd,
+)
 from seqlab.errors import UserError
 
-COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+CHECKED = {zstd.CompressionParameter.checksum_flag: 1}  # as the command zstd does
+COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": partial(zstd.compress, options=CHECKED)}
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n\ufeff", exclude_categories=["Cs"])), min_size=1)
 
 
@@ -65,7 +76,7 @@ def test_missing_empty_and_unreadable_files(tmp_path):
     assert complaint(read_lines, tmp_path).startswith(": cannot be read (Is a directory")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", COMPRESSED)
 def test_broken_archives(tmp_path, suffix):
     whole = COMPRESS[suffix]("".join(f"line {i} {i * i}\n" for i in range(20_000)).encode())
     path = tmp_path / f"a.txt{suffix}"
@@ -98,7 +109,7 @@ def test_a_question_file_that_is_not_whole(tmp_path, content, message):
     assert complaint(read_questions, write(tmp_path / "q.txt", content)).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["p.tsv", "p.tsv.gz", "p.tsv.xz", "P.TSV"])
+@pytest.mark.parametrize("name", ["p.tsv", "p.tsv.gz", "p.tsv.xz", "p.tsv.zst", "P.TSV"])
 def test_tables_hold_one_pair_a_line(tmp_path, name):
     path = write(tmp_path / name, b"ein Haus\ta house\r\nzwei\ttwo\r\n")
     assert read_pairs(path) == [Example("ein Haus", "a house"), Example("zwei", "two")]
@@ -115,3 +126,24 @@ def test_tables_hold_one_pair_a_line(tmp_path, name):
 )
 def test_a_table_that_is_not_whole(tmp_path, content, message):
     assert complaint(read_pairs, write(tmp_path / "p.tsv", content)).startswith(message)
+
+
+def test_the_file_that_a_name_means(tmp_path):
+    packed = write(tmp_path / "a.en.xz", b"x\n")
+    assert find(tmp_path / "a.en") == find(packed) == packed
+    plain = write(tmp_path / "a.en", b"x\n")
+    assert find(tmp_path / "a.en") == plain
+    assert find(tmp_path / "a.fr") is None
+    assert find(tmp_path) is None
+
+
+def test_the_format_is_told_by_the_suffix_before_the_packing():
+    names = ["a.tsv", "a.TSV.gz", "a.b.jsonl.zst", "a.gz", "a", "newstest.de-en"]
+    assert [format_suffix(Path(name)) for name in names] == [".tsv", ".tsv", ".jsonl", "", "", ".de-en"]
+
+
+def test_contents_are_told_apart(tmp_path):
+    """As `sha256sum` does."""
+    path = write(tmp_path / "a.txt", b"abc")
+    assert content_hash(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert complaint(lambda missing: [content_hash(missing)], tmp_path / "none").startswith(": cannot be read (No such")

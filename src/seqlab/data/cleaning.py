@@ -15,6 +15,9 @@ vos cous !" do. A ratio of 4 then removes four pairs of Multi30k (en-de) and new
 and none of Tatoeba or the Bible."""
 
 
+DUPLICATES = "duplicates"
+
+
 class Cleaning(Config):
     """What is left out of the training pairs; pairs with an empty side always are."""
 
@@ -36,20 +39,25 @@ class Cleaner:
         self.read = 0
         self.faults: Counter[str] = Counter()
 
-    def keep(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        """The pairs that are worth training on, in order."""
+    def sound(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """The pairs that have no fault by themselves, in order."""
+        for pair in pairs:
+            self.read += 1
+            if fault := _fault(pair.example, self.config):
+                self.faults[fault] += 1
+            else:
+                yield pair
+
+    def distinct(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """The first of several that are the same on both sides; all, if duplicates are to be kept."""
         seen: set[Example] = set()
         for pair in pairs:
-            example = pair.example
-            self.read += 1
-            fault = _fault(example, self.config)
-            if fault is None and self.config.drop_duplicates:
-                fault = "duplicates" if example in seen else None
-                seen.add(example)
-            if fault is None:
-                yield pair
+            if pair.example in seen:
+                self.faults[DUPLICATES] += 1
             else:
-                self.faults[fault] += 1
+                yield pair
+            if self.config.drop_duplicates:
+                seen.add(pair.example)
 
     def report(self) -> str:
         """`1,000 pairs read, 7 left out: 4 with an empty side, 3 duplicates`."""

@@ -22,6 +22,11 @@ def read_hub(name: str, subset: str | None, split: str, columns: Columns) -> Rec
         yield number, record_texts(record, columns, f"{name} ({split}), row {number}")
 
 
+def hub_fingerprint(name: str, subset: str | None, split: str) -> str:
+    """What the library `datasets` tells the contents of a split by."""
+    return _ask(name, lambda datasets: datasets.load_dataset(name, subset, split=split)._fingerprint)
+
+
 def _ask(name: str, question: Callable[[Any], Any]) -> Any:
     try:
         import datasets  # pyright: ignore[reportMissingImports] - in the extra "hf"

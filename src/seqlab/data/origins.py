@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 from seqlab.config import Config
 from seqlab.data.examples import Example
 from seqlab.data.formats import FORMATS, Column, Columns, Records, read_aligned, read_table
-from seqlab.data.hub import hub_splits, read_hub
-from seqlab.data.sources import COMPRESSED, find, format_suffix
+from seqlab.data.hub import hub_fingerprint, hub_splits, read_hub
+from seqlab.data.sources import COMPRESSED, content_hash, find, format_suffix
 from seqlab.errors import UserError
 
 LANGUAGE = "{lang}"
@@ -72,6 +72,10 @@ class Origin(Protocol):
         """All pairs, lazily and in order, as they are but for white space at both ends and line breaks inside."""
         ...
 
+    def contents(self) -> str:
+        """A text that is another when the contents are."""
+        ...
+
 
 class Languages(NamedTuple):
     """What is translated into what, and the columns that hold it where they are not named for the language."""
@@ -105,6 +109,10 @@ class Table:
         file = self._file()
         return _pairs(file, read_table(file, self.columns), self.group)
 
+    def contents(self) -> str:
+        """The hash of the file."""
+        return content_hash(self._file())
+
     def _file(self) -> Path:
         file = find(self.path)
         if file is None:
@@ -128,6 +136,10 @@ class Aligned:
         """The pairs of the two files."""
         source, target = self._files()
         return _pairs(source, read_aligned(source, target), None)
+
+    def contents(self) -> str:
+        """The hashes of both files."""
+        return " ".join(map(content_hash, self._files()))
 
     def _files(self) -> tuple[Path, Path]:
         source, target = (self._file(language) for language in self.languages[:2])
@@ -166,6 +178,10 @@ class HubSplit:
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the split."""
         return _pairs(self.name, read_hub(self.name, self.subset, self.split, self.columns), self.group)
+
+    def contents(self) -> str:
+        """The fingerprint of the split."""
+        return hub_fingerprint(self.name, self.subset, self.split)
 
 
 def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Group | None) -> Origin:

@@ -4,17 +4,22 @@ Shapes: `B` rows, `S` source length, `T` target length. Ids are kept flat with o
 are two arrays and not two million lists.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seqlab.data.cache import made_once
 from seqlab.data.examples import Example
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts to ids, many at once."""
+
+CHUNK = 10_000
+"""Pairs that are encoded at once: encoders give lists of Python numbers, which are many times larger than arrays."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,36 @@ class Ragged:
         ids = np.fromiter((index for sequence in sequences for index in sequence), dtype=np.int32, count=offsets[-1])
         return cls(ids, offsets)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The sequences of all parts, one part after the other."""
+        lengths = [part.lengths for part in parts]
+        offsets = np.concatenate([[0], *lengths]).cumsum(dtype=np.int64)
+        return cls(np.concatenate([np.empty(0, dtype=np.int32), *(part.ids for part in parts)]), offsets)
+
+    @classmethod
+    def stored(cls, folder: Path, name: str) -> "Ragged":
+        """What `append` has written to a folder; read as it is needed."""
+        # as plain arrays: every slice of a memmap would be one too, which is slow to make
+        ids = np.asarray(np.memmap(folder / f"{name}.ids", dtype=np.int32, mode="r"))
+        return cls(ids, np.asarray(np.memmap(folder / f"{name}.offsets", dtype=np.int64, mode="r")))
+
+    def append(self, folder: Path, name: str) -> None:
+        """Adds the sequences to those that are stored under a name."""
+        with (folder / f"{name}.ids").open("ab") as file:
+            before = file.tell() // self.ids.itemsize
+            file.write(self.ids.tobytes())
+        with (folder / f"{name}.offsets").open("ab") as file:
+            file.write((self.offsets[bool(file.tell()) :] + before).tobytes())
+
     @property
     def lengths(self) -> np.ndarray:
         """Number of ids of every sequence."""
         return np.diff(self.offsets)
+
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """Number of ids of the chosen sequences."""
+        return self.offsets[rows + 1] - self.offsets[rows]
 
     def padded(self, rows: np.ndarray, width: int, fill: int, shift: int = 0) -> np.ndarray:
         """The chosen sequences side by side, filled up to `width`, moved `shift` places to the right."""
@@ -103,11 +134,22 @@ class EncodedPairs:
         pad_id: int,
         bos_id: int,
         eos_id: int,
+        folder: Path | None = None,
     ) -> "EncodedPairs":
-        """Turns text into ids, once."""
-        sources = Ragged.of(encode_source([example.source for example in examples]))
-        targets = Ragged.of([[*ids, eos_id] for ids in encode_target([example.target for example in examples])])
-        return cls(sources, targets, pad_id, bos_id)
+        """Turns text into ids, once.
+
+        Args:
+            examples: the texts.
+            encode_source, encode_target: their encoders.
+            pad_id, bos_id, eos_id: the special ids.
+            folder: where the ids are kept, on disk; they are taken from there if they are there.
+        """
+        chunks = _encoded(examples, encode_source, encode_target, eos_id)
+        if folder is None:
+            sources, targets = ([*sides] for sides in zip(*chunks, strict=True)) if examples else ([], [])
+            return cls(Ragged.joined(sources), Ragged.joined(targets), pad_id, bos_id)
+        made_once(folder, lambda unfinished: _store(chunks, unfinished))
+        return cls(Ragged.stored(folder, "source"), Ragged.stored(folder, "target"), pad_id, bos_id)
 
     def __len__(self) -> int:
         return len(self.sources.offsets) - 1
@@ -119,7 +161,7 @@ class EncodedPairs:
 
     def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> Batch:
         """The chosen pairs, padded to the given widths."""
-        source_lengths, target_lengths = self.sources.lengths[rows], self.targets.lengths[rows]
+        source_lengths, target_lengths = self.sources.lengths_of(rows), self.targets.lengths_of(rows)
         source_mask = np.arange(source_width) < source_lengths[:, None]
         target_mask = np.arange(target_width) < target_lengths[:, None]
         labels = self.targets.padded(rows, target_width, self.pad_id)
@@ -137,3 +179,18 @@ class EncodedPairs:
             labels=torch.from_numpy(labels[target_mask]),
             rows=rows,
         )
+
+
+def _encoded(
+    examples: Sequence[Example], encode_source: Encode, encode_target: Encode, eos_id: int
+) -> Iterator[tuple[Ragged, Ragged]]:
+    """Ids of both sides, a chunk of examples at a time."""
+    for start in range(0, len(examples), CHUNK):
+        sources, targets = zip(*examples[start : start + CHUNK], strict=True)
+        yield Ragged.of(encode_source(sources)), Ragged.of([[*ids, eos_id] for ids in encode_target(targets)])
+
+
+def _store(chunks: Iterable[tuple[Ragged, Ragged]], folder: Path) -> None:
+    for sources, targets in chunks:
+        sources.append(folder, "source")
+        targets.append(folder, "target")

@@ -5,18 +5,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config import Config
-from seqlab.data.cleaning import Cleaner, Cleaning
+from seqlab.data.cache import Dealt, cache_folder, key_of
+from seqlab.data.cleaning import Cleaning
 from seqlab.data.examples import Example
 from seqlab.data.formats import Column
 from seqlab.data.hub import hub_splits
 from seqlab.data.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
-from seqlab.data.splitting import split
+from seqlab.data.sets import Order, Sets, sets_in_memory
+from seqlab.data.streaming import sets_on_disk
 from seqlab.errors import UserError
+
+HELD_OUT = ("validation", "test")
+
+CACHE_FORMAT = "1"
+"""Another number makes caches anew, after a change in what they hold."""
+
+VOCABULARY_PAIRS = 200_000
+"""Pairs that vocabularies are made from when streaming."""
 
 _Entry = Annotated[
     Annotated[str, Tag("path")] | Annotated[PairFile, Tag("table")],
@@ -61,6 +71,12 @@ class ParallelData(Config):
     """picks the sources that are held out"""
     cleaning: Cleaning = Cleaning()
     """what is left out of the training pairs"""
+    streaming: bool = False
+    """for files that do not fit in memory: texts and ids are made once and kept in a cache on disk"""
+    epoch_size: int = Field(default=500_000, ge=1)
+    """streaming: most pairs of an epoch; training is dealt out to parts that take turns, and memory holds one or two"""
+    cache: Path | None = None
+    """streaming: folder of the cache; when absent, seqlab in XDG_CACHE_HOME or else in ~/.cache"""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:
@@ -73,14 +89,10 @@ class ParallelData(Config):
             raise ValueError(f"train names files and dataset is {self.dataset}: leave one of them out")
         if self.subset is not None and self.dataset is None:
             raise ValueError(f"subset is {self.subset}, but no dataset is named that it is a part of")
+        for name in ("epoch_size", "cache"):
+            if not self.streaming and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without streaming: set streaming=true, or leave it out")
         return self
-
-
-class _Sets(NamedTuple):
-    training: list[Example]
-    validation: list[Example]
-    test: list[Example]
-    remarks: list[str]
 
 
 class ParallelCorpus:
@@ -101,31 +113,32 @@ class ParallelCorpus:
         for place in chain(*(self._origins(name) for name in ("train", "validation", "test"))):
             place.check()
 
-    def training(self, epoch: int) -> list[Example]:
-        """The same pairs, in the order of the files, for every epoch."""
-        del epoch
-        return self._sets.training
+    def training(self, epoch: int) -> Sequence[Example]:
+        """The same pairs, in the order of the files, for every epoch; when streaming, parts of them that take turns."""
+        parts = self._sets.parts
+        return parts[epoch % len(parts)]
 
     def validation(self) -> list[Example]:
         """Pairs to watch while training."""
-        return self._sets.validation
+        return self._held_out("validation")
 
     def test(self) -> list[Example]:
         """Pairs of the final score."""
-        return self._sets.test
+        return self._held_out("test")
 
     def splits(self) -> dict[str, Sequence[Example]]:
         """Training, validation and test pairs."""
-        return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+        return {"training": self._all_training, "validation": self.validation(), "test": self.test()}
 
     def texts(self) -> tuple[Iterable[str], Iterable[str]]:
-        """All sources and all targets of training."""
-        training = self.training(0)
-        return [example.source for example in training], [example.target for example in training]
+        """Sources and targets of training; when streaming, of some pairs that are evenly spaced."""
+        training = self._all_training
+        places = range(0, len(training), -(-len(training) // VOCABULARY_PAIRS) if self.config.streaming else 1)
+        return (training[place].source for place in places), (training[place].target for place in places)
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
-        return self._sets.remarks
+        return list(self._remarks())
 
     def answer(self, text: str) -> str:
         """All of a translation is scored."""
@@ -144,34 +157,65 @@ class ParallelCorpus:
         return examples
 
     @cached_property
-    def _sets(self) -> _Sets:
+    def _sets(self) -> Sets:
+        if not self.config.streaming:
+            return sets_in_memory(self._order)
+        cache = self.config.cache or cache_folder()
+        return sets_on_disk(self._order, cache.expanduser() / f"pairs-{self._key()}", self.config.epoch_size)
+
+    @cached_property
+    def _all_training(self) -> Sequence[Example]:
+        parts = self._sets.parts
+        return parts[0] if len(parts) == 1 else Dealt(parts)
+
+    def _key(self) -> str:
+        """A name for all that decides the sets: settings, and the contents of the files."""
+        settings = self.config.model_dump_json(exclude={"folder", "streaming", "cache"})
+        contents = [place.contents() for name in ("train", *HELD_OUT) for place in self._origins(name)]
+        return key_of(CACHE_FORMAT, settings, *contents)
+
+    @cached_property
+    def _order(self) -> Order:
         config = self.config
-        cleaner = Cleaner(config.cleaning)
-        pairs = list(cleaner.keep(self._pairs("train")))
-        remarks = [f"training: {cleaner.report()}"]
-        if not pairs:
-            raise UserError(f"no pairs are left to train on: {cleaner.report()}; data.cleaning has the limits")
         sizes = {"test": config.test_size, "validation": config.validation_size}
-        training, sets, left_out = split(pairs, {n: s for n, s in sizes.items() if not self._origins(n)}, config.seed)
-        if sets:
-            taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in sets.items())
-            remarks.append(
-                f"held out of training by distinct source: {taken} (data.seed={config.seed}); "
+        return Order(
+            pairs=lambda: self._pairs("train"),
+            cleaning=config.cleaning,
+            given={name: [e for e in self._given[name] if all(e)] for name in self._given},
+            sizes={name: size for name, size in sizes.items() if name not in self._given},
+            seed=config.seed,
+        )
+
+    @cached_property
+    def _given(self) -> dict[str, list[Example]]:
+        """All pairs of the validation and test files, if there are any."""
+        given = {name: [pair.example for pair in self._pairs(name)] for name in HELD_OUT if self._origins(name)}
+        for name, examples in given.items():
+            if not any(map(all, examples)):
+                raise UserError(f"the files of data.{name} have no pairs with text on both sides")
+        return given
+
+    def _remarks(self) -> Iterator[str]:
+        _, held_out, cleaned, left_out, leaks = self._sets
+        yield f"training: {cleaned}"
+        if held_out:
+            taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in held_out.items())
+            yield (
+                f"held out of training by distinct source: {taken} (data.seed={self.config.seed}); "
                 f"{left_out:,} other pairs with these sources left out"
             )
-        for name in [name for name in sizes if name not in sets]:
-            sets[name], comments = self._read_given(name, training)
-            remarks += comments
-        return _Sets(training, sets["validation"], sets["test"], remarks)
+        for name, examples in self._order.given.items():
+            if empty := len(self._given[name]) - len(examples):
+                yield f"{name}: {empty:,} pairs with an empty side left out"
+        for name, (count, first) in leaks.items():
+            sources = len({example.source for example in self._order.given[name]})
+            yield (
+                f"{name}: {count:,} of {sources:,} sources are also trained on, which flatters its scores; "
+                f'one is "{first}"'
+            )
 
-    def _read_given(self, name: str, training: list[Example]) -> tuple[list[Example], list[str]]:
-        """The pairs of validation or test files, and what there is to say of them."""
-        pairs = [pair.example for pair in self._pairs(name)]
-        whole = [example for example in pairs if all(example)]
-        if not whole:
-            raise UserError(f"the files of data.{name} have no pairs with text on both sides")
-        remarks = [f"{name}: {len(pairs) - len(whole):,} pairs with an empty side left out"] * (len(whole) < len(pairs))
-        return whole, remarks + list(_leak(name, whole, training))
+    def _held_out(self, name: str) -> list[Example]:
+        return self._order.given[name] if name in self._given else self._sets.held_out[name]
 
     def _pairs(self, name: str) -> Iterator[Pair]:
         return chain.from_iterable(place.pairs() for place in self._origins(name))
@@ -199,15 +243,3 @@ class ParallelCorpus:
     @property
     def _languages(self) -> Languages:
         return Languages(self.config.source, self.config.target, self.config.columns)
-
-
-def _leak(name: str, examples: list[Example], training: list[Example]) -> Iterator[str]:
-    """A warning if sources of the examples are also trained on."""
-    trained = {example.source for example in training}
-    sources = {example.source for example in examples}
-    if leaked := sources & trained:
-        first = next(example.source for example in examples if example.source in leaked)
-        yield (
-            f"{name}: {len(leaked):,} of {len(sources):,} sources are also trained on, which flatters its scores; "
-            f'one is "{first}"'
-        )

@@ -5,6 +5,7 @@ the file and, where there is one, the line (counted from 1).
 """
 
 import gzip
+import hashlib
 import lzma
 import sys
 import zlib
@@ -34,6 +35,15 @@ def find(path: Path) -> Path | None:
 def format_suffix(path: Path) -> str:
     """What tells the format: `.tsv` of `pairs.TSV.gz`."""
     return Path(path.stem).suffix.lower() if _suffix(path) in COMPRESSED else _suffix(path)
+
+
+def content_hash(path: Path) -> str:
+    """A hash of the bytes of a file as they are on disk."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 @contextmanager

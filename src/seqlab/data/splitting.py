@@ -42,20 +42,44 @@ def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> 
     if not sizes:
         return Split([pair.example for pair in pairs], {}, 0)
     num_sources = Counter(unit for unit, _ in {(pair.unit, pair.example.source) for pair in pairs})
-    usual = min(LARGEST, -(-num_sources.total() // SHARE))
-    chosen = _choose(num_sources, [usual if size is None else size for size in sizes.values()], seed)
+    chosen = _choose(num_sources, sizes_of(num_sources.total(), sizes), seed)
     held_out: dict[str, list[Example]] = {}
     known: set[str] = set()
     for name, units in zip(sizes, chosen, strict=True):
-        held_out[name] = list(_new_sources((pair.example for pair in pairs if pair.unit in units), known))
+        held_out[name] = list(new_sources((pair.example for pair in pairs if pair.unit in units), known))
     units = set[str]().union(*chosen)
     training = [pair.example for pair in pairs if pair.unit not in units and pair.example.source not in known]
+    if not training:
+        raise too_few(num_sources.total(), sizes)
     return Split(training, held_out, len(pairs) - len(training) - sum(map(len, held_out.values())))
 
 
 def fingerprint(text: str, seed: int) -> int:
     """64 bits of a text; another order of all texts for every seed."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+
+
+def sizes_of(num_sources: int, sizes: Mapping[str, int | None]) -> list[int]:
+    """How many of the distinct sources each set is to have."""
+    usual = min(LARGEST, -(-num_sources // SHARE))
+    return [usual if size is None else size for size in sizes.values()]
+
+
+def too_few(num_sources: int, sizes: Mapping[str, int | None]) -> UserError:
+    """What is to be said when holding out so many leaves nothing to train on."""
+    return UserError(
+        f"the training files have {num_sources:,} distinct sources, too few to hold out "
+        f"{sum(sizes_of(num_sources, sizes)):,} of them: lower data.validation_size and data.test_size, "
+        "or split into smaller groups"
+    )
+
+
+def new_sources(examples: Iterable[Example], known: set[str]) -> Iterator[Example]:
+    """The first example of each source that is not in `known`, which grows."""
+    for example in examples:
+        if example.source not in known:
+            known.add(example.source)
+            yield example
 
 
 def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> list[set[str]]:
@@ -69,17 +93,4 @@ def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> 
             units.add(unit := queue.pop())
             missing -= num_sources[unit]
         chosen.append(units)
-    if not queue:
-        raise UserError(
-            f"the training files have {sum(num_sources.values()):,} distinct sources, too few to hold out "
-            f"{sum(sizes):,} of them: lower data.validation_size and data.test_size"
-        )
     return chosen
-
-
-def _new_sources(examples: Iterable[Example], known: set[str]) -> Iterator[Example]:
-    """The first example of each source that is not in `known`, which grows."""
-    for example in examples:
-        if example.source not in known:
-            known.add(example.source)
-            yield example

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seqlab.config import Config
 from seqlab.data.buckets import in_order_of_length
+from seqlab.data.cache import StoredPairs
 from seqlab.data.corpus import Corpus
 from seqlab.data.examples import Example
 from seqlab.data.pairs import Batch, EncodedPairs
@@ -86,13 +87,16 @@ class SequenceToSequence:
         return self._fixed[1]
 
     def encode(self, examples: Sequence[Example], variant: int | None = None) -> EncodedPairs:
-        """Text to ids; `variant` picks one of the ways in which training may see them."""
+        """Text to ids, kept beside texts that are stored; `variant` picks one of the ways training may see them."""
 
         def encoder(side: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
             return side.encode_batch if variant is None else partial(side.encode_varied, seed=variant)
 
+        folder = None
+        if isinstance(examples, StoredPairs) and variant is None:
+            folder = examples.made_of_it(*(side.to_json() for side in self.vocabularies))
         return EncodedPairs.encode(
-            examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID
+            examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, folder=folder
         )
 
     def loss(self, model: nn.Module, batch: Batch) -> LossSum:
