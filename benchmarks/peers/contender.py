@@ -44,7 +44,7 @@ class Options:
     warmup: int
     minutes: float
     until_loss: float
-    look_every: float
+    look_every: int
     beam: int
 
 
@@ -92,12 +92,12 @@ class Clock:
         warmup: int = 0,
         updates: float = math.inf,
         seconds: float = math.inf,
-        look_every: float = math.inf,
+        look_every: int | None = None,
         look: Callable[["Clock"], bool] = lambda clock: False,
     ) -> None:
         self.updates, self.seconds, self.tokens, self.real, self.slots = -warmup, 0.0, 0, 0, 0
         self._most_updates, self._most_seconds = updates, seconds
-        self._look_every, self._look, self._next_look = look_every, look, look_every
+        self._look_every, self._look, self._looks = look_every, look, 0
         self._batch: tuple[int, int, int] | None = None
         self._start = 0.0
 
@@ -116,8 +116,8 @@ class Clock:
             self._count(time.perf_counter() - self._start)
             if self.updates >= self._most_updates or self.seconds >= self._most_seconds:
                 raise Finished
-            if self.seconds >= self._next_look:
-                self._next_look += self._look_every
+            if self._look_every and self.tokens // self._look_every > self._looks:
+                self._looks = self.tokens // self._look_every
                 if self._look(self):
                     raise Finished
         self._batch = target_tokens, tokens, slots
@@ -167,8 +167,8 @@ def learn(contender: Contender, options: Options) -> dict[str, Any]:
         loss, tokens = map(sum, zip(*contender.validation(), strict=True))
         path = options.work / f"validation-{len(curve)}.txt"
         write_ids(path, contender.translate("val", beam=1))
-        point = {"seconds": clock.seconds, "updates": clock.updates, "loss": loss / tokens, "tokens": tokens}
-        curve.append({**point, "translations": str(path)})
+        point = {"seconds": clock.seconds, "updates": clock.updates, "trained_tokens": clock.tokens}
+        curve.append({**point, "loss": loss / tokens, "validation_tokens": tokens, "translations": str(path)})
         return loss / tokens <= options.until_loss
 
     clock = Clock(seconds=60 * options.minutes, look_every=options.look_every, look=look)
@@ -239,6 +239,6 @@ def read_options() -> Options:
     parser.add_argument("--warmup", type=int, default=3, help="speed: updates before them")
     parser.add_argument("--minutes", type=float, default=6.0, help="learn: minutes of training")
     parser.add_argument("--until-loss", type=float, default=0.0, help="learn: validation loss to end at")
-    parser.add_argument("--look-every", type=float, default=45.0, help="learn: seconds of training between two looks")
+    parser.add_argument("--look-every", type=int, default=60_000, help="learn: target tokens between two looks")
     parser.add_argument("--beam", type=int, default=5, help="decode: width of the beam")
     return Options(**vars(parser.parse_args()))

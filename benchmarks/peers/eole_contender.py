@@ -142,6 +142,7 @@ def settings(options: Options) -> dict[str, Any]:
             "embeddings": {"word_vec_size": WIDTH, "position_encoding_type": "SinusoidalInterleaved"},
             "share_embeddings": True,
             "share_decoder_embeddings": True,
+            "generator_bias": False,
             "encoder": {"encoder_type": "transformer", **stack},
             "decoder": {"decoder_type": "transformer", **stack},
         },

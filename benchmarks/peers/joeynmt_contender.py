@@ -1,4 +1,4 @@
-"""JoeyNMT 2.3: its TrainManager with token batches, and its beam search. bf16 is not offered: it trains in fp32 on CPUs."""
+"""JoeyNMT 2.3: its TrainManager with token batches, and its beam search. On a CPU it trains in fp32 only."""
 
 from collections.abc import Iterator
 from pathlib import Path
