@@ -326,7 +326,8 @@ def ablate(
     plan = make_plan(Request(name, changes, switches, tuple(grid or ()), seeds, budget, steps, until, device.value))
     folder = AblationFolder(out or Path("runs") / f"{Path(name).stem}-ablation")
     outcome = work_off(plan, folder, device.value, lambda line: print(line, file=sys.stderr, flush=True))
-    Console(stderr=True).print(summary_table(read_ablation(folder)))
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
+    console.print(summary_table(read_ablation(folder)))
     if outcome.interrupted:
         print(f"seqlab: interrupted; go on with: {plan.command} --out {shlex.quote(str(folder.root))}", file=sys.stderr)
     print(folder.page)

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,12 +254,14 @@ def write_run(
     updates: int = 40,
     accuracy: float = 0.8,
     reached: bool = False,
+    precision: str = "fp32",
 ) -> None:
     """A finished run with an evaluation every 10 updates, each of which takes 3 s; its loss is 4 - updates / 20."""
     paths = folder.run(run)
     paths.root.mkdir(parents=True)
-    paths.config.write_text(tomli_w.dumps({"about": {"name": "place-value"}}), encoding="utf-8")
-    paths.environment.write_text(json.dumps({"cpu": "Some CPU", "threads": 2, "precision": "fp32"}), encoding="utf-8")
+    paths.config.write_text(tomli_w.dumps({"train": {"precision": "auto"}}), encoding="utf-8")
+    environment = {"cpu": "Some CPU", "threads": 2, "precision": precision}
+    paths.environment.write_text(json.dumps(environment), encoding="utf-8")
     log, time_s = EventLog(paths.events), 0.0
     for step in range(1, updates + 1):
         time_s += step_s
@@ -279,10 +282,10 @@ def write_run(
     paths.results.write_text(json.dumps(results), encoding="utf-8")
 
 
-def finish_all(plan: Plan, folder: AblationFolder, of_run: Callable[[Run], dict[str, float]] = lambda run: {}) -> None:
+def finish_all(plan: Plan, folder: AblationFolder, of_run: Callable[[Run], dict[str, Any]] = lambda run: {}) -> None:
     ablation._begin(plan, folder)
     for run in plan.runs:
-        write_run(plan, folder, run, **of_run(run))  # type: ignore[arg-type]
+        write_run(plan, folder, run, **of_run(run))
 
 
 def test_a_run_is_measured(tmp_path: Path) -> None:
@@ -332,7 +335,7 @@ def test_what_a_switch_changes_is_paired_by_seed(tmp_path: Path) -> None:
     """Seeds differ a lot, the switch always makes 1.5 times the speed and 0.1 more: no doubt is left."""
     plan, folder = plan_of("buckets,ema", seeds=3), AblationFolder(tmp_path)
 
-    def measured(run: Run) -> dict[str, float]:
+    def measured(run: Run) -> dict[str, Any]:
         on = "buckets" in run.cell.on
         return {"speed": 100.0 * run.seed * (1.5 if on else 1), "accuracy": 0.2 * run.seed + (0.1 if on else 0)}
 
@@ -383,7 +386,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     plan = plan_of("one-cycle,buckets,mixed-precision", seeds=2, until="accuracy>=0.5")
     folder = AblationFolder(tmp_path)
 
-    def measured(run: Run) -> dict[str, float]:
+    def measured(run: Run) -> dict[str, Any]:
         return {"speed": 1000 + 500 * len(run.cell.on), "reached": run.seed > len(run.cell.on)}
 
     finish_all(plan, folder, measured)
@@ -394,11 +397,21 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     assert "2.50 ×" in page.text  # all on: 2,500 against 1,000 tokens a second
     assert "not in 32 s" in page.text
     assert "1 of 2 runs" in page.text
-    assert "fp32 was found to be the fastest" in page.text
     assert "same peak rate" in page.text
     assert "schedule.kind=constant" in page.text
     assert plan.command in page.text
     assert "until accuracy>=0.5, at most 4 updates" in page.text
+
+
+def test_page_tells_where_formats_differ_by_chance(tmp_path: Path) -> None:
+    plan = plan_of("buckets", seeds=1)
+    for name, second, message in (
+        ("a", "fp32", "mixed precision was not used"),
+        ("b", "bf16", "fp32 in baseline-seed1,"),
+    ):
+        folder = AblationFolder(tmp_path / name)
+        finish_all(plan, folder, lambda run, second=second: {"precision": second if run.cell.on else "fp32"})
+        assert message in page_of(folder).text
 
 
 def test_page_of_a_queue_that_has_just_begun(tmp_path: Path) -> None:

@@ -108,16 +108,26 @@ def _remarks(ablation: Ablation) -> list[str]:
     switched = {switch.name for switch in plan.switches}
     if "one-cycle" in switched:
         remarks.append("Constant and one-cycle schedule have the same peak rate; a constant one may prefer a lower.")
-    plain = [
-        run.name
-        for run in plan.runs
-        if "mixed-precision" in run.cell.on
-        and run.name in ablation.records
-        and ablation.records[run.name].environment.get("precision") == "fp32"
-    ]
-    if plain:
-        remarks.append(f"fp32 was found to be the fastest format and was used in {', '.join(plain)}.")
+    remarks += _formats(ablation)
     return [*remarks, *failed]
+
+
+def _formats(ablation: Ablation) -> list[str]:
+    """Whether train.precision=auto, which decides at the start of each run, decided alike."""
+    chosen = {
+        name: record.environment.get("precision")
+        for name, record in ablation.records.items()
+        if record.config.get("train", {}).get("precision") == "auto"
+    }
+    plain = [name for name, mode in chosen.items() if mode == "fp32"]
+    if plain and len(plain) == len(chosen):
+        return ["train.precision=auto found fp32 to be the fastest format here: mixed precision was not used."]
+    if plain:
+        named = ", ".join(plain)
+        return [
+            f"train.precision=auto chose fp32 in {named}, a 16-bit format elsewhere: name one to compare like with like."
+        ]
+    return []
 
 
 # The table
