@@ -341,19 +341,24 @@ def data(
     settings: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
 ) -> None:
-    """Table of a recipe's data: examples, characters, lengths of both sides, with histograms."""
+    """Table of a recipe's data: examples, lengths of both sides and their ratio, with histograms; unknown words."""
     from rich.console import Console
 
     from seqlab.data.corpus import build_corpus
     from seqlab.experiment import load
-    from seqlab.report.statistics import length_histograms, lengths_table, write_page
+    from seqlab.report.lengths import terminal_tables, write_page
+    from seqlab.report.statistics import describe
 
-    splits = build_corpus(load(name, settings or []).data).splits()
+    experiment = load(name, settings or [])
+    corpus = build_corpus(experiment.data)
+    described = describe(corpus.splits(), words=experiment.text.unit != "character", remarks=corpus.remarks())
     console = Console()
-    console.print(lengths_table(splits))
-    console.print(length_histograms(splits))
+    for table in terminal_tables(described):
+        console.print(table)
+    for remark in described.remarks:
+        console.print(remark, markup=False)
     if out is not None:
-        print(write_page(name, splits, out))
+        print(write_page(name, described, out))
 
 
 @app.command(epilog="Example: seqlab check math-place-value")

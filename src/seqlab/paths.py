@@ -26,6 +26,11 @@ class RunFolder:
         return self.root / "tokenizers"
 
     @property
+    def data(self) -> Path:
+        """How much data there is, and how long it is, in numbers."""
+        return self.root / "data.json"
+
+    @property
     def events(self) -> Path:
         """One JSON object a line: updates, evaluations, samples, notes."""
         return self.root / "events.jsonl"
@@ -48,6 +53,11 @@ class RunFolder:
     def predictions(self) -> Path:
         """One JSON object a test example: source, target, predicted, correct."""
         return self.root / "predictions" / "test.jsonl"
+
+    @property
+    def attention(self) -> Path:
+        """Which source tokens the model looked at while it wrote a few test answers."""
+        return self.root / "attention.json"
 
     @property
     def results(self) -> Path:

@@ -28,9 +28,12 @@ from seqlab.experiment import Experiment, Target
 from seqlab.folders import check_free, check_resumable, create_folder, write_json
 from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
+from seqlab.report import statistics
 from seqlab.report.page import write_report
 from seqlab.run import Assembly, Score, read_environment, score
+from seqlab.tasks.attention import attention_maps
 from seqlab.tasks.scores import MAIN_SCORE
+from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
@@ -218,6 +221,8 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
         "split": "test",
         **result.to_json(),
     }
+    maps = attention_maps(trainer.assembly.task, model.eval(), examples, trainer.engine.precision.autocast)
+    paths.attention.write_text(json.dumps(maps, ensure_ascii=False), encoding="utf-8")
     write_json(paths.results, results)
     write_report(paths)
 
@@ -246,7 +251,7 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         environment = read_environment(paths)
     else:
         environment = _new_environment(experiment, assembly, world, display)
-        world.from_leader(lambda: create_folder(experiment, paths, task.vocabularies, environment))
+        world.from_leader(lambda: _start_folder(experiment, paths, task, environment))
     engine = build_engine(experiment, assembly, world, environment["precision"])
     seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
     budget = Budget(settings.max_steps, seconds, world)
@@ -273,6 +278,19 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         for remark in task.corpus.remarks():
             recorder.note(0, remark)
     return trainer
+
+
+def _start_folder(
+    experiment: Experiment, paths: RunFolder, task: SequenceToSequence, environment: dict[str, Any]
+) -> None:
+    create_folder(experiment, paths, task.vocabularies, environment)
+    described = statistics.describe(
+        task.corpus.splits(),
+        words=experiment.text.unit != "character",
+        remarks=task.corpus.remarks(),
+        sample=statistics.SAMPLE,
+    )
+    write_json(paths.data, described.to_json())
 
 
 def _new_environment(experiment: Experiment, assembly: Assembly, world: World, display: Display) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +15,7 @@ from rich.console import Console
 from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.paths import RunFolder
-from seqlab.report import compare, figures, lr_range, samples, statistics, tables, wording
+from seqlab.report import compare, figures, lr_range, samples, tables, wording
 from seqlab.report.drawing import COLOURS
 from seqlab.report.folder import Curve, Prediction, Score, load_run
 from seqlab.report.page import write_report
@@ -107,10 +106,10 @@ def write_run(root, *, steps=40, lr=0.001, source=HOSTILE, seed=1) -> RunFolder:
         "stopped_because": "trained to the end of its budget",
         "split": "test",
         "examples": 30,
-        "scores": {"loss": {"value": 0.5}, "accuracy": {"value": 0.8, "low": 0.6269, "high": 0.9050}},
+        "scores": {"accuracy": {"value": 0.8, "low": 0.6269, "high": 0.9050}, "loss": {"value": 0.5}},
         "time_to_target": {"target": "accuracy>=0.5", "step": 30, "train_s": 15.0},
         "capped": 2,
-        "unknown_characters": {"source": {"é": 3}, "target": {}},
+        "unknown": {"source": {"é": 3}, "target": {}},
     }
     folder.results.write_text(json.dumps(results), encoding="utf-8")
     rows = [
@@ -176,7 +175,7 @@ def test_page_tells_the_run_offline_and_well_formed(finished):
         "Update 3: the machine was busy",
         "trained to the end of its budget",
         "2 answers were cut off at the maximum length",
-        "source.é (3)",
+        "Sources of the test have what the vocabulary lacks: é (3).",
         "time to accuracy>=0.5",
         "betas",
         "0.9, 0.98",
@@ -369,26 +368,26 @@ def prediction(target: str, predicted: str, score: float) -> Prediction:
 def test_best_worst_and_random_samples_are_different_answers():
     answers = [prediction("abcd", "abcd", -0.1 * i) for i in range(20)]
     answers += [prediction("abcd", "abzz", -1.0), prediction("abcd", "zzzz", -3.0), prediction("abcd", "zzzz", -2.0)]
-    choice = samples.choose(answers, 3)
+    choice = samples.choose(answers, 3, translations=False)
     assert choice.best == answers[:3]
     assert choice.worst == [answers[22], answers[21], answers[20]]
     assert len(choice.drawn) == 3
     assert len({id(answer) for group in choice for answer in group}) == 9
-    assert samples.choose(answers, 3) == choice
+    assert samples.choose(answers, 3, translations=False) == choice
 
 
 def test_few_answers_make_few_samples():
     only = [prediction("a", "a", 0.0)]
-    assert samples.choose(only, 5) == ([], only, [])
+    assert samples.choose(only, 5, translations=False) == ([], only, [], [])
     assert samples.draw(only, 5) == only
 
 
 def test_differences_cover_both_texts():
-    left, right = samples.differences("-12.5", "12.75")
+    left, right = samples.differences("-12.5", "12.75", by_words=False)
     assert "".join(piece.text for piece in left) == "-12.5"
     assert "".join(piece.text for piece in right) == "12.75"
-    assert [piece.text for piece in left if piece.differs] == ["-"]
-    assert [piece.text for piece in right if piece.differs] == ["7"]
+    assert [piece.text for piece in left if piece.marked] == ["-"]
+    assert [piece.text for piece in right if piece.marked] == ["7"]
 
 
 def test_samples_on_the_way_follow_one_question(record):
@@ -452,48 +451,6 @@ def test_square_brackets_are_not_markup(tmp_path):
     assert "[bold]x[/nope]" in rendered(tables.samples_table(record, 1))
 
 
-# Data statistics
-
-SPLITS = {
-    "train": [("What is 1?", "1"), ("a" * 25, "22"), ("ä", "333")],
-    "test [x]": [("b" * 40, "4444")],
-    "empty": [],
-}
-
-
-def test_lengths_equal_numpy():
-    train, test, empty = statistics.describe_lengths(SPLITS)
-    sources = np.array([len(source) for source, _ in SPLITS["train"]])
-    targets = np.array([len(target) for _, target in SPLITS["train"]])
-    assert (train.split, train.examples) == ("train", 3)
-    assert train.characters == sources.sum() + targets.sum()
-    assert train.distinct_characters == len(set("What is 1?" + "a" + "22" + "ä" + "333"))
-    assert train.mean_source == pytest.approx(sources.mean())
-    assert train.mean_target == pytest.approx(targets.mean())
-    assert (train.max_source, train.max_target) == (25, 3)
-    assert (test.max_source, test.mean_target) == (40, 4)
-    assert (empty.examples, empty.characters, empty.mean_source, empty.max_target) == (0, 0, 0, 0)
-
-
-def test_lengths_in_the_terminal():
-    assert re.search(r"train +3 +42 +12 +12\.0 +25 +2\.0 +3", rendered(statistics.lengths_table(SPLITS)))
-    assert "test [x]" in rendered(statistics.length_histograms(SPLITS))
-
-
-def test_text_histogram_counts_in_equal_bins():
-    assert statistics.text_histogram([0, 0, 0, 0, 1, 3], longest=3, width=4) == "█▂ ▂"
-    assert statistics.text_histogram([0, 1, 2, 3, 4, 5, 6, 7], longest=7, width=4) == "████"
-    assert statistics.text_histogram([9] * 999 + [0], longest=9, width=10) == "▁        █"
-    assert statistics.text_histogram([], longest=3, width=4) == "    "
-
-
-def test_length_figures_have_a_curve_a_split():
-    plots = statistics.length_plots(SPLITS)
-    assert [plot.title for plot in plots] == ["Source length", "Target length"]
-    assert ">train</text>" in plots[0].svg
-    assert svg_group(plots[0].svg, "source-length-train") is not None
-
-
 # Learning-rate range test
 
 
@@ -524,7 +481,18 @@ def test_range_test_without_a_suggestion(tmp_path):
         (wording.score_value("accuracy", 0.99999), "99.99 %"),
         (wording.score_value("accuracy", 1.0), "100 %"),
         (wording.score_value("accuracy", 0.0), "0 %"),
-        (wording.score_value("bleu", 31.456), "31.46"),
+        (wording.score_value("bleu", 31.456), "31.5"),
+        (wording.interval(Score("chrf", 60.0, 58.96, 61.04)), "59.0 to 61.0"),
+        (wording.score_value("rouge_l", 0.6), "0.600"),
+        (wording.score_value("perplexity", 12.3456), "12.35"),
+        (wording.title("rouge_l"), "ROUGE-L"),
+        (wording.heading("chrf"), "chrF"),
+        (wording.heading("token_accuracy"), "Token accuracy"),
+        (wording.counted(1, "thread"), "1 thread"),
+        (wording.counted(1200, "pair"), "1,200 pairs"),
+        (wording.best("bits_per_character", [2.0, 1.5, 1.6]), 1.5),
+        (wording.best("bleu", [2.0, 1.5]), 2.0),
+        (wording.best("bleu", []), None),
         (wording.interval(Score("accuracy", 0.99, 0.979, 0.9951)), "97.90 to 99.51 %"),
         (wording.duration(3.21), "3.2 s"),
         (wording.duration(59.7), "1 min 00 s"),
@@ -546,11 +514,3 @@ def test_report_never_imports_torch_nor_matplotlib_at_start():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
-
-
-def test_data_page_has_the_sizes_and_one_figure_a_side(tmp_path: Path) -> None:
-    page = statistics.write_page("a <b> recipe", SPLITS, tmp_path / "data.html").read_text(encoding="utf-8")
-    assert "a &lt;b&gt; recipe" in page
-    assert page.count("<svg") == 2
-    for row in statistics.describe_lengths(SPLITS):
-        assert f"{row.characters:,}" in page

@@ -143,7 +143,7 @@ def _best_validation(records: Sequence[RunRecord]) -> list[Row]:
     """What a run without a test score can be judged by."""
     rows = []
     for name in _union(dict.fromkeys(record.score_names, "") for record in records):
-        best = [max(record.evaluations("validation", name).y, default=None) for record in records]
+        best = [wording.best(name, record.evaluations("validation", name).y) for record in records]
         rows.append(Row(f"best validation {wording.title(name)}", [wording.score_value(name, value) for value in best]))
     return rows
 

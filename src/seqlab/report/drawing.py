@@ -82,7 +82,8 @@ class Canvas:
     def svg(self, label: str) -> str:
         """The drawing as one `<svg>` element; `label` is what a screen reader says; labelled curves get a legend."""
         if self.axes.get_legend_handles_labels()[1]:
-            self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=4)
+            ncols = 4 if self._figure.get_figwidth() > 4 else 3
+            self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=ncols)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         self._figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)

@@ -75,12 +75,14 @@ def score(record: RunRecord, name: str) -> Plot | None:
         _draw_evaluations(axes, validation, "validation", VALIDATION)
         if name in wording.SHARES:
             share_axis(axes)
+        else:
+            axes.set_ylim(bottom=0)
         step_axis(axes, [*training.x, *validation.x])
         caption = (
             "A gap between the two is what was learned by heart rather than by rule; "
             f"the best validation value is {_best(name, validation)}."
         )
-        return Plot(title.capitalize(), caption, drawing.svg(f"{title} against update"))
+        return Plot(wording.heading(name), caption, drawing.svg(f"{title} against update"))
 
 
 def learning_rate(record: RunRecord) -> Plot | None:
@@ -186,5 +188,6 @@ def _draw_evaluations(axes: "Axes", curve: Curve, split: str, colour: str) -> No
 def _best(name: str, curve: Curve) -> str:
     if not curve.y:
         return wording.ABSENT
-    step, value = max(zip(*curve, strict=True), key=lambda point: point[1])
+    value = wording.best(name, curve.y)
+    step = next(step for step, measured in zip(*curve, strict=True) if measured == value)
     return f"{wording.score_value(name, value)} at update {step:,}"

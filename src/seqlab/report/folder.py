@@ -8,10 +8,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from seqlab import events
 from seqlab.config import Tree, read_toml
 from seqlab.errors import UserError
 from seqlab.paths import RunFolder
+from seqlab.report.statistics import Statistics
 
 NOT_SCORES = frozenset({"kind", "step", "time_s", "split", "loss"})
 """What an evaluation holds besides its scores."""
@@ -36,6 +39,23 @@ class Prediction(NamedTuple):
     score: float
 
 
+@dataclass(frozen=True)
+class AttentionMap:
+    """What a model looked at while it wrote one answer; all weights are shares."""
+
+    text: str
+    """the source"""
+    source: list[str]
+    """S tokens"""
+    predicted: list[str]
+    """T tokens"""
+    layers: int
+    heads: list[list[list[float]]]
+    """(H, T, S), the weights of the last layer"""
+    all_layers: list[list[float]]
+    """(T, S), the mean over heads and layers"""
+
+
 class Curve(NamedTuple):
     """Points in the order in which they were measured; what was not measured is left out."""
 
@@ -53,6 +73,8 @@ class RunRecord:
     events: list[Tree]
     results: Tree | None
     predictions: list[Prediction] | None
+    data: Statistics | None
+    attention: list[AttentionMap]
 
     @property
     def name(self) -> str:
@@ -70,15 +92,19 @@ class RunRecord:
         return str(self.about.get("name") or (self.results or {}).get("recipe") or self.name)
 
     @property
+    def is_translation(self) -> bool:
+        """Whether answers are judged as translations: by how near they come, not only by whether they are right."""
+        return self.config.get("task", {}).get("metrics") == "translation"
+
+    @property
     def scores(self) -> list[Score]:
         """Scores on the test examples, the most important one first."""
         found = (self.results or {}).get("scores", {})
-        scores = [
+        return [
             Score(name, s["value"], s.get("low"), s.get("high"))
             for name, s in found.items()
             if _measured(s.get("value"))
         ]
-        return sorted(scores, key=lambda score: score.name != "accuracy")
 
     @property
     def score_names(self) -> list[str]:
@@ -136,6 +162,8 @@ def load_run(path: Path) -> RunRecord:
         events=events.read(folder.events),
         results=_read_json(folder.results),
         predictions=_read_predictions(folder.predictions) if folder.predictions.is_file() else None,
+        data=_read(folder.data, Statistics) if folder.data.is_file() else None,
+        attention=_read(folder.attention, list[AttentionMap]) if folder.attention.is_file() else [],
     )
 
 
@@ -146,6 +174,15 @@ def _curve(rows: Iterator[Tree], x: str, y: str) -> Curve:
 
 def _measured(value: object) -> bool:
     return isinstance(value, int | float) and isfinite(value)
+
+
+def _read(path: Path, kind: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: damaged ({place}: {first['msg']}): delete it to do without") from None
 
 
 def _read_json(path: Path) -> Tree | None:

@@ -88,10 +88,10 @@ def code(text: str) -> str:
     return f'<pre class="command"><code>{escape(text)}</code></pre>'
 
 
-def details(summary: str, preview: str, content: str) -> str:
+def details(summary: str, preview: str, content: str, *, is_open: bool = False) -> str:
     """Content that opens on a click; `preview` hints at it while it is closed."""
     line = f"<b>{escape(summary)}</b> <span>{escape(preview)}</span>"
-    return f"<details><summary>{line}</summary>\n{content}\n</details>"
+    return f"<details{' open' if is_open else ''}><summary>{line}</summary>\n{content}\n</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,15 +1,17 @@
 """What does a person want to know about a run? One offline page: the score, how it came about, and how to go on."""
 
 import shlex
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from seqlab.config import Tree
 from seqlab.paths import RunFolder
-from seqlab.report import figures, markup, samples, wording
-from seqlab.report.folder import Prediction, RunRecord, Score, load_run
+from seqlab.report import answers, attention, figures, lengths, markup, wording
+from seqlab.report.folder import RunRecord, Score, load_run
 
-NUM_SAMPLES = 5
+NUM_UNKNOWN = 8
+"""Pieces that the vocabulary lacks and the page names."""
 
 
 def write_report(run: RunFolder) -> Path:
@@ -21,9 +23,11 @@ def write_report(run: RunFolder) -> Path:
             _results(record),
             _remarks(record),
             markup.section(
-                "How it learned", markup.figures(figures.learning_plots(record), "large"), _on_the_way(record)
+                "How it learned", markup.figures(figures.learning_plots(record), "large"), answers.on_the_way(record)
             ),
-            _answers(record),
+            answers.section(record),
+            attention.section(record),
+            lengths.section(record.data) if record.data else "",
             markup.section("How it ran", markup.figures(figures.machine_plots(record), "small"), _log(record)),
             _settings(record),
             _reproduction(record),
@@ -63,16 +67,16 @@ def _headline(record: RunRecord) -> str:
         return _provisional(record)
     first, *others = record.scores
     results = record.results or {}
+    signatures = results.get("signatures", {})  # what others need to compute the same scores
     examples = f"{wording.number(results.get('examples'))} {results.get('split', 'test')} examples"
-    rows = {wording.title(score.name): wording.with_interval(score) for score in others}
-    baselines = wording.flat(results.get("baselines") or {})
-    rows |= {f"baseline: {wording.title(name)}": _baseline(first.name, value) for name, value in baselines.items()}
     lines = [
         f'<p class="big">{escape(wording.score_value(first.name, first.value))}</p>',
         markup.paragraph(f"{wording.title(first.name)} on {examples}", "what"),
         markup.paragraph(f"95 % interval {wording.interval(first)}" if wording.interval(first) else "", "interval"),
+        *(markup.paragraph(f"{name}: {scores}", "interval") for name, scores in wording.baselines(record).items()),
         _scale(first),
-        markup.definitions(rows, "pairs"),
+        markup.definitions({wording.title(score.name): wording.with_interval(score) for score in others}),
+        *(markup.paragraph(f"{wording.title(name)} {text}", "signature") for name, text in signatures.items()),
     ]
     return markup.block("headline", *lines)
 
@@ -95,19 +99,17 @@ def _provisional(record: RunRecord) -> str:
 
 
 def _scale(score: Score) -> str:
-    """A share on a ruler from 0 to 100 %, its interval as a band."""
-    if score.name not in wording.SHARES or score.low is None or score.high is None:
+    """A share or points on a ruler from 0 to 100, its interval as a band."""
+    if score.low is None or score.high is None or score.name not in wording.SHARES | wording.POINTS:
         return ""
-    band = f"left:{100 * score.low:.2f}%;width:{max(100 * (score.high - score.low), 0.4):.2f}%"
+    value, low, high = (
+        (100 if score.name in wording.SHARES else 1) * end for end in (score.value, score.low, score.high)
+    )
     return (
         '<div class="scale" aria-hidden="true">'
-        f'<div class="bar" style="width:{100 * score.value:.2f}%"></div>'
-        f'<div class="band" style="{band}"></div></div>'
+        f'<div class="bar" style="width:{value:.2f}%"></div>'
+        f'<div class="band" style="left:{low:.2f}%;width:{max(high - low, 0.4):.2f}%"></div></div>'
     )
-
-
-def _baseline(name: str, value: object) -> str:
-    return wording.score_value(name, value) if isinstance(value, int | float) else str(value)
 
 
 def _remarks(record: RunRecord) -> str:
@@ -117,7 +119,9 @@ def _remarks(record: RunRecord) -> str:
 
 def _log(record: RunRecord) -> str:
     """What the training itself found worth a line."""
-    lines = [f"Update {event['step']:,}: {event['text']}" for event in record.of_kind("note")]
+    known = record.data.remarks if record.data else []  # they stand in a section of their own
+    notes = [event for event in record.of_kind("note") if event["text"] not in known]
+    lines = [f"Update {event['step']:,}: {event['text']}" for event in notes]
     if record.results:
         lines.append(f"End: {record.results.get('stopped_because', 'unknown reason')}")
     return f"<h3>Log</h3>\n{markup.bullets(lines, 'notes')}" if lines else ""
@@ -139,71 +143,24 @@ def _missing(record: RunRecord) -> list[str]:
 
 
 def _warnings(record: RunRecord) -> list[str]:
-    results, remarks = record.results or {}, []
-    if results.get("capped"):
+    results = record.results or {}
+    remarks = list(results.get("warnings", []))
+    if results.get("capped") and not remarks:
         remarks.append(
             f"{results['capped']:,} answers were cut off at the maximum length; "
             "a higher limit in the decode settings may raise the score."
         )
-    unknown = wording.flat(results.get("unknown_characters") or {})
-    if unknown:
-        listed = ", ".join(f"{name} ({wording.setting(count)})" for name, count in unknown.items())
-        remarks.append(f"Characters of the test examples that the vocabulary does not have: {listed}.")
+    for side, counts in results.get("unknown", {}).items():
+        if counts:
+            remarks.append(f"{side.capitalize()}s of the test have what the vocabulary lacks: {_listed(counts)}.")
     return remarks
 
 
-def _on_the_way(record: RunRecord) -> str:
-    """What the model said while it was learning."""
-    answers = samples.on_the_way(record, 6)
-    if not answers:
-        return ""
-    cards = [_sample(answer, heading=f"update {step:,}") for step, answer in answers]
-    return "<h3>On the way</h3>\n" + markup.block("answers", *cards)
-
-
-def _answers(record: RunRecord) -> str:
-    if not record.predictions:
-        return ""
-    choice = samples.choose(record.predictions, NUM_SAMPLES)
-    groups = [
-        ("Best", "Nearest to the target, and sure of it.", choice.best),
-        ("Worst", "Furthest from the target, and sure of it.", choice.worst),
-        ("At random", "What to expect of the next question.", choice.drawn),
-    ]
-    columns = "\n".join(_sample_group(*group) for group in groups if group[2])
-    note = "Characters that differ are marked; answers are from the test examples."
-    return markup.section(
-        "What it answers", markup.paragraph(note, "note"), f'<div class="answers">\n{columns}\n</div>'
-    )
-
-
-def _sample_group(heading: str, caption: str, predictions: list[Prediction]) -> str:
-    cards = "\n".join(_sample(prediction) for prediction in predictions)
-    return f"<div>\n<h3>{heading}</h3>\n{markup.paragraph(caption, 'note')}\n{cards}\n</div>"
-
-
-def _sample(prediction: Prediction, heading: str = "") -> str:
-    target, predicted = samples.differences(prediction.target, prediction.predicted)
-    return "".join(
-        [
-            f'<div class="sample {"right" if prediction.correct else "wrong"}">',
-            f"<h4>{escape(heading)}</h4>" if heading else "",
-            "<dl>",
-            _line("source", escape(prediction.source)),
-            _line("target", _marked(target)),
-            _line("predicted", _marked(predicted)),
-            "</dl></div>",
-        ]
-    )
-
-
-def _line(name: str, content: str) -> str:
-    return f"<div><dt>{name}</dt><dd>{content}</dd></div>"
-
-
-def _marked(pieces: list[samples.Piece]) -> str:
-    text = "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in pieces)
-    return text or '<i class="empty">nothing</i>'
+def _listed(counts: Mapping[str, int]) -> str:
+    """The most frequent pieces with their counts."""
+    frequent = sorted(counts.items(), key=lambda entry: -entry[1])
+    shown = ", ".join(f"{piece} ({number:,})" for piece, number in frequent[:NUM_UNKNOWN])
+    return shown if len(frequent) <= NUM_UNKNOWN else f"{shown} and {len(frequent) - NUM_UNKNOWN:,} more"
 
 
 def _settings(record: RunRecord) -> str:

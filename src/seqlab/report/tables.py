@@ -7,7 +7,7 @@ from rich.text import Text
 
 from seqlab.report import samples, wording
 from seqlab.report.compare import comparison_rows
-from seqlab.report.folder import RunRecord
+from seqlab.report.folder import Prediction, RunRecord
 
 
 def results_table(record: RunRecord) -> Table:
@@ -17,23 +17,30 @@ def results_table(record: RunRecord) -> Table:
     table.add_column("", overflow="fold")
     for score in record.scores:
         table.add_row(_plain(wording.title(score.name)), _plain(wording.with_interval(score)))
-    for name, value in wording.measures(record).items():
+    for name, value in (wording.baselines(record) | wording.measures(record)).items():
         if value != wording.ABSENT:
             table.add_row(_plain(name), _plain(value))
+    for warning in (record.results or {}).get("warnings", []):
+        table.add_row(Text("warning", style="yellow"), _plain(warning))
     return table
 
 
 def samples_table(record: RunRecord, n: int) -> Table:
-    """`n` test examples drawn at random, with what was predicted; wrong characters stand out."""
+    """`n` test examples drawn at random, with what was predicted; what is wrong stands out."""
     table = _table()
     for title in ("source", "target", "predicted", ""):
         table.add_column(title, overflow="fold")
     for prediction in samples.draw(record.predictions or [], n):
-        _, pieces = samples.differences(prediction.target, prediction.predicted)
-        predicted = Text.assemble(*((text, "bold red" if differs else "") for text, differs in pieces))
-        verdict = Text("right", style="green") if prediction.correct else Text("wrong", style="red")
-        table.add_row(_plain(prediction.source), _plain(prediction.target), predicted, verdict)
+        _, pieces = samples.differences(prediction.target, prediction.predicted, by_words=record.is_translation)
+        predicted = Text.assemble(*((text, "bold red" if marked else "") for text, marked in pieces))
+        table.add_row(_plain(prediction.source), _plain(prediction.target), predicted, _verdict(record, prediction))
     return table
+
+
+def _verdict(record: RunRecord, prediction: Prediction) -> Text:
+    if record.is_translation:
+        return Text(f"chrF {samples.chrf(prediction):.0f}")
+    return Text("right", style="green") if prediction.correct else Text("wrong", style="red")
 
 
 def compare_table(records: Sequence[RunRecord]) -> Table:

@@ -1,11 +1,24 @@
 """How are numbers written for people? Units, digits and thousands, the same in tables and pages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from seqlab.report.folder import RunRecord, Score
 
-SHARES = frozenset({"accuracy", "exact_match", "token_accuracy", "character_accuracy"})
+SHARES = frozenset({"accuracy", "exact_match", "token_accuracy"})
 """Scores in [0, 1] that are written as per cent."""
+
+POINTS = frozenset({"bleu", "chrf"})
+"""Scores in [0, 100] that are written with one digit behind the point, as everybody does."""
+
+FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
+"""Scores that are written with three digits behind the point."""
+
+LESS_IS_BETTER = frozenset({"loss", "smoothed_loss", "perplexity", "bits_per_character"})
+"""All other scores are the better the higher they are."""
+
+NAMES = {"bleu": "BLEU", "chrf": "chrF", "bleu1": "BLEU-1", "bleu2": "BLEU-2", "rouge_l": "ROUGE-L"}
+"""Scores that are not called by an English word."""
 
 ABSENT = "–"
 
@@ -19,6 +32,11 @@ def number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 answer`, `1,234 answers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def per_cent(share: float | None, digits: int = 1) -> str:
     """`0.0448 -> 4.5 %`; never rounded up to 100, which is only said of all."""
     if share is None:
@@ -29,10 +47,14 @@ def per_cent(share: float | None, digits: int = 1) -> str:
 
 
 def score_value(name: str, value: float | None) -> str:
-    """A score in its own scale: per cent for shares, with two digits near 1, where they tell; else as it is."""
-    if name in SHARES and value is not None:
+    """A score in its own scale: per cent for shares, with two digits near 1, where they tell; `41.2`; else as it is."""
+    if value is None:
+        return ABSENT
+    if name in SHARES:
         return per_cent(value, digits=2 if value > 0.98 else 1)
-    return number(value)
+    if name in POINTS:
+        return f"{value:.1f}"
+    return f"{value:.3f}" if name in FRACTIONS else number(value)
 
 
 def interval(score: Score) -> str:
@@ -42,7 +64,7 @@ def interval(score: Score) -> str:
     if score.name in SHARES:
         digits = 2 if score.high > 0.98 else 1
         return f"{per_cent(score.low, digits).removesuffix(' %')} to {per_cent(score.high, digits)}"
-    return f"{number(score.low)} to {number(score.high)}"
+    return f"{score_value(score.name, score.low)} to {score_value(score.name, score.high)}"
 
 
 def with_interval(score: Score) -> str:
@@ -51,9 +73,27 @@ def with_interval(score: Score) -> str:
     return score_value(score.name, score.value) + (f" ({ends})" if ends else "")
 
 
+def best(name: str, values: Sequence[float]) -> float | None:
+    """The best of the values of a score; None of none."""
+    return (min if name in LESS_IS_BETTER else max)(values, default=None)
+
+
 def title(name: str) -> str:
-    """`token_accuracy -> token accuracy`."""
-    return name.replace("_", " ")
+    """`token_accuracy -> token accuracy`, `bleu -> BLEU`."""
+    return NAMES.get(name) or name.replace("_", " ")
+
+
+def heading(name: str) -> str:
+    """`token_accuracy -> Token accuracy`, `chrf -> chrF`."""
+    return NAMES.get(name) or title(name).capitalize()
+
+
+def baselines(record: RunRecord) -> dict[str, str]:
+    """What can be had without a model: `{"copy of the source": "BLEU 4.1, chrF 18.3"}`."""
+    return {
+        name: ", ".join(f"{title(score)} {score_value(score, value)}" for score, value in scores.items())
+        for name, scores in (record.results or {}).get("baselines", {}).items()
+    }
 
 
 def duration(seconds: float | None) -> str:
@@ -119,7 +159,7 @@ def machine(record: RunRecord) -> str:
         return str(environment["gpu"])
     threads = environment.get("threads")
     processor = str(environment.get("cpu") or ABSENT)
-    return f"{processor}, {threads} thread{'s' if threads != 1 else ''}" if threads else processor
+    return f"{processor}, {counted(threads, 'thread')}" if threads else processor
 
 
 def measures(record: RunRecord) -> dict[str, str]:

@@ -1,0 +1,110 @@
+"""What did the model look at while it wrote? Cross-attention as pictures, tokens on both axes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqlab.report import markup
+from seqlab.report.drawing import GRID, INK, Plot, canvas
+from seqlab.report.folder import AttentionMap, RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DARK = (8, 48, 107)
+"""The colour of weight 1. Weights are its opacity: 0 is the page itself, and lightness falls evenly from there."""
+
+WIDTH = 4.6
+CELL, LEGIBLE = 0.24, 0.16
+"""Inches: the width of a figure, the largest side of a field, and the least height of a row."""
+
+LONGEST_LABEL = 16
+
+SPACE = "▁"
+"""How a token shows the space before a word."""
+
+
+def section(record: RunRecord) -> str:
+    """The part of a page that shows every map, the first one open."""
+    note = (
+        "Each row is a token that the model wrote, from top to bottom; the darker a field, the more the model looked "
+        "at the source token above it to choose that one. Every row sums to 1. The small pictures are the heads of "
+        "the last layer, from 0 (light) to 1 (dark)."
+    )
+    blocks = [_block(found, number) for number, found in enumerate(record.attention, start=1)]
+    return markup.section("What it looked at", markup.paragraph(note, "note"), *blocks) if blocks else ""
+
+
+def plots(found: AttentionMap, name: str) -> list[Plot]:
+    """The mean over the heads of the last layer, and over all layers where there are more."""
+    last = np.asarray(found.heads).mean(axis=0)
+    drawn = [_map(found, last, f"{name}-last", "Last layer", "The mean of its heads.")]
+    if found.layers > 1:
+        every = np.asarray(found.all_layers)
+        drawn.append(_map(found, every, f"{name}-all", "All layers", f"The mean of all {found.layers} layers."))
+    return drawn
+
+
+def _block(found: AttentionMap, number: int) -> str:
+    name = f"attention-{number}"
+    heads = [_head(np.asarray(weights), f"{name}-head-{head}") for head, weights in enumerate(found.heads, start=1)]
+    content = markup.paragraph(found.text, "note") + markup.figures(plots(found, name), "maps")
+    if len(heads) > 1:
+        content += markup.block("heads", *heads)
+    return markup.details(f"Example {number}", found.text, content, is_open=number == 1)
+
+
+def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, caption: str) -> Plot:
+    columns, rows = _labels(found.source), _labels(found.predicted)
+    cell = min(CELL, (WIDTH - 0.5) / len(columns), max(LEGIBLE, 5 / len(rows)))
+    font = min(9.0, max(6.0, 0.85 * 72 * cell))
+    left, top = (0.1 + 0.6 * font / 72 * max(map(len, labels)) for labels in (rows, columns))
+    cell = min(cell, (WIDTH - left) / len(columns))
+    height = max(cell, LEGIBLE) * len(rows)
+    with canvas(name, WIDTH, top + height + 0.02) as drawing:
+        axes = drawing.axes
+        below = 0.01 / (top + height + 0.02)
+        axes.set_position((left / WIDTH, below, cell * len(columns) / WIDTH, height / (top + height + 0.02)))
+        _draw(axes, weights / max(weights.max(), 1e-9))
+        axes.set_xticks(range(len(columns)), columns, fontsize=font, rotation=90 if max(map(len, columns)) > 1 else 0)
+        axes.set_yticks(range(len(rows)), rows, fontsize=font)
+        axes.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
+        caption = f"{caption} The darkest field is {weights.max():.2f}."
+        return Plot(title, caption, drawing.svg(f"Attention: {title}"))
+
+
+def _head(weights: np.ndarray, name: str) -> str:
+    rows, columns = weights.shape
+    with canvas(name, 1.2, max(1.2 * rows / columns, 0.2)) as drawing:
+        drawing.axes.set_position((0.005, 0.005, 0.99, 0.99))
+        _draw(drawing.axes, weights)
+        drawing.axes.tick_params(length=0, labelleft=False, labelbottom=False)
+        svg = drawing.svg(name.replace("-", " "))
+    return f"<figure>\n{svg}\n</figure>"
+
+
+def _draw(axes: "Axes", weights: np.ndarray) -> None:
+    """Weights from 0 to 1 as fields over a faint grid."""
+    rows, columns = weights.shape
+    picture = np.empty((rows, columns, 4), dtype=np.uint8)
+    picture[..., :3], picture[..., 3] = DARK, np.rint(255 * weights)
+    axes.imshow(picture, interpolation="none", aspect="auto", zorder=2)
+    axes.grid(visible=False)
+    axes.vlines(np.arange(1, columns) - 0.5, -0.5, rows - 0.5, color=GRID, linewidth=0.4, zorder=1)
+    axes.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, color=GRID, linewidth=0.4, zorder=1)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+
+
+def _labels(tokens: Sequence[str]) -> list[str]:
+    """Tokens as an axis shows them: `▁H`, `igh`, `▁class` as `H`, `·igh`, `class`, and long ones cut."""
+    if any(token.startswith(SPACE) and token != SPACE for token in tokens):
+        tokens = [token[1:] or SPACE if token.startswith(SPACE) else _inner(token) for token in tokens]
+    tokens = ["␣" if token == SPACE else token for token in tokens]
+    return [token if len(token) <= LONGEST_LABEL else f"{token[: LONGEST_LABEL - 1]}…" for token in tokens]
+
+
+def _inner(token: str) -> str:
+    """A piece that goes on with a word is told from one that begins it; punctuation needs no mark."""
+    return f"·{token}" if token[:1].isalnum() else token
