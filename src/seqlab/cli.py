@@ -347,11 +347,11 @@ def data(
     from seqlab.data.corpus import build_corpus
     from seqlab.experiment import load
     from seqlab.report.lengths import terminal_tables, write_page
-    from seqlab.report.statistics import describe
+    from seqlab.report.statistics import MOST, describe
 
     experiment = load(name, settings or [])
-    corpus = build_corpus(experiment.data)
-    described = describe(corpus.splits(), words=experiment.text.unit != "character", remarks=corpus.remarks())
+    corpus, words = build_corpus(experiment.data), experiment.text.unit != "character"
+    described = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
     console = Console()
     for table in terminal_tables(described):
         console.print(table)

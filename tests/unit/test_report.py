@@ -1,5 +1,7 @@
 """Report pages, figures and tables of small invented runs."""
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -10,15 +12,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import tomli_w
+from matplotlib.image import imread
 from rich.console import Console
 
 from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.paths import RunFolder
-from seqlab.report import compare, figures, lr_range, samples, tables, wording
+from seqlab.report import attention, compare, figures, lr_range, samples, tables, wording
 from seqlab.report.drawing import COLOURS
 from seqlab.report.folder import Curve, Prediction, Score, load_run
 from seqlab.report.page import write_report
+from seqlab.report.statistics import describe
 
 HOSTILE = """<script>alert("&'")</script>"""
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -68,7 +72,7 @@ def read_page(path) -> Page:
     assert not page.open, f"never closed: {page.open}"
     assert "script" not in page.tags
     assert "link" not in page.tags
-    assert all(reference.startswith("#") for reference in page.references)
+    assert all(reference.startswith(("#", "data:image/png")) for reference in page.references)
     assert not re.search(r"url\((?!#)|@import", path.read_text(encoding="utf-8"))
     assert len(page.ids) == len(set(page.ids)), "an id stands twice"
     return page
@@ -124,6 +128,54 @@ def write_run(root, *, steps=40, lr=0.001, source=HOSTILE, seed=1) -> RunFolder:
     ]
     folder.predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
+
+
+def write_translations(root) -> RunFolder:
+    """A finished run of translations: 9 test sentences, of which 2 are stuck."""
+    folder = write_run(root, source="a small dog")
+    with folder.config.open("a", encoding="utf-8") as file:
+        file.write('[task]\nmetrics = "translation"\n')
+    results = json.loads(folder.results.read_text(encoding="utf-8"))
+    results |= {
+        "scores": {
+            "bleu": {"value": 41.23, "low": 39.96, "high": 42.5},
+            "chrf": {"value": 62.0},
+            "rouge_l": {"value": 0.6789},
+            "exact_match": {"value": 0.1},
+            "loss": {"value": 1.5},
+        },
+        "signatures": {"bleu": "nrefs:1|tok:13a"},
+        "baselines": {"copy of the source": {"bleu": 4.123, "chrf": 18.0}},
+        "warnings": ["2 of 9 outputs were cut at <length>"],
+        "unknown": {"source": {}, "target": {f"w{i}": i for i in range(1, 12)}},
+    }
+    folder.results.write_text(json.dumps(results), encoding="utf-8")
+    texts = [
+        ("un petit chien", "un petit chien"),
+        ("un chat", "un chat"),
+        ("un petit chien dort", "un petit chat dort"),
+    ]
+    texts += [("la fille", "le garçon")] * 4
+    texts += [("la petite fille", "la petite petite petite petite fille"), ("elle rit", "elle rit ha ha ha ha")]
+    rows = [
+        {"source": f"s{i}", "target": target, "predicted": predicted, "correct": target == predicted, "score": -1.0}
+        for i, (target, predicted) in enumerate(texts)
+    ]
+    folder.predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def attention_map(layers: int = 2, heads: int = 3) -> dict[str, object]:
+    """Two written tokens, three of the source."""
+    row = [[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]
+    return {
+        "text": "High class <b>",
+        "source": ["▁H", "igh", "▁class"],
+        "predicted": ["▁Hohe", "<eos>"],
+        "layers": layers,
+        "heads": [row] * heads,
+        "all_layers": row,
+    }
 
 
 def write_update(log: EventLog, step: int) -> None:
@@ -258,6 +310,118 @@ def test_an_unwritable_place_is_a_user_error(finished, tmp_path, record):
         compare.write_comparison([record, record], tmp_path / "no" / "such" / "folder.html")
 
 
+# Translations
+
+
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory):
+    folder = write_translations(tmp_path_factory.mktemp("runs") / "translations")
+    described = describe({"training": [("a b", "c d")], "test": [("a e", "c")]}, words=True, remarks=["1 leak"])
+    folder.data.write_text(json.dumps(described.to_json()), encoding="utf-8")
+    folder.attention.write_text(json.dumps([attention_map(), attention_map(layers=1, heads=1)]), encoding="utf-8")
+    EventLog(folder.events).write("note", 0, text="1 leak")
+    return folder
+
+
+def test_page_of_translations(translated):
+    path = write_report(translated)
+    text = read_page(path).text
+    for expected in (
+        "41.2 BLEU on 30 test examples 95 % interval 40.0 to 42.5",
+        "copy of the source: BLEU 4.1, chrF 18.0",
+        "chrF 62.0 ROUGE-L 0.679 exact match 10.0 % loss 1.5",
+        "BLEU nrefs:1|tok:13a",
+        "2 of 9 outputs were cut at <length>",
+        "Targets of the test have what the vocabulary lacks: w11 (11), w10 (10)",
+        "w4 (4) and 3 more.",
+        "2 translations with a phrase three times in a row",
+        "What it looked at",
+        "50.0 %",
+    ):
+        assert expected in text
+    assert text.count("1 leak") == 1
+    assert "answers were cut off" not in text
+    html = path.read_text(encoding="utf-8")
+    assert "un petit <mark>chien</mark> dort" in html
+    assert "la <mark>petite petite petite petite</mark> fille" in html
+
+
+def test_scores_keep_the_order_of_the_results(translated):
+    names = [score.name for score in load_run(translated.root).scores]
+    assert names == ["bleu", "chrf", "rouge_l", "exact_match", "loss"]
+
+
+def test_translations_in_the_terminal(translated):
+    record = load_run(translated.root)
+    results = rendered(tables.results_table(record))
+    assert re.search(r"BLEU +41\.2 \(40\.0 to 42\.5\)", results)
+    assert re.search(r"copy of the source +BLEU 4\.1, chrF 18\.0", results)
+    assert re.search(r"warning +2 of 9 outputs were cut at <length>", results)
+    assert "chrF 100" in rendered(tables.samples_table(record, 9))
+
+
+def test_best_and_worst_translations_and_those_that_repeat_themselves(translated):
+    predictions = load_run(translated.root).predictions
+    assert predictions is not None
+    choice = samples.choose(predictions, 2, translations=True)
+    assert [answer.source for answer in choice.best] == ["s0", "s1"]  # both right, the longer one first
+    assert {answer.target for answer in choice.worst} == {"la fille"}
+    assert [answer.source for answer in choice.repeating] == ["s7", "s8"]
+    assert len({id(answer) for group in choice for answer in group}) == 8
+
+
+@pytest.mark.parametrize(
+    ("target", "predicted", "marked"),
+    [
+        ("a small dog runs.", "the big dog runs!", (["a small", "."], ["the big", "!"])),
+        ("a dog", "a dog sleeps", ([], ["sleeps"])),
+        ("dreihundertzwei", "dreihundertdrei", (["zw"], ["dr"])),
+        ("我爱你", "我恨你", (["爱"], ["恨"])),
+        ("a b", "", (["a b"], [])),
+    ],
+)
+def test_translations_differ_by_words_or_where_there_are_none_by_characters(target, predicted, marked):
+    found = samples.differences(target, predicted, by_words=True)
+    assert tuple("".join(piece.text for piece in side) for side in found) == (target, predicted)
+    assert tuple([piece.text for piece in side if piece.marked] for side in found) == marked
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("la petite Petite, petite fille", ["petite Petite, petite"]),
+        ("in in in einem einem einem einemer.", ["in in in", "einem einem einem"]),
+        ("de la vie de la vie de la vie.", ["de la vie de la vie de la vie"]),
+        ("er sagt blablablabla und geht", ["blablablabla"]),
+        ("oh! ! ! !", ["! ! ! !"]),
+        ("nothing here", []),
+    ],
+)
+def test_repetitions_are_marked_as_long_as_they_go_on(text, marked):
+    pieces = samples.repetitions(text)
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.text for piece in pieces if piece.marked] == marked
+
+
+def test_attention_maps_have_both_axes_and_no_drawing_twice(translated):
+    several, alone = load_run(translated.root).attention
+    plots = attention.plots(several, "map")
+    assert [plot.title for plot in plots] == ["Last layer", "All layers"]
+    labels = [element.text for element in ElementTree.fromstring(plots[0].svg).iter() if element.tag.endswith("text")]
+    assert labels == ["H", "·igh", "class", "Hohe", "<eos>"]
+    assert "The darkest field is 1.00." in plots[0].caption
+    assert len(attention.plots(alone, "map")) == 1
+
+
+def test_attention_fields_are_as_dark_as_the_weights(translated):
+    (plot, _) = attention.plots(load_run(translated.root).attention[0], "map")
+    data = re.findall(r'href="data:image/png;base64,\s*([^"]+)"', plot.svg)
+    assert len(data) == 1
+    picture = imread(io.BytesIO(base64.b64decode(data[0])), format="png")
+    assert picture.shape == (2, 3, 4)
+    assert np.rint(255 * picture[..., 3]).tolist() == [[128, 64, 64], [0, 0, 255]]
+
+
 # The folder
 
 
@@ -275,6 +439,8 @@ def test_folder_that_is_no_run(tmp_path):
         ("results", "[]", "results.json: expected one JSON object"),
         ("events", '{"kind"\n{}\n', "events.jsonl, line 1"),
         ("predictions", '{"source": "a"}\n', "test.jsonl, line 1: not a prediction"),
+        ("data", '{"unit": "words"}', "data.json: damaged (splits: "),
+        ("attention", '[{"text": "a", "source": 3}]', "attention.json: damaged (0.source: "),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, content, said):
@@ -508,7 +674,7 @@ def test_numbers_are_written_for_people(written, expected):
 
 
 def test_report_never_imports_torch_nor_matplotlib_at_start():
-    modules = "page, compare, tables, statistics, lr_range"
+    modules = "page, compare, tables, lengths, statistics, lr_range"
     code = (
         f"import sys; from seqlab.report import {modules}; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     )

@@ -23,8 +23,8 @@ WORD = re.compile(r"\w+")
 BINS = 36
 """Columns of a histogram, at most: so many fit into a line of a terminal."""
 
-SAMPLE = 50_000
-"""Pairs of a set that are looked at where a fraction of a second is all the time there is."""
+SAMPLE, MOST = 50_000, 1_000_000
+"""Pairs of a set that are looked at: in half a second, and where there is time but not memory without end."""
 
 
 @dataclass(frozen=True)
