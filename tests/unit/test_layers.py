@@ -260,5 +260,12 @@ class TestCrossEntropy:
         logits = torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]])
         assert cross_entropy_sum(logits, torch.tensor([1, 1])).item() == pytest.approx(1000.0)
 
+    def test_a_token_that_is_nearly_learned_keeps_its_gradient_in_bf16(self):
+        logits = torch.tensor([[9.0, 0.0, 0.0]], dtype=torch.bfloat16, requires_grad=True)
+        cross_entropy_sum(logits, torch.tensor([0])).backward()
+        others = math.exp(-9.0) / (1 + 2 * math.exp(-9.0))
+        assert logits.grad is not None
+        assert logits.grad[0].tolist() == pytest.approx([-2 * others, others, others], rel=0.01)
+
     def test_no_tokens_cost_nothing(self):
         assert cross_entropy_sum(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), 0.1).item() == 0.0
