@@ -409,7 +409,7 @@ def test_attention_maps_have_both_axes_and_no_drawing_twice(translated):
     assert [plot.title for plot in plots] == ["Last layer", "All layers"]
     labels = [element.text for element in ElementTree.fromstring(plots[0].svg).iter() if element.tag.endswith("text")]
     assert labels == ["H", "·igh", "class", "Hohe", "<eos>"]
-    assert "The darkest field is 1.00." in plots[0].caption
+    assert "The strongest field is 1.00." in plots[0].caption
     assert len(attention.plots(alone, "map")) == 1
 
 

@@ -28,9 +28,9 @@ SPACE = "▁"
 def section(record: RunRecord) -> str:
     """The part of a page that shows every map, the first one open."""
     note = (
-        "Each row is a token that the model wrote, from top to bottom; the darker a field, the more the model looked "
-        "at the source token above it to choose that one. Every row sums to 1. The small pictures are the heads of "
-        "the last layer, from 0 (light) to 1 (dark)."
+        "Each row is a token that the model wrote, from top to bottom; the stronger a field, the more the model "
+        "looked at the source token above it to choose that one. Every row sums to 1. The small pictures are the heads "
+        "of the last layer."
     )
     blocks = [_block(found, number) for number, found in enumerate(record.attention, start=1)]
     return markup.section("What it looked at", markup.paragraph(note, "note"), *blocks) if blocks else ""
@@ -52,7 +52,7 @@ def _block(found: AttentionMap, number: int) -> str:
     content = markup.paragraph(found.text, "note") + markup.figures(plots(found, name), "maps")
     if len(heads) > 1:
         content += markup.block("heads", *heads)
-    return markup.details(f"Example {number}", found.text, content, is_open=number == 1)
+    return markup.details(f"Map {number}", found.text, content, is_open=number == 1)
 
 
 def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, caption: str) -> Plot:
@@ -70,7 +70,7 @@ def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, captio
         axes.set_xticks(range(len(columns)), columns, fontsize=font, rotation=90 if max(map(len, columns)) > 1 else 0)
         axes.set_yticks(range(len(rows)), rows, fontsize=font)
         axes.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
-        caption = f"{caption} The darkest field is {weights.max():.2f}."
+        caption = f"{caption} The strongest field is {weights.max():.2f}."
         return Plot(title, caption, drawing.svg(f"Attention: {title}"))
 
 

@@ -24,6 +24,8 @@ WORDS = (
 )
 """Titles of columns; those of a terminal stand on two lines, so that a table fits into 80 columns."""
 
+RATIO = "target by source"
+
 
 class Distribution(NamedTuple):
     """A histogram of every set over the same bins."""
@@ -63,13 +65,14 @@ def _terminal_table(titles: Sequence[str], rows: Mapping[str, Sequence[str]]) ->
 
 def _histograms(statistics: Statistics) -> Table:
     table = _borderless()
-    for justify in ("left", "left", "right", "left", "left"):
-        table.add_column(justify=justify)
-    table.show_header = False
+    for title, justify in (("length", "left"), ("", "left"), ("from", "right"), ("", "left"), ("to", "left")):
+        table.add_column(title, justify=justify)
     for distribution in distributions(statistics):
-        first, last = (f"{edge:.2g}" for edge in (distribution.edges[0], distribution.edges[-1]))
+        what = distribution.name.removesuffix(" length").removeprefix("length ")
+        edges = distribution.edges
+        first, last = (f"{edge:,}" if isinstance(edge, int) else f"{edge:.2g}" for edge in (edges[0], edges[-1]))
         for name, counts in distribution.counts.items():
-            table.add_row(distribution.name, Text(name), first, Text(blocks(counts), style="cyan"), last)
+            table.add_row(what, Text(name), first, Text(blocks(counts), style="cyan"), last)
     return table
 
 
@@ -93,7 +96,7 @@ def section(statistics: Statistics) -> str:
     return markup.section(
         "The data",
         markup.bullets(statistics.remarks, "remarks"),
-        _page_table("in characters", (*SIZES, "target by source"), sizes),
+        _page_table("in characters", (*SIZES, RATIO), sizes),
         _page_table("in words", WORDS, words),
         markup.paragraph(_note(statistics), "note"),
         markup.figures(plots(statistics), "small"),
@@ -123,7 +126,7 @@ def distributions(statistics: Statistics) -> list[Distribution]:
         for side in range(2)
     ]
     ratios = {name: split.ratios for name, split in splits.items()}
-    return [*lengths, Distribution("length ratio", "target by source", statistics.ratio_edges, ratios)]
+    return [*lengths, Distribution("length ratio", RATIO, statistics.ratio_edges, ratios)]
 
 
 def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
@@ -146,6 +149,8 @@ def _note(statistics: Statistics) -> str:
 
 
 def _plot(found: Distribution, caption: str) -> Plot:
+    from matplotlib.ticker import MaxNLocator
+
     title = found.name.capitalize()
     with canvas(found.name, width=3.4, height=2.3) as drawing:
         axes = drawing.axes
@@ -154,8 +159,10 @@ def _plot(found: Distribution, caption: str) -> Plot:
             colour = SERIES[index % len(SERIES)]
             axes.stairs(share, found.edges, color=colour, linewidth=1.2, label=name, gid=name)
         axes.set_xlabel(found.unit)
-        if found.unit == "target by source":
+        if found.unit == RATIO:
             _ratio_axis(axes, found.edges)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
         return Plot(title, caption, drawing.svg(f"Distribution of the {found.name}"))
 
@@ -192,4 +199,4 @@ def _mean_and_longest(lengths: Sequence[Lengths]) -> list[str]:
 
 def _ratio(split: SplitStatistics) -> str:
     source, target = (side.characters.mean for side in split.sides)
-    return f"{target / source:.2f}" if source else wording.ABSENT
+    return f"{target / source:.3g}" if source else wording.ABSENT

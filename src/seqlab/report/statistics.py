@@ -20,7 +20,7 @@ HELD_OUT = ("validation", "test")
 
 WORD = re.compile(r"\w+")
 
-BINS = 36
+BINS = 40
 """Columns of a histogram, at most: so many fit into a line of a terminal."""
 
 SAMPLE, MOST = 50_000, 1_000_000
