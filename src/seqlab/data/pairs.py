@@ -6,6 +6,7 @@ are two arrays and not two million lists.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from seqlab.data.examples import Example
 Encode = Callable[[Sequence[str]], list[list[int]]]
 """Texts to ids, many at once."""
 
-CHUNK = 10_000
+CHUNK = 5000
 """Pairs that are encoded at once: encoders give lists of Python numbers, which are many times larger than arrays."""
 
 
@@ -72,7 +73,7 @@ class Ragged:
         """Packs lists of ids."""
         offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
-        ids = np.fromiter((index for sequence in sequences for index in sequence), dtype=np.int32, count=offsets[-1])
+        ids = np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=offsets[-1])
         return cls(ids, offsets)
 
     @classmethod

@@ -6,7 +6,7 @@ the decoder contract learns them; `tasks.scores` says how good it is.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import count
 from typing import Any, Literal, Self
 
 import torch
@@ -90,7 +90,10 @@ class SequenceToSequence:
         """Text to ids, kept beside texts that are stored; `variant` picks one of the ways training may see them."""
 
         def encoder(side: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
-            return side.encode_batch if variant is None else partial(side.encode_varied, seed=variant)
+            if variant is None:
+                return side.encode_batch
+            seeds = count(variant << 32)  # texts come a chunk at a time; each has chances of its own
+            return lambda texts: side.encode_varied(texts, next(seeds))
 
         folder = None
         if isinstance(examples, StoredPairs) and variant is None:
