@@ -1,11 +1,10 @@
 """Which quantities does a run translate? Numbers, dates, times and sums of money, spelled out in two languages.
 
-A corpus without files: real language rules, as many pairs as one likes, and one right answer each. Word order differs
-("March third" and "le trois mars", "Swiss francs" and "francs suisses", "einundneunzig"), and so does what agrees with
-what ("one hour" and "une heure", "seven PM" and "dix-neuf heures").
+A corpus without files: real language rules, as many pairs as one likes, and one right answer each. Languages differ in
+word order ("March third" and "le trois mars", "Swiss francs" and "francs suisses", "einundneunzig"), in gender ("one
+day, one hour" and "un jour, une heure") and in how they read a clock ("seven PM" and "dix-neuf heures").
 
-Years alone and times without a weekday are left out: "mille neuf cents" would be a number or a year, and English says
-them differently.
+Years stand in dates only: alone, "mille neuf cents" could be a number too, which English says differently.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
