@@ -139,12 +139,12 @@ def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[
 
 def _note(statistics: Statistics) -> str:
     """What the numbers do not say themselves."""
-    notes = []
-    if statistics.unit == "words":
-        notes.append("Unknown words are those that no training text has, as a share of all words of a set.")
+    words = statistics.unit == "words"
+    notes = ["Unknown words are those that no training text has, as a share of all words of a set."] if words else []
     parts = [split.counted for split in statistics.splits.values() if split.counted < split.examples]
     if parts:
-        notes.append(f"Sets of more pairs are estimated from {max(parts):,} of them.")
+        bounds = "; shares of unknown words are then upper bounds" if words else ""
+        notes.append(f"Sets of more pairs are estimated from {max(parts):,} of them{bounds}.")
     return " ".join(notes)
 
 
