@@ -110,8 +110,14 @@ class ParallelCorpus:
         """Raises UserError when a file is missing, or none is named."""
         if not self._origins("train"):
             raise UserError("data.train names no files: give the training files, for example data.train=my.tsv")
-        for place in chain(*(self._origins(name) for name in ("train", "validation", "test"))):
-            place.check()
+        places = [place for name in ("train", *HELD_OUT) for place in self._origins(name)]
+        try:
+            for place in places:
+                place.check()
+        except UserError as error:
+            if self.config.folder or self.config.dataset or "SEQLAB_DATA" in os.environ:
+                raise
+            raise UserError(f"{error}; data.folder or SEQLAB_DATA names the folder that paths start at") from None
 
     def training(self, epoch: int) -> Sequence[Example]:
         """The same pairs, in the order of the files, for every epoch; when streaming, parts of them that take turns."""
