@@ -204,13 +204,15 @@ def work_off(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[st
     Raises:
         UserError: when the folder holds something else, or a file of the data is missing.
     """
-    _begin(plan, folder)
     waiting = [run for run in plan.runs if not folder.run(run).results.is_file()]
     if waiting:
         build_corpus(check(plan.config, plan.recipe).data).check_files()
+    _begin(plan, folder)
     done = len(plan.runs) - len(waiting)
-    tell(f"{len(plan.cells)} configurations x {plan.seeds} seeds: {len(plan.runs)} runs, {done} of them finished")
+    seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
+    tell(f"{len(plan.cells)} configurations, {seeds} each: {len(plan.runs)} runs, {done} of them finished")
     failures = read_failures(folder)
+    write_ablation(folder)
     with _Trainings() as trainings:
         for run in waiting:
             code = trainings.run(_command(plan, folder, run, device), folder.log(run))
@@ -221,14 +223,13 @@ def work_off(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[st
                 break
             else:
                 failures[run.name] = _last_words(folder.log(run), code)
-                told = f"FAILED: {failures[run.name]}"
+                told = f"FAILED: {failures[run.name]} ({folder.log(run)})"
             done += 1
             tell(f"[{done}/{len(plan.runs)}] {run.cell.name}, seed {run.seed}: {told}")
             write_json(folder.failures, failures)
             write_ablation(folder)
             if trainings.stopped:
                 break
-    write_ablation(folder)
     return Outcome(len(failures), trainings.stopped)
 
 
@@ -244,7 +245,7 @@ class _Trainings:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        numbers = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+        numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
         self._before = {number: signal.signal(number, self._stop) for number in numbers}
         return self
 

@@ -226,7 +226,7 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finish_all(plan, folder)
     told: list[str] = []
     assert ablation.work_off(plan, folder, "cpu", told.append) == (0, False)
-    assert told == ["2 configurations x 2 seeds: 4 runs, 4 of them finished"]
+    assert told == ["2 configurations, 2 seeds each: 4 runs, 4 of them finished"]
     for other, message in (
         (plan_of("buckets", seeds=3), "--seeds 2 became 3"),
         (plan_of("ema", seeds=2), "--switches buckets became ema"),

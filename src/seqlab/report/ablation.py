@@ -123,10 +123,8 @@ def _formats(ablation: Ablation) -> list[str]:
     if plain and len(plain) == len(chosen):
         return ["train.precision=auto found fp32 to be the fastest format here: mixed precision was not used."]
     if plain:
-        named = ", ".join(plain)
-        return [
-            f"train.precision=auto chose fp32 in {named}, a 16-bit format elsewhere: name one to compare like with like."
-        ]
+        where = f"fp32 in {', '.join(plain)}, a 16-bit format elsewhere"
+        return [f"train.precision=auto chose {where}: name a format to compare like with like."]
     return []
 
 
