@@ -138,36 +138,6 @@ def test_train_names_its_folder_after_recipe_and_time(
     assert (tmp_path / told.out.strip() / "results.json").is_file()
 
 
-def test_predict_answers_alike_from_argument_file_and_standard_input(
-    command: Command, copier: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "words.txt"
-    file.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    answers = "".join(f"{word}\n" for word in WORDS)  # in order, and an empty line for an empty line
-    assert command("predict", copier, "--file", file) == (0, answers, "")
-    assert command("predict", copier, stdin=file.read_bytes()) == (0, answers, "")
-    for word in WORDS:
-        assert command("predict", copier, word) == (0, f"{word}\n", "")
-
-
-def test_predict_takes_windows_line_ends_and_a_last_line_without_one(command: Command, copier: Path) -> None:
-    assert command("predict", copier, stdin=b"fedc\r\nab") == (0, "fedc\nab\n", "")
-    assert command("predict", copier, stdin=b"\n") == (0, "\n", "")
-    assert command("predict", copier, stdin=b"") == (0, "", "")
-
-
-def test_predict_says_that_a_line_is_too_long(command: Command, trained: Trained) -> None:
-    outcome = command("predict", trained.folder, stdin=b"What is the units digit of " + b"7" * 3000 + b"?\n")
-    assert (outcome.code, outcome.out) == (2, "")
-    assert "3028 tokens is longer than model.max_length = 1024" in outcome.complaint
-
-
-def test_predict_refuses_two_inputs_at_once(command: Command, trained: Trained, tmp_path: Path) -> None:
-    outcome = command("predict", trained.folder, "a question", "--file", tmp_path / "questions.txt")
-    assert outcome.code == 2
-    assert outcome.complaint == "give a text or --file, not both"
-
-
 def test_evaluate_repeats_the_score_of_the_run(command: Command, trained: Trained) -> None:
     told = command("evaluate", trained.folder, "--json")
     assert (told.code, told.err) == (0, "")

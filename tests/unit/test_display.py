@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from seqlab import display
-from seqlab.display import Bar, Lines, Silent
+from seqlab.display import Bar, LineCount, Lines, Silent
 
 VALUES = {"loss": 1.23456, "learning_rate": 0.001, "examples_per_s": 12345.6, "mfu": 0.5}
 
@@ -64,3 +64,52 @@ def test_the_terminal_decides(terminal: bool, kind: type, monkeypatch: pytest.Mo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert type(display.for_this_terminal()) is kind
+
+
+def count_to_nine(total: int | None, hidden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line every two seconds, from the third on; a note at the end."""
+    now = [1000.0]
+    monkeypatch.setattr("seqlab.display.time.monotonic", lambda: now[0])
+    with LineCount(total, hidden) as shown:
+        shown.start(2)
+        for done in range(3, 10):
+            now[0] += 2.0
+            shown.update(done)
+        shown.note("line 7: [strange]")
+
+
+@pytest.mark.parametrize(
+    ("total", "hidden", "told"),
+    [
+        (10, False, ["5 of 10 lines  0.5 lines/s", "8 of 10 lines  0.5 lines/s"]),
+        (None, False, ["5 lines  0.5 lines/s", "8 lines  0.5 lines/s"]),
+        (10, True, []),
+    ],
+)
+def test_lines_are_counted_every_few_seconds(
+    total: int | None,
+    hidden: bool,
+    told: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count_to_nine(total, hidden, monkeypatch)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [*told, "line 7: [strange]"]
+
+
+@pytest.mark.parametrize("total", [10, None])
+def test_lines_are_counted_by_a_bar_on_a_terminal(
+    total: int | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with LineCount(total) as shown:
+        shown.start(0)
+        shown.update(9)
+        shown.note("line 7: [strange]")
+        print("an answer")
+    out, err = capsys.readouterr()
+    assert out == "an answer\n"
+    assert "line 7: [strange]" in err
+    assert ("9 of 10 lines" if total else "9 lines") in err
