@@ -42,7 +42,7 @@ def plots(found: AttentionMap, name: str) -> list[Plot]:
     drawn = [_map(found, last, f"{name}-last", "Last layer", "The mean of its heads.")]
     if found.layers > 1:
         every = np.asarray(found.all_layers)
-        drawn.append(_map(found, every, f"{name}-all", "All layers", f"The mean of all {found.layers} layers."))
+        drawn.append(_map(found, every, f"{name}-all", "All layers", f"The mean over all {found.layers} layers."))
     return drawn
 
 
