@@ -65,8 +65,8 @@ def _terminal_table(titles: Sequence[str], rows: Mapping[str, Sequence[str]]) ->
 
 def _histograms(statistics: Statistics) -> Table:
     table = _borderless()
-    for title, justify in (("length", "left"), ("", "left"), ("from", "right"), ("", "left"), ("to", "left")):
-        table.add_column(title, justify=justify)
+    for title in ("length", "", "from", "", "to"):
+        table.add_column(title, justify="right" if title == "from" else "left")
     for distribution in distributions(statistics):
         what = distribution.name.removesuffix(" length").removeprefix("length ")
         edges = distribution.edges
