@@ -47,6 +47,7 @@ class Copies(nn.Module):
         super().__init__()
         self.inner = nn.Linear(1, 1)
         self.config = TransformerConfig(decoder_layers=3)
+        self.attention_layers = 3
         self.eval()
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
