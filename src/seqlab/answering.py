@@ -30,10 +30,9 @@ WAY_OUT = "remove it to start anew, or choose another --out"
 def write_answers(run: Run, lines: Iterable[str], out: TextIO, shown: LineCount) -> None:
     """Writes an answer for every line, in order; n best ones on one line with tabs between them."""
     done = Done()
-    for sources, answers in _answered(run, lines, shown, done):
-        out.write(_text(answers))
+    for text in _answered(run, lines, shown, done):
+        out.write(text)
         out.flush()
-        done.add(sources, answers)
     _report(run, done, shown)
 
 
@@ -52,13 +51,11 @@ def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: boo
     lines = iter(lines)
     done = _done_before(partial, record, made_by)
     _skip(lines, done, partial)
-    with _opened(partial, record, done) as file:
-        for sources, answers in _answered(run, lines, shown, done):
-            text = _text(answers).encode()
-            file.write(text)
+    with _going_on(partial, record, done) as file:
+        for text in _answered(run, lines, shown, done):
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())  # the record must not promise what a failing machine has not kept
-            done.add(sources, answers, len(text))
             write_json(record, asdict(done))
     partial.replace(path)
     record.unlink()
@@ -87,11 +84,11 @@ class Done:
     capped: int = 0
     """answers that were cut at `decode.max_length`"""
 
-    def add(self, sources: list[str], answers: list[Answer], size: int = 0) -> None:
-        """A chunk is answered."""
+    def add(self, sources: list[str], answers: list[Answer], text: str) -> None:
+        """A chunk is answered by these lines of text."""
         self.read_on(sources)
         self.lines += len(sources)
-        self.size += size
+        self.size += len(text.encode())
         self.capped += sum(answer.predictions[0].capped for answer in answers)
 
     def read_on(self, sources: list[str]) -> None:
@@ -99,27 +96,24 @@ class Done:
         self.read = hashlib.sha256("\n".join([self.read, *sources]).encode()).hexdigest()
 
 
-def _answered(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> Iterator[tuple[list[str], list[Answer]]]:
-    """Chunk by chunk; the caller adds them to what is done."""
+def _answered(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> Iterator[str]:
+    """The lines of text that answer a chunk, which is by then added to what is done."""
     shown.start(done.lines)
     for sources in chunks(lines):
         answers = run.answer(sources, done.lines + 1, shown.update)
         for answer in answers:
             if answer.remark:
                 shown.note(f"seqlab: {answer.remark}")
-        yield sources, answers
+        text = "".join(f"{_line(answer)}\n" for answer in answers)
+        done.add(sources, answers, text)
+        yield text
         shown.update(done.lines)
 
 
-def _text(answers: list[Answer]) -> str:
-    """A line for each, whatever the model wrote."""
-    return "".join("\t".join(_one_line(answer)) + "\n" for answer in answers)
-
-
-def _one_line(answer: Answer) -> Iterator[str]:
-    for prediction in answer.predictions:
-        text = " ".join(prediction.text.splitlines())
-        yield text if len(answer.predictions) == 1 else text.replace("\t", " ")
+def _line(answer: Answer) -> str:
+    """The n best with tabs between them; whatever the model wrote, it is one line."""
+    texts = [" ".join(prediction.text.splitlines()) for prediction in answer.predictions]
+    return texts[0] if len(texts) == 1 else "\t".join(text.replace("\t", " ") for text in texts)
 
 
 def _report(run: Run, done: Done, shown: LineCount) -> None:
@@ -157,7 +151,7 @@ def _skip(lines: Iterator[str], done: Done, partial: Path) -> None:
         raise UserError(f"{partial}: the first {done.lines:,} lines of the input are others now; {WAY_OUT}")
 
 
-def _opened(partial: Path, record: Path, done: Done) -> BinaryIO:
+def _going_on(partial: Path, record: Path, done: Done) -> BinaryIO:
     """The file behind the answers that count; what comes after them was not recorded, and is made anew."""
     try:
         write_json(record, asdict(done))  # first: without it, the file would be somebody else's

@@ -237,7 +237,7 @@ def predict(
     with LineCount(answering.count_lines(file) if file and not hidden else None, hidden) as shown:
         lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
         if out is not None:
-            with _going_on_explained():
+            with _going_on_explained("" if file or text else " < INPUT"):
                 answering.write_answer_file(model, lines, out, overwrite, shown)
         elif text is None and file is None and sys.stdin.isatty():
             for line in _prompted():
@@ -399,12 +399,12 @@ def _report_unknown(side: str, counts: Counter[str]) -> None:
 
 
 @contextmanager
-def _going_on_explained() -> Iterator[None]:
-    """Ctrl-C says how to go on."""
+def _going_on_explained(more: str) -> Iterator[None]:
+    """Ctrl-C says how to go on: with the same command, and what the shell added to it."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}", file=sys.stderr)
+        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 

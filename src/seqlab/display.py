@@ -130,6 +130,7 @@ class LineCount:
     def start(self, done: float) -> None:
         """So many lines were done before; they do not count for the speed."""
         self._first, self._start = done, time.monotonic()
+        self._bar.update(self._task, completed=done)
 
     def update(self, done: float) -> None:
         """So many lines are done, those before the start among them."""

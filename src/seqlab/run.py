@@ -22,7 +22,7 @@ from seqlab.decode.settings import METHODS_OF
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, check
 from seqlab.metrics.intervals import Interval
-from seqlab.models.transformer import Transformer
+from seqlab.models.kinds import Model, build_model
 from seqlab.paths import RunFolder
 from seqlab.tasks.scores import Evaluation, Prediction
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
@@ -41,7 +41,7 @@ class Assembly(NamedTuple):
     """What an experiment is made of."""
 
     task: SequenceToSequence
-    model: Transformer
+    model: Model
 
 
 def assemble(experiment: Experiment, vocabularies: Vocabularies | None = None) -> Assembly:
@@ -56,7 +56,7 @@ def assemble(experiment: Experiment, vocabularies: Vocabularies | None = None) -
         corpus.check_files()
         vocabularies = build_vocabularies(experiment.text, *corpus.texts())
     task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies, experiment.train.seed)
-    model = Transformer(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
+    model = build_model(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
     return Assembly(task, model)
 
 
@@ -143,8 +143,8 @@ class Run:
 
         Args:
             sources: one line each; they are answered together, so give a `CHUNK` of many.
-            first: number of the first one, for messages.
-            progress: learns how many are done, now and then.
+            first: number of the first one.
+            progress: learns after every batch how many are done, those before `first` among them.
 
         Raises:
             UserError: if a source is longer than the model can read, and the run does not cut.
@@ -159,7 +159,7 @@ class Run:
                 self.model,
                 texts,
                 autocast=self._precision.autocast,
-                progress=lambda rows: progress(rows / len(texts) * len(sources)),
+                progress=lambda rows: progress(first - 1 + rows / len(texts) * len(sources)),
             )
         )
         return [Answer(self._joined([next(found) for _ in pieces.texts]), pieces.remark) for pieces in read]
@@ -217,7 +217,7 @@ class Run:
 
 def score(
     task: SequenceToSequence,
-    model: Transformer,
+    model: Model,
     examples: Sequence[Example],
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Score:

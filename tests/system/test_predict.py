@@ -157,6 +157,16 @@ class TestLines:
             assert alone.predictions[0].text == answer.predictions[0].text
             assert alone.predictions[0].score == pytest.approx(answer.predictions[0].score, abs=1e-3)
 
+    def test_progress_comes_after_every_batch(self, translator: Path) -> None:
+        told: list[float] = []
+        lines = ["", *drawn_lines(20, seed=2), "Ab? " * 15]
+        small_batches = Run(translator)
+        small_batches.task.config = small_batches.task.config.model_copy(update={"evaluation_tokens": 60})
+        small_batches.answer(lines, 101, told.append)
+        assert len(told) > 3
+        assert told == sorted(told)
+        assert 100 < told[0] < told[-1] == 122
+
     def test_lines_are_read_as_they_are_needed(self, copier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("seqlab.run.CHUNK", 3)
         ahead: list[int] = []
