@@ -73,7 +73,7 @@ SETTINGS: dict[str, Tree] = {
 """Between them: every norm, placement and position, three activations, two optimizers, and what only one has."""
 
 COMMON: Tree = {
-    "data": {"epoch_size": 200, "validation_size": 20},
+    "data": {"kind": "mathematics", "epoch_size": 200, "validation_size": 20},
     "model": {"width": 32, "feedforward": 64, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0},
     "batch": {"tokens": 512, "pool": 100},
     "train": {"max_steps": STEPS},
@@ -89,7 +89,7 @@ def curve_of(experiment: Experiment) -> Curve:
     engine.stream.close()
     with engine.average.swapped() if engine.average else nullcontext():
         examples = assembly.task.corpus.validation()
-        validation = assembly.task.evaluate(assembly.model, examples, autocast=nullcontext).loss
+        validation = assembly.task.evaluate(assembly.model, examples, quick=True, autocast=nullcontext).loss
     return {
         "loss": [round(update.loss.item(), 7) for update in done],
         "grad_norm": [round(update.grad_norm.item(), 7) for update in done],
