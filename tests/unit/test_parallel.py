@@ -187,6 +187,9 @@ def test_files_to_evaluate(multi30k: Path) -> None:
         ),
         ({"train": "b.tsv", "dataset": "books"}, "recipe: data: train names files and dataset is books"),
         ({"train": "b.tsv", "subset": "en-fr"}, "recipe: data: subset is en-fr, but no dataset is named"),
+        ({"train": "b.tsv", "columns": {"eng": 1}}, "recipe: data: columns are for eng, but source is en, target fr"),
+        ({"train": {"path": "b.tsv", "columns": {"de": 1}}}, "recipe: data: columns are for de, but source is en"),
+        ({"train": "b.tsv", "cache": "c"}, "recipe: data: cache has no effect without streaming"),
         ({"train": 3}, "recipe: data.train: "),
         (
             {"train": ["b.tsv", {"path": "x", "colums": {}}]},

@@ -147,17 +147,15 @@ class Aligned:
 
     def _file(self, language: str) -> Path:
         wanted = Path(str(self.path).replace(LANGUAGE, language))
-        file = find(wanted)
-        if file is None:
-            missing = f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})"
-            stem = Path(str(self.path).removesuffix(f".{LANGUAGE}"))
-            if stem.is_file():
-                raise UserError(
-                    f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
-                    f"line-aligned files it lacks {wanted.name}"
-                )
-            raise UserError(missing)
-        return file
+        if file := find(wanted):
+            return file
+        stem = Path(str(self.path).removesuffix(f".{LANGUAGE}"))
+        if stem.is_file():
+            raise UserError(
+                f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
+                f"line-aligned files it lacks {wanted.name}"
+            )
+        raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
 
 
 @dataclass(frozen=True)

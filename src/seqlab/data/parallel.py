@@ -89,6 +89,12 @@ class ParallelData(Config):
             raise ValueError(f"train names files and dataset is {self.dataset}: leave one of them out")
         if self.subset is not None and self.dataset is None:
             raise ValueError(f"subset is {self.subset}, but no dataset is named that it is a part of")
+        entries = [entry for entry in (*self.train, *self.validation, *self.test) if isinstance(entry, PairFile)]
+        for columns in (self.columns, *(entry.columns for entry in entries)):
+            if columns and not columns.keys() & {self.source, self.target}:
+                raise ValueError(
+                    f"columns are for {', '.join(columns)}, but source is {self.source}, target {self.target}"
+                )
         for name in ("epoch_size", "cache"):
             if not self.streaming and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has no effect without streaming: set streaming=true, or leave it out")
