@@ -114,7 +114,7 @@ def test_characters_that_the_model_never_saw(command: Command, trained: Trained,
     assert re.search(r"source .* not know.*\u0663\W+2\b", source)
     assert re.search(r"target .* not know.*\be\W+2\b", target)
     scores = json.loads(command("evaluate", trained.folder, "--data", file, "--json").out)
-    assert scores["unknown_characters"]["source"] == {"\u0663": 2}
+    assert scores["unknown"]["source"] == {"\u0663": 2}
     assert scores["scores"]["accuracy"]["value"] == 0
 
 
