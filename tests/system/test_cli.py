@@ -18,19 +18,8 @@ WORDS = ["ab", "fedc", "", "cab", "bead", "ff", "ab"]
 
 
 def test_the_verbs_are_all_there() -> None:
-    assert VERBS == [
-        "ablate",
-        "check",
-        "compare",
-        "data",
-        "evaluate",
-        "find-lr",
-        "predict",
-        "recipes",
-        "report",
-        "show",
-        "train",
-    ]
+    verbs = "ablate check compare data evaluate find-lr predict recipes report show train"
+    assert verbs.split() == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)
