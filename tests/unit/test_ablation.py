@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 from test_report import Page, read_page
 
-from conftest import TINY
 from seqlab import ablation
 from seqlab.ablation import Request, make_plan, minutes
 from seqlab.errors import UserError
@@ -29,7 +28,7 @@ from seqlab.report.folder import Curve, load_run
 from seqlab.report.measured import at, measure, read_ablation, step_seconds, to_csv
 from seqlab.switches import NAMES, Ground, find_switch
 
-SMALL = tuple(words({**TINY, "model.encoder_layers": 2, "model.decoder_layers": 2}))
+SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
 
 def ground(*changes: str) -> Ground:
@@ -394,6 +393,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     assert page.tags.count("svg") == 5
     for cell in plan.cells:
         assert page.text.count(cell.name) >= 4  # its row, and its name in three figures
+    assert "8 configurations of 3 switches, 2 seeds each" in page.text
     assert "2.50 ×" in page.text  # all on: 2,500 against 1,000 tokens a second
     assert "not in 32 s" in page.text
     assert "1 of 2 runs" in page.text
@@ -424,7 +424,7 @@ def test_page_of_a_queue_that_has_just_begun(tmp_path: Path) -> None:
     assert "2 of 4 runs are still to come" in page.text
     assert "failed: out of <memory>" in page.text
     assert "One seed" in page.text
-    assert "model.norm × model.width" in page.text
+    assert "4 configurations of model.norm × model.width, 1 seed each" in page.text
     assert "What each switch changes" not in page.text
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(summary_table(read_ablation(folder)))
