@@ -70,7 +70,7 @@ def _header(ablation: Ablation, recipe: str) -> str:
     plan = ablation.plan
     done = f"{len(ablation.records)} of {len(plan.runs)} runs"
     seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''} each"
-    what = f"of {len(plan.switches)} switches" if plan.switches else " × ".join(plan.baseline.levels)
+    what = f"{len(plan.switches)} switches" if plan.switches else " × ".join(plan.baseline.levels)
     about = str(plan.config.get("about", {}).get("summary") or "")
     return "\n".join(
         [

@@ -122,10 +122,9 @@ def _curves(ablation: Ablation, score: str) -> Plot | None:
         else:
             axes.set_ylim(bottom=0)
         _name_ends(axes, ends)
-        caption = "Means over the seeds, each band from the lowest to the highest. " + (
-            "Without label smoothing; lower is better." if score == "loss" else "Higher is better."
-        )
-        return Plot(title, caption, drawing.svg(f"{title}, one line a configuration"))
+        seeds = "Means over the seeds, each band from the lowest to the highest. " if ablation.plan.seeds > 1 else ""
+        better = "Without label smoothing; lower is better." if score == "loss" else "Higher is better."
+        return Plot(title, seeds + better, drawing.svg(f"{title}, one line a configuration"))
 
 
 def _draw_seeds(axes: "Axes", curves: Sequence[Curve], cell: Cell, group: Group) -> Ended:
@@ -170,10 +169,9 @@ def _test_scores(ablation: Ablation, score: str) -> Plot | None:
         if score in wording.SHARES:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
         _name_ends(axes, ends)
-        caption = "Large dots are means over the seeds, small ones single runs. " + (
-            "Better is higher and further left." if by_time else "All trained for the same time; better is higher."
-        )
-        return Plot(title, caption, drawing.svg(f"{title}, one dot a configuration"))
+        seeds = "Large dots are means over the seeds, small ones single runs. " if ablation.plan.seeds > 1 else ""
+        better = "Better is higher and further left." if by_time else "All trained equally long; better is higher."
+        return Plot(title, seeds + better, drawing.svg(f"{title}, one dot a configuration"))
 
 
 def _draw_dots(axes: "Axes", x: list[float], y: list[float], cell: Cell, colour: str) -> Ended:
