@@ -53,7 +53,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 def experiments(draw: st.DrawFn) -> Experiment:
     tree = {
         "about": {"name": draw(texts), "summary": draw(texts)},
-        "data": {"module": draw(st.sampled_from(["comparison__sort", "numbers__place_value"]))},
+        "data": {"kind": "mathematics", "module": draw(st.sampled_from(["comparison__sort", "numbers__place_value"]))},
         "batch": draw(batches),
         "optimizer": draw(optimizers).model_dump(),
         "schedule": draw(schedules).model_dump(),

@@ -23,7 +23,7 @@ class Numbers:
     def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> Batch:
         ids = torch.from_numpy(rows.copy()).reshape(-1, 1) + 10_000 * self.epoch
         mask = torch.ones_like(ids, dtype=torch.bool)
-        return Batch(ids, mask, ids, mask, ids.flatten(), rows)
+        return Batch(ids, mask, ids, mask, torch.arange(len(rows)), ids.flatten(), rows)
 
 
 @contextmanager

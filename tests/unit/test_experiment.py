@@ -72,3 +72,8 @@ def test_rows_replace_tokens() -> None:
 
 def test_all_embeddings_are_tied_over_a_shared_vocabulary() -> None:
     assert load("math-place-value", ["model.tying=all", "text.shared=true"]).model.tying == "all"
+
+
+def test_data_without_a_kind_is_told_what_is_missing() -> None:
+    with pytest.raises(UserError, match=r"^mine: data\.kind is required"):
+        check({"data": {"module": "comparison__sort"}}, "mine")

@@ -347,7 +347,9 @@ def test_validation_and_test_of_two_published_splits_each_start_at_the_front(rel
 
 
 def test_a_missing_published_file_is_named_at_once(release):
-    missing = re.escape(f"{release / 'train-medium' / 'comparison__sort.txt'}: no such file (nor with .gz or .xz)")
+    missing = re.escape(
+        f"{release / 'train-medium' / 'comparison__sort.txt'}: no such file (nor with .gz or .xz or .zst)"
+    )
     with pytest.raises(UserError, match=missing):
         published(release, train=["train-medium"]).check_files()
 

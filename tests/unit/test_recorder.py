@@ -50,7 +50,7 @@ class Curves:
 
 def batch_of(mark: int) -> Batch:
     ids, mask = torch.full((1, 2), mark), torch.ones(1, 2, dtype=torch.bool)
-    return Batch(ids, mask, ids, mask, ids.flatten(), np.array([mark]))
+    return Batch(ids, mask, ids, mask, torch.arange(2), ids.flatten(), np.array([mark]))
 
 
 def update_of(step: int, loss: float = 2.0, norm: float = 0.5, learning_rate: float = 0.1) -> Update:
