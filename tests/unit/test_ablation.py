@@ -382,7 +382,7 @@ def page_of(folder: AblationFolder) -> Page:
 
 
 def test_page_tells_what_was_measured(tmp_path: Path) -> None:
-    plan = plan_of("one-cycle,buckets,mixed-precision", seeds=2, until="accuracy>=0.5")
+    plan = plan_of("one-cycle,buckets,mixed-precision", seeds=2, until="accuracy>=0.5", steps=40)
     folder = AblationFolder(tmp_path)
 
     def measured(run: Run) -> dict[str, Any]:
@@ -400,7 +400,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     assert "same peak rate" in page.text
     assert "schedule.kind=constant" in page.text
     assert plan.command in page.text
-    assert "until accuracy>=0.5, at most 4 updates" in page.text
+    assert "until accuracy>=0.5, at most 40 updates" in page.text
 
 
 def test_page_tells_where_formats_differ_by_chance(tmp_path: Path) -> None:
