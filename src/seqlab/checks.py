@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.pairs import Batch
+from seqlab.data.parallel import ParallelData
 from seqlab.data.stream import Stream
 from seqlab.decode.contract import Decoder
 from seqlab.decode.search import search
@@ -53,7 +54,7 @@ def run_checks(experiment: Experiment, device: DeviceName = "auto") -> Iterator[
 def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     """The recipe with little data and few updates, everything random in it left on."""
     tree = experiment.model_dump()
-    if "epoch_size" in tree["data"]:  # drawn examples take time too
+    if not isinstance(experiment.data, ParallelData):  # drawing examples takes time too
         tree["data"] |= {"epoch_size": 400, "validation_size": 20, "test_size": 20}
     tree["batch"] |= {"tokens": 512, "rows": None, "pool": 200, "accumulate": 2}
     tree["train"] |= {

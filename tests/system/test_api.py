@@ -67,7 +67,7 @@ def test_evaluate_reads_a_file(trained: Trained, tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("What is the tens digit of 3917?\n1\nWhat is the units digit of 3917?\n7\n")
     result = seqlab.Run(trained.folder).evaluate(file)
-    assert list(result.examples) == read_questions(file)
+    assert list(result.evaluation.examples) == read_questions(file)
 
 
 def test_mistakes_are_user_errors(tmp_path: Path) -> None:
