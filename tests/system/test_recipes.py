@@ -17,7 +17,6 @@ from seqlab.train.budget import Budget
 from seqlab.train.distributed import ALONE
 from seqlab.train.loop import updates
 
-
 DRAWN = [name for name in recipe.names() if not isinstance(load(name).data, ParallelData)]
 """The recipes that bring their data with them."""
 
