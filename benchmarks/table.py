@@ -1,17 +1,19 @@
-"""The result table of the README, made from the JSON files in benchmarks/results.
+"""The result tables of the README, made from the files in benchmarks/results.
 
-python benchmarks/table.py            # prints it
-python benchmarks/table.py --write    # puts it between the markers of README.md
+python benchmarks/table.py            # prints them
+python benchmarks/table.py --write    # puts them between the markers of README.md
 """
 
+import csv
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- results: python benchmarks/table.py --write -->", "<!-- end of results -->"
+BEGIN, END = "<!-- {name}: python benchmarks/table.py --write -->", "<!-- end of {name} -->"
 
 RECIPES = {
     "math-place-value": ("place value, exact match", ">= 99 % in 2 min"),
@@ -25,18 +27,26 @@ RECIPES = {
 
 
 def main() -> None:
-    table = render()
-    if "--write" not in sys.argv:
-        print(table)
-        return
     readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    written = with_tables(text)
+    if "--write" in sys.argv:
+        readme.write_text(written, encoding="utf-8")
+    else:
+        print("\n\n".join(make() for make in TABLES.values()))
 
 
-def render() -> str:
-    """The table in Markdown."""
+def with_tables(text: str) -> str:
+    """The text with every table between its markers made anew."""
+    for name, make in TABLES.items():
+        begin, end = BEGIN.format(name=name), END.format(name=name)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{make()}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def results() -> str:
+    """What the recipes reach, and how fast a step is."""
     lines = ["| what | goal | median (lowest to highest) | runs | training time | where |", "|---|---|---|---|---|---|"]
     lines += [recipe_row(name, *words) for name, words in RECIPES.items() if (RESULTS / f"{name}.json").exists()]
     paddings = [run["padding_share"] for name in RECIPES for run in read(name).get("runs", [])]
@@ -75,6 +85,36 @@ def step_rows() -> list[str]:
     return [*rows, f"| speed of a bf16 step against fp32 | >= 1.6 times | {speed} | | | {threads} |"]
 
 
+def ablation() -> str:
+    """What each technique is worth on Multi30k, all trained equally long; means over the seeds."""
+    path = RESULTS / "multi30k-ablation.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
+    names = list(dict.fromkeys(row["configuration"] for row in rows))
+    baseline = mean(rows, "baseline", "tokens_per_s")
+    lines = [
+        "| switched on | real target tokens/s | padding | peak memory | updates | validation loss | test BLEU | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        speed = mean(rows, name, "tokens_per_s")
+        cells = (
+            f"{speed:,.0f} ({speed / baseline:.1f}x)",
+            f"{mean(rows, name, 'padding_share'):.0%}",
+            f"{mean(rows, name, 'peak_memory_mb') / 1024:.1f} GB",
+            f"{mean(rows, name, 'updates'):.0f}",
+            f"{mean(rows, name, 'loss_at_equal_time'):.2f}",
+            f"{mean(rows, name, 'test_bleu'):.1f}",
+            str(sum(row["configuration"] == name for row in rows)),
+        )
+        lines.append(f"| {'nothing' if name == 'baseline' else name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def mean(rows: list[dict[str, str]], name: str, column: str) -> float:
+    return statistics.mean(float(row[column]) for row in rows if row["configuration"] == name)
+
+
 def read(name: str) -> dict[str, Any]:
     """A result file, or nothing if it has not been made."""
     path = RESULTS / f"{name}.json"
@@ -87,6 +127,10 @@ def percent(spread: dict[str, float]) -> str:
 
 def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
+TABLES = {"results": results, "ablation": ablation}
+"""By the name that the markers have."""
 
 
 if __name__ == "__main__":
