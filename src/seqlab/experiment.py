@@ -11,6 +11,8 @@ from seqlab.data.buckets import BatchConfig
 from seqlab.data.corpus import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
+from seqlab.models.kinds import ModelConfig
+from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.tasks.scores import SCORES
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
@@ -121,7 +123,7 @@ class Experiment(Config):
     """where the examples come from"""
     text: TextConfig = TextConfig()
     """how text becomes ids"""
-    model: TransformerConfig = TransformerConfig()
+    model: ModelConfig = TransformerConfig()
     """what is trained"""
     batch: BatchConfig = BatchConfig()
     """which examples an update sees"""
@@ -134,7 +136,7 @@ class Experiment(Config):
     train: TrainConfig = TrainConfig()
     """how long to train, how to look at it, what to keep"""
     sizes: Literal["given", "by-corpus"] = "given"
-    """by-corpus: what is not set of vocabulary size, model size and dropout follows from the number of training pairs"""
+    """by-corpus: vocabulary size, model size and dropout, where not set, follow from the number of training pairs"""
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +169,13 @@ def check(tree: Tree, origin: str) -> Experiment:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")
     if train.final == "best" and train.keep_best == 0:
         raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
-    if experiment.model.tying == "all" and not experiment.text.shared:
+    model, text = experiment.model, experiment.text
+    if model.tying == "all" and not text.shared:
         raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
+    same_order = text.reverse_source == text.reverse_target
+    if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
+        raise UserError(
+            f'{origin}: model.attention="local-m" follows the order of the source, but only one side is reversed: '
+            "set text.reverse_source and text.reverse_target alike"
+        )
     return experiment

@@ -2,13 +2,14 @@
 
 Few pairs want few entries, so that each is seen often (Gowda and May 2020 find about 1,000 best for 30,000 pairs and
 4,000 to 16,000 for 500,000), a narrower model and more dropout (Araabi and Monz 2020: up to 7 BLEU over the defaults of
-large corpora). What a recipe or a command line sets itself is never changed.
+large corpora). What a recipe or a command line sets itself is never changed, nor is a model that is no Transformer.
 """
 
 from typing import Any, NamedTuple
 
 from seqlab.data.corpus import build_corpus
 from seqlab.experiment import Experiment, check
+from seqlab.models.transformer import TransformerConfig
 
 
 class Sizes(NamedTuple):
@@ -54,6 +55,8 @@ def fitted(experiment: Experiment) -> Experiment:
     sizes = next(row for row in RULE if pairs <= row.pairs)
     tree = experiment.model_dump() | {"sizes": "given"}
     for section, settings in sizes.settings().items():
+        if section == "model" and not isinstance(experiment.model, TransformerConfig):
+            continue
         chosen = getattr(experiment, section).model_fields_set
         tree[section] |= {key: value for key, value in settings.items() if key not in chosen}
     return check(tree, f"sizes for {pairs:,} pairs")

@@ -46,7 +46,7 @@ class Copies(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(1, 1)
-        self.config = TransformerConfig(decoder_layers=3)
+        self.attention_layers = 3
         self.attention_layers = 3
         self.eval()
 

@@ -280,6 +280,11 @@ class Transformer(nn.Module):
         return 2.0 * float(multiply_adds.sum())
 
     @property
+    def attention_layers(self) -> int:
+        """At how many depths of the decoder the source is attended to."""
+        return self.config.decoder_layers
+
+    @property
     def source_table(self) -> Tensor:
         """The matrix of source embeddings."""
         return self.source_embedding.weight

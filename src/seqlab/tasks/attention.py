@@ -25,11 +25,14 @@ LONGEST = 36
 
 @runtime_checkable
 class Attends(Protocol):
-    """A model whose cross-attention can be seen; the Transformer is one."""
+    """A model whose cross-attention can be seen."""
 
-    config: Any
-    """has `decoder_layers`, the number of depths at which the source is attended to"""
     training: bool
+
+    @property
+    def attention_layers(self) -> int:
+        """At how many depths the source is attended to; there may be none."""
+        ...
 
     def attention_weights(
         self,
@@ -62,7 +65,7 @@ def attention_maps(
         the last layer while each predicted token was chosen; `all_layers` (T, S), the mean over heads and layers.
         Weights have three decimals.
     """
-    if not isinstance(model, Attends):
+    if not isinstance(model, Attends) or model.attention_layers == 0:
         return []
     encoded = task.encode(examples[:CONSIDERED])
     return [
@@ -91,7 +94,7 @@ def _map(
         everything = torch.ones_like(target, dtype=torch.bool)
         layers = [
             model.attention_weights(batch.source, batch.source_mask, target, everything, kind="cross", depth=depth)
-            for depth in range(model.config.decoder_layers)
+            for depth in range(model.attention_layers)
         ]
     weights = torch.cat(layers).cpu()  # (layers, H, T, S)
     source = task.vocabularies.source.tokens(batch.source[0].tolist())
