@@ -144,9 +144,13 @@ class ParallelCorpus:
 
     def texts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Sources and targets of training; when streaming, of some pairs that are evenly spaced."""
-        training = self._all_training
-        places = range(0, len(training), -(-len(training) // VOCABULARY_PAIRS) if self.config.streaming else 1)
-        return (training[place].source for place in places), (training[place].target for place in places)
+        pairs, step = self._all_training, 1
+        if self.config.streaming:
+            parts = self._sets.parts  # each of them is evenly spaced, so that not all have to be read
+            pairs = Dealt(parts[: -(-VOCABULARY_PAIRS // len(parts[0]))])
+            step = -(-len(pairs) // VOCABULARY_PAIRS)
+        places = range(0, len(pairs), step)
+        return (pairs[place].source for place in places), (pairs[place].target for place in places)
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
