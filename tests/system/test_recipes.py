@@ -11,6 +11,7 @@ from seqlab.checks import shrunk
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelData
 from seqlab.experiment import Experiment, check, load
+from seqlab.models.transformer import TransformerConfig
 from seqlab.preparation import build_engine, seeded_assembly
 from seqlab.run import assemble
 from seqlab.train.budget import Budget
@@ -35,7 +36,9 @@ def narrow(experiment: Experiment, pairs: Path) -> Experiment:
     small = shrunk(experiment, max_steps=2).model_dump()
     if isinstance(experiment.data, ParallelData):
         small["data"] = {"kind": "parallel", "source": "en", "target": "fr", "train": str(pairs)}
-    small["model"] |= {"width": 16, "feedforward": 32, "num_heads": 2}
+    small["model"] |= {"width": 16}
+    if isinstance(experiment.model, TransformerConfig):
+        small["model"] |= {"feedforward": 32, "num_heads": 2}
     if experiment.batch.rows is not None:
         small["batch"] |= {"rows": 8, "tokens": None}
     return check(small, experiment.about.name)
