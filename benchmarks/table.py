@@ -25,6 +25,9 @@ RECIPES = {
     "multi30k-en-fr": ("captions, English to French, BLEU", ">= 58 in 30 min on 2 cores"),
 }
 
+STEPS = {"step": "Intel Xeon with AMX", "step-zen4": "AMD EPYC (Zen 4, AVX512_BF16)"}
+"""Machines that the training step was measured on."""
+
 
 def main() -> None:
     readme = ROOT / "README.md"
@@ -54,7 +57,9 @@ def results() -> str:
         lines.append(
             f"| padding share of the runs above | <= 8 % | at most {max(paddings):.1%} | {len(paddings)} | | |"
         )
-    return "\n".join([*lines, *step_rows()])
+    for name, cpu in STEPS.items():
+        lines += step_rows(name, cpu) if (RESULTS / f"{name}.json").exists() else []
+    return "\n".join(lines)
 
 
 def recipe_row(name: str, what: str, goal: str) -> str:
@@ -69,20 +74,18 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
 
 
-def step_rows() -> list[str]:
+def step_rows(name: str, cpu: str) -> list[str]:
     """The share of the matrix rate, in both number formats."""
-    step = read("step")
-    if not step:
-        return []
-    threads = f"{step['machine']['threads']} threads"
+    step = read(name)
+    where = f"{step['machine']['threads']} threads, {cpu}"
     rows = [
         f"| {mode} training step: share of the {step[mode]['ceiling_gflops']:,} GFLOP/s of a matrix product | {goal} | "
-        f"{percent(step[mode]['share_of_ceiling'])} | | | {threads} |"
+        f"{percent(step[mode]['share_of_ceiling'])} | | | {where} |"
         for mode, goal in (("fp32", ">= 65 %"), ("bf16", ">= 50 %"))
     ]
     gain = step["bf16_gain"]
     speed = f"{gain['median']:.1f} times ({gain['min']:.1f} to {gain['max']:.1f})"
-    return [*rows, f"| speed of a bf16 step against fp32 | >= 1.6 times | {speed} | | | {threads} |"]
+    return [*rows, f"| speed of a bf16 step against fp32 | >= 1.6 times | {speed} | | | {where} |"]
 
 
 def ablation() -> str:
