@@ -96,9 +96,10 @@ def start(*arguments: str | Path, processes: int = 1, script: Path | None = None
 
 
 def outcome_of(process: subprocess.Popen[str]) -> Outcome:
-    """Waits until the process has ended."""
+    """Waits until the process has ended. What gloo itself says on standard output, as with torch 2.9, is left out."""
     out, err = process.communicate(timeout=PATIENCE_S)
-    return Outcome(process.returncode, out, err)
+    own = [line for line in out.splitlines(keepends=True) if not line.startswith("[Gloo]")]
+    return Outcome(process.returncode, "".join(own), err)
 
 
 @contextlib.contextmanager
