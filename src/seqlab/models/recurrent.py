@@ -220,7 +220,7 @@ class RecurrentEncoderDecoder(nn.Module):
         """
         if kind != "cross" or not 0 <= depth < self.attention_layers:
             raise UserError(
-                f'a recurrent model with attention="{self.config.attention}" has no {kind} at depth {depth}'
+                f'a recurrent model with attention="{self.config.attention}" has no {kind} attention at depth {depth}'
             )
         alignment = self.decode(self.encode(source, source_mask), target).alignment
         assert alignment is not None
