@@ -1,4 +1,8 @@
-"""The learning-rate range test (Smith 2017): the rate grows, and where the loss falls fastest is a good peak."""
+"""The learning-rate range test (Smith 2017): the rate grows, and where the loss has nearly done falling is a good peak.
+
+Which rule reads the peak off the curve was measured (docs/techniques/schedules.md). Where the loss falls fastest is no
+guide here: a model of text first learns how often each token occurs, fast and at any rate.
+"""
 
 import math
 from collections.abc import Iterable
@@ -12,8 +16,10 @@ from seqlab.train.distributed import DeviceName, connect
 from seqlab.train.loop import Update, updates
 from seqlab.train.schedules import Exponential
 
-SMOOTHING = 0.9
-"""Memory of the running mean of the loss, corrected for its start."""
+SPAN = 0.1
+"""Share of the test that the running mean of the loss looks back on; corrected for its start."""
+FALLEN = 0.8
+"""The peak is suggested where the smoothed loss has made this share of its fall."""
 DIVERGED = 4.0
 """The test ends when the smoothed loss is this many times its minimum."""
 
@@ -45,7 +51,7 @@ def range_test(
     assembly = seeded_assembly(experiment, world)
     engine = build_engine(experiment, assembly, world, choose_mode(experiment, assembly, world).mode)
     try:
-        points = _points(updates(engine, Budget(steps, None, world)))
+        points = _points(updates(engine, Budget(steps, None, world)), smoothing=1 - 1 / (SPAN * steps))
     finally:
         engine.stream.close()
         world.close()
@@ -53,24 +59,20 @@ def range_test(
 
 
 def suggest(points: list[tuple[float, float, float]]) -> float:
-    """The learning rate where the smoothed loss falls fastest per decade, before its minimum."""
-    end = min(range(len(points)), key=lambda index: points[index][2])
-    slopes = [
-        ((points[index + 1][2] - points[index - 1][2]) / math.log(points[index + 1][0] / points[index - 1][0]), index)
-        for index in range(1, end)
-    ]
-    if not slopes or min(slopes)[0] >= 0:
+    """The learning rate at which the smoothed loss has made four fifths of its fall."""
+    first, lowest = points[0][2], min(smoothed for _, _, smoothed in points)
+    if lowest == first:
         raise UserError("the loss fell at no learning rate: widen --lowest and --highest, or add --steps")
-    return points[min(slopes)[1]][0]
+    return next(rate for rate, _, smoothed in points if smoothed <= first - FALLEN * (first - lowest))
 
 
-def _points(done: Iterable[Update]) -> list[tuple[float, float, float]]:
+def _points(done: Iterable[Update], smoothing: float) -> list[tuple[float, float, float]]:
     points: list[tuple[float, float, float]] = []
     mean = 0.0
     for update in done:
         loss = update.loss.item()
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        smoothed = mean / (1 - SMOOTHING ** (len(points) + 1))
+        mean = smoothing * mean + (1 - smoothing) * loss
+        smoothed = mean / (1 - smoothing ** (len(points) + 1))
         if not math.isfinite(loss):
             break
         points.append((update.learning_rate, loss, smoothed))

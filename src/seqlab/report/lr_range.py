@@ -56,7 +56,7 @@ def range_plot(points: Sequence[Point], suggestion: float | None) -> Plot:
                 ha="center",
             )
         caption = (
-            "The smoothed loss should fall steeply where the dashed line stands; far to the right it explodes, "
-            "and a peak learning rate has to stay clear of that."
+            "Where the dashed line stands, the smoothed loss has made four fifths of its fall; far to the right it "
+            "explodes, and a peak learning rate has to stay clear of that."
         )
         return Plot("Loss while the learning rate grows", caption, drawing.svg("Loss against learning rate"))
