@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from seqlab.config import build
+from seqlab.data.drawing import take
 from seqlab.data.examples import Example
 from seqlab.data.numbers import Numbers, NumbersData
+from seqlab.data.spelling import Number, Ordinal, Speller
 from seqlab.errors import UserError
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 
@@ -83,17 +85,25 @@ def test_every_word_is_in_the_vocabularies(target: str, largest: int):
 
 
 def test_the_largest_number_is_kept_to():
-    data = corpus(subjects=["numbers"], largest=12, validation_size=2, test_size=2)
-    texts = {*data.texts()[0], *(e.source for e in [*data.validation(), *data.test()])}
-    assert " ".join(sorted(texts)) == "eight eleven five four nine one seven six ten three twelve two"
+    data = corpus(subjects=["numbers"], largest=1100, epoch_size=2000)
+    speller = Speller("en")
+    assert set(data.texts()[0]) <= {speller.spell(Number(value)) for value in range(1, 1101)}
+
+
+def test_small_numbers_are_for_training():
+    data = corpus(subjects=["numbers", "ordinals"], largest=999, epoch_size=2000, validation_size=300, test_size=300)
+    speller = Speller("en")
+    small = {speller.spell(kind(value)) for kind in (Number, Ordinal) for value in range(1, 100)}
+    assert small.isdisjoint(e.source for e in [*data.validation(), *data.test()])
+    assert len(small & {e.source for e in data.training(0)}) > 150
 
 
 def test_too_little_to_draw_from_is_said():
-    small = corpus(subjects=["numbers"], largest=12, validation_size=10, test_size=10)
-    with pytest.raises(UserError, match="found only 2 distinct examples of 10: lower validation_size and test_size"):
+    small = corpus(subjects=["numbers"], largest=999, validation_size=600, test_size=400)
+    with pytest.raises(UserError, match=r"found only \d+ distinct examples of 400: lower validation_size"):
         small.test()
     with pytest.raises(UserError, match="nearly all that can be drawn is held out"):
-        corpus(subjects=["numbers"], largest=2, validation_size=1, test_size=1).training(0)
+        take(iter([Example("one", "un")] * 5000), 2, exclude={"one"})
 
 
 def test_a_file_of_the_user_is_read(tmp_path: Path):

@@ -62,7 +62,7 @@ class NumbersData(Config):
     """language to translate into; German writes a number as one word, so it needs smaller units than words"""
     subjects: tuple[Subject, ...] = Field(default=get_args(Subject), min_length=1)
     """what is spelled out, in equal parts"""
-    largest: int = Field(default=999_999, ge=1, le=999_999)
+    largest: int = Field(default=999_999, ge=999, le=999_999)
     """largest number, ordinal and sum of money; small ones are drawn more often"""
     epoch_size: int = Field(default=20_000, ge=1)
     """fresh examples an epoch"""
@@ -84,7 +84,10 @@ class NumbersData(Config):
 
 
 class Numbers:
-    """Training, validation and test examples: no source stands in two of them, and none twice in validation or test."""
+    """Training, validation and test examples: no source stands in two of them, and none twice in validation or test.
+
+    Numbers and ordinals below a hundred are for training alone: they are the words that all others are made of.
+    """
 
     def __init__(self, config: NumbersData):
         self.config = config
@@ -135,8 +138,9 @@ class Numbers:
 
     @cached_property
     def _held_out(self) -> tuple[list[Example], list[Example]]:
-        validation = take_distinct(self._drawn("validation", 0), self.config.validation_size, exclude=set())
-        known = {example.source for example in validation}
+        known = {self._example(kind(value)).source for kind in (Number, Ordinal) for value in range(1, 100)}
+        validation = take_distinct(self._drawn("validation", 0), self.config.validation_size, exclude=known)
+        known.update(example.source for example in validation)
         return validation, take_distinct(self._drawn("test", 0), self.config.test_size, exclude=known)
 
     @cached_property
@@ -184,7 +188,7 @@ def _mostly_small(rng: Random, largest: int) -> int:
 
 def _every_word(subject: Subject, largest: int) -> Iterator[Quantity]:
     """Quantities that between them hold every word of a subject."""
-    numbers = [*range(1, min(largest, 999) + 1), *range(1000, largest + 1, 1000)]
+    numbers = [*range(1, 1000), *range(1000, largest + 1, 1000)]
     match subject:
         case "numbers":
             yield from map(Number, numbers)
