@@ -300,3 +300,22 @@ def test_the_loss_falls() -> None:
     engine = engine_of(group_of([0, 1, 2], [3, 4]), optimizer=AdamW(lr=0.02))
     found = [update.loss.item() for update in updates(engine, steps(30))]
     assert found[-1] < 0.7 * found[0]
+
+
+def test_an_update_reads_nothing_from_the_device() -> None:
+    """A tensor on "meta" has no values, and goes the ways of a GPU: to ask it for one is an error."""
+    model = small_model().to("meta")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)  # ours is fused, which knows no "meta"
+    optimizer.param_groups[0]["peak_lr"] = 1.0
+    engine = replace(
+        engine_of(group_of([0, 1, 2, 3], [4, 5, 6, 7])),
+        model=model,
+        optimizer=optimizer,
+        clip=Clip(by="norm"),
+        average=WeightAverage(model, 0.9),
+        world=World(0, 1, torch.device("meta")),
+    )
+    update = list(updates(engine, steps(2)))[-1]
+    assert (update.step, update.loss.device.type, update.grad_norm.device.type) == (2, "meta", "meta")
+    with pytest.raises(RuntimeError, match="meta"):  # so it would be noticed
+        update.loss.item()
