@@ -27,6 +27,7 @@ DROPOUT, LABEL_SMOOTHING = 0.2, 0.1
 PEAK_RATE, WARMUP = 1e-3, 100  # linear warm-up, then down with the inverse square root of the update
 BETAS, CLIP = (0.9, 0.98), 1.0  # Adam without weight decay
 BATCH_TOKENS = 4096  # of the longer side, padding included, where the toolkit counts tokens
+SHORT_S = 20.0  # a pass of decoding that is shorter is made twice: preparing kernels would count for much
 LENGTH_RATIO = 1.5  # a translation is cut at this many times the longest source of its batch, end marks counted
 
 
@@ -180,12 +181,11 @@ def learn(contender: Contender, options: Options) -> dict[str, Any]:
 
 
 def decode(contender: Contender, options: Options) -> dict[str, Any]:
-    """Sentences a second over the test set, after a warm-up on the validation set."""
+    """Sentences a second over the test set; of two passes the faster one, where they are short."""
     contender.load(weights(options))
-    contender.translate("warm-up", options.beam)
-    start = time.perf_counter()
-    translations = contender.translate("test", options.beam)
-    seconds = time.perf_counter() - start
+    seconds, translations = timed(contender, options)
+    if seconds < SHORT_S:
+        seconds = min(seconds, timed(contender, options)[0])
     path = options.work / "test.txt"
     write_ids(path, translations)
     return {
@@ -195,6 +195,12 @@ def decode(contender: Contender, options: Options) -> dict[str, Any]:
         "beam": options.beam,
         "translations": str(path),
     }
+
+
+def timed(contender: Contender, options: Options) -> tuple[float, list[list[int]]]:
+    start = time.perf_counter()
+    translations = contender.translate("test", options.beam)
+    return time.perf_counter() - start, translations
 
 
 def trained(contender: Contender, clock: Clock) -> None:
@@ -235,7 +241,7 @@ def read_options() -> Options:
     parser.add_argument("--variant", default="", help="one of several settings of the toolkit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS)
-    parser.add_argument("--updates", type=int, default=28, help="speed: updates that count")
+    parser.add_argument("--updates", type=int, default=27, help="speed: updates that count")
     parser.add_argument("--warmup", type=int, default=3, help="speed: updates before them")
     parser.add_argument("--minutes", type=float, default=6.0, help="learn: minutes of training")
     parser.add_argument("--until-loss", type=float, default=0.0, help="learn: validation loss to end at")

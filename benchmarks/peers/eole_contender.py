@@ -86,14 +86,14 @@ class Eole:
     def translate(self, split: str, beam: int) -> list[list[int]]:
         self.model.eval()
         config, vocabularies = self.context.config, self.context.vocabs
-        source = self.options.data / f"{'val' if split == 'warm-up' else split}.en"
+        source = self.options.data / f"{split}.en"
         search = PredictConfig(
             model_path=[str(self.options.work)],
             src=str(source),
             model=config.model,
             compute_dtype=config.training.compute_dtype,
             share_vocab=True,
-            batch_size=self.options.batch_tokens,
+            batch_size=1024,
             batch_type="tokens",
             beam_size=beam,
             length_penalty="wu",

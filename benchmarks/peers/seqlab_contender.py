@@ -48,7 +48,7 @@ class Seqlab:
         mode = choose_mode(self.experiment, self.assembly, self.world).mode
         self.engine = build_engine(self.experiment, self.assembly, self.world, mode)
         corpus = self.task.corpus
-        self.splits = {"val": corpus.validation(), "warm-up": corpus.validation(), "test": corpus.test()}
+        self.splits = {"val": corpus.validation(), "test": corpus.test()}
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
