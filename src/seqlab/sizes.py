@@ -53,7 +53,7 @@ def fitted(experiment: Experiment) -> Experiment:
     corpus.check_files()
     pairs = len(corpus.training(0))
     sizes = next(row for row in RULE if pairs <= row.pairs)
-    tree = experiment.model_dump() | {"sizes": "given"}
+    tree: dict[str, Any] = experiment.model_dump() | {"sizes": "given"}
     for section, settings in sizes.settings().items():
         if section == "model" and not isinstance(experiment.model, TransformerConfig):
             continue

@@ -1,11 +1,13 @@
 """Our recurrent layers against torch's with the same weights: packed sequences, and cells step by step."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seqlab.layers.recurrent import CellKind, RecurrentDecoder, RecurrentEncoder
+from seqlab.layers.recurrent import CellKind, Recurrence, RecurrentDecoder, RecurrentEncoder
 
 WIDTH, LAYERS = 6, 2
 LENGTHS = torch.tensor([5, 1, 3])
@@ -23,7 +25,7 @@ def copied(ours: RecurrentEncoder | RecurrentDecoder, cell: CellKind, bidirectio
     kernel = nn.LSTM if cell == "lstm" else nn.GRU
     theirs = kernel(WIDTH, width, LAYERS, batch_first=True, bidirectional=bidirectional).double()
     if isinstance(ours, RecurrentDecoder):
-        directions = {"": ours.layers}
+        directions: dict[str, Any] = {"": ours.layers}
     else:
         directions = {"": ours.forwards} | ({"_reverse": ours.backwards} if ours.backwards is not None else {})
     with torch.no_grad():
@@ -79,7 +81,7 @@ def test_a_decoder_goes_on_from_states_at_once_and_step_by_step(cell: CellKind) 
 def test_first_weights(cell: CellKind) -> None:
     """Orthogonal recurrent matrices, a forget gate that is open, Xavier-uniform inputs, other biases 0."""
     width = 64
-    layer = RecurrentDecoder(cell, width, 1, dropout=0.0).layers[0]
+    layer = Recurrence(cell, width, width)
     gates = 4 if cell == "lstm" else 3
     for gate in layer.recurrent_matrix.chunk(gates):
         torch.testing.assert_close(gate @ gate.T, torch.eye(width), rtol=0, atol=1e-5)

@@ -72,8 +72,8 @@ def places(mask: Tensor) -> Tensor:
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *sides, target_mask = ragged_batch()
-    return (*sides, places(target_mask))
+    source, source_mask, target, target_mask = ragged_batch()
+    return source, source_mask, target, places(target_mask)
 
 
 @every_net
