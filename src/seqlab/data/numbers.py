@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from seqlab.config import Config
 from seqlab.data.drawing import set_seed, take, take_distinct
 from seqlab.data.examples import Example
-from seqlab.data.questions import below
+from seqlab.data.questions import below, coin
 from seqlab.data.sources import read_pairs
 from seqlab.data.spelling import (
     CURRENCIES,
@@ -166,24 +166,29 @@ class Numbers:
 def _draw(rng: Random, subject: Subject, largest: int) -> Quantity:
     match subject:
         case "numbers":
-            return Number(_mostly_small(rng, largest))
+            return Number(_number(rng, largest))
         case "ordinals":
-            return Ordinal(_mostly_small(rng, largest))
+            return Ordinal(_number(rng, largest))
         case "dates":
             day = date(FIRST_YEAR, 1, 1) + timedelta(days=below(rng, DAYS))
             return Date(day, DATE_FORMS[below(rng, len(DATE_FORMS))])
         case "times":
-            return Time(below(rng, 7), below(rng, 24), below(rng, 60))
+            return Time(below(rng, 7), below(rng, 24), _minute(rng))
         case "durations":
             units = DURATIONS[below(rng, len(DURATIONS))]
             return Duration(tuple((1 + below(rng, MOST[unit]), unit) for unit in units))
         case "money":
-            return Money(_mostly_small(rng, largest), CURRENCIES[below(rng, len(CURRENCIES))])
+            return Money(_number(rng, largest), CURRENCIES[below(rng, len(CURRENCIES))])
 
 
-def _mostly_small(rng: Random, largest: int) -> int:
-    """1 to `largest`: the cube of a uniform draw puts a tenth of them, not a thousandth, below a thousandth of it."""
-    return 1 + int(largest * rng.random() ** 3)
+def _number(rng: Random, largest: int) -> int:
+    """1 to `largest`, every number of digits about equally likely: the short ones are what is said most."""
+    return int((largest + 1) ** rng.random())
+
+
+def _minute(rng: Random) -> int:
+    """Half of the time a multiple of five, as clocks are read."""
+    return 5 * below(rng, 12) if coin(rng) else below(rng, 60)
 
 
 def _every_word(subject: Subject, largest: int) -> Iterator[Quantity]:
