@@ -100,9 +100,7 @@ def test_a_source_of_two_groups_is_not_trained_on() -> None:
 
 
 def test_too_few_sources() -> None:
-    with pytest.raises(
-        UserError, match="30 distinct sources, too few to hold out 30 of them: lower"
-    ):
+    with pytest.raises(UserError, match="30 distinct sources, too few to hold out 30 of them: lower"):
         split(pairs(30), SIZES, seed=1)
 
 
