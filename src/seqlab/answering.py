@@ -81,6 +81,8 @@ class Done:
     """digest of these lines"""
     size: int = 0
     """bytes of the answers"""
+    in_pieces: int = 0
+    """lines that were cut to be answered"""
     capped: int = 0
     """answers that were cut at `decode.max_length`"""
 
@@ -89,6 +91,7 @@ class Done:
         self.read_on(sources)
         self.lines += len(sources)
         self.size += len(text.encode())
+        self.in_pieces += sum(answer.pieces > 1 for answer in answers)
         self.capped += sum(answer.predictions[0].capped for answer in answers)
 
     def read_on(self, sources: list[str]) -> None:
@@ -117,6 +120,8 @@ def _line(answer: Answer) -> str:
 
 
 def _report(run: Run, done: Done, shown: LineCount) -> None:
+    if done.in_pieces:
+        shown.note(f"seqlab: {done.in_pieces:,} of {done.lines:,} lines were answered sentence by sentence")
     if done.capped:
         limit = run.experiment.decode.max_length
         shown.note(f"seqlab: {done.capped:,} of {done.lines:,} answers were cut at decode.max_length={limit}")

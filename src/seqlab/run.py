@@ -26,7 +26,7 @@ from seqlab.models.kinds import Model, build_model
 from seqlab.paths import RunFolder
 from seqlab.tasks.scores import Evaluation, Prediction
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
-from seqlab.text.sentences import cut
+from seqlab.text.sentences import cut, sentences
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.train import checkpoint
 from seqlab.train.distributed import DeviceName, resolve_device
@@ -83,8 +83,19 @@ class Answer(NamedTuple):
 
     predictions: list[Prediction]
     """the n best, the best first"""
+    pieces: int = 1
+    """into how many the source was cut: its sentences, if it has more of them than training sources have"""
     remark: str = ""
-    """how a source was cut that is too long to be answered whole"""
+    """how a source was cut that is too long to be read whole"""
+
+
+class _Limits(NamedTuple):
+    """Which sources are answered whole."""
+
+    tokens: int
+    sentences: int | None
+    cuts: bool
+    """whether others are cut: half a question of mathematics is none"""
 
 
 class _Pieces(NamedTuple):
@@ -117,6 +128,7 @@ class Run:
         weights, origin = _weights(paths)
         checkpoint.load_into(self.model, weights, str(origin))
         self.model.to(self.device).eval()
+        self._whole = self._limits(read_environment(paths).get("usual_sentences"))
         self._precision = Precision(_precision_of(paths, self.device), self.device)
         self.unknown: Counter[str] = Counter()
         """characters without an id in what was asked so far"""
@@ -138,8 +150,8 @@ class Run:
     ) -> list[Answer]:
         """The n best predictions for each source, in order. A blank source has an empty answer.
 
-        A source with more tokens than `decode.max_source` is cut at its sentence ends, and its answer put together from
-        those to the pieces.
+        A source with more tokens than `decode.max_source` or more sentences than `decode.max_sentences` is cut, and its
+        answer put together from those to the pieces.
 
         Args:
             sources: one line each; they are answered together, so give a `CHUNK` of many.
@@ -162,7 +174,10 @@ class Run:
                 progress=lambda rows: progress(first - 1 + rows / len(texts) * len(sources)),
             )
         )
-        return [Answer(self._joined([next(found) for _ in pieces.texts]), pieces.remark) for pieces in read]
+        return [
+            Answer(self._joined([next(found) for _ in pieces.texts]), len(pieces.texts), pieces.remark)
+            for pieces in read
+        ]
 
     @property
     def languages(self) -> tuple[str, str] | None:
@@ -180,30 +195,29 @@ class Run:
         if self.languages[1] != language:
             raise UserError("this run translates {} into {}, not into {}".format(*self.languages, language))
 
-    @property
-    def _cuts(self) -> bool:
-        """Whether a source may be answered piece by piece: half a question of mathematics is none."""
-        return self.experiment.decode.max_source is not None or self.languages is not None
-
-    @property
-    def _longest(self) -> int:
-        """Tokens of the longest source that is answered whole."""
+    def _limits(self, usual_sentences: int | None) -> _Limits:
+        """Answered whole is what training saw alike; a translation is about as long as its source."""
         decode, readable = self.experiment.decode, self.model.config.max_length
-        # A translation is about as long as its source, and ends at max_length.
-        return min(decode.max_source or decode.max_length, readable) if self._cuts else readable
+        translates = self.languages is not None
+        tokens = decode.max_source or (decode.max_length if translates else readable)
+        most = decode.max_sentences or (usual_sentences if translates else None)
+        cuts = translates or decode.max_source is not None or decode.max_sentences is not None
+        return _Limits(min(tokens, readable), most, cuts)
 
     def _read(self, source: str, tokens: int, number: int) -> _Pieces:
         """A source as the model reads it."""
-        longest = self._longest
         if not source.strip():
             return _Pieces([])
-        if tokens <= longest:
+        longest, most, cuts = self._whole
+        too_many = cuts and most is not None and sum(1 for _ in sentences(source)) > most
+        if tokens <= longest and not too_many:
             return _Pieces([source])
-        if not self._cuts:
+        if not cuts:
             raise UserError(f"line {number}: {tokens:,} tokens, but the model reads {longest:,} at most: shorten it")
-        pieces, sentences = cut(source, lambda text: len(self.task.vocabularies.source.encode(text)) <= longest)
-        where = "also inside sentences" if len(pieces) > sentences else "at sentence ends"
-        return _Pieces(pieces, f"line {number}: {tokens:,} tokens, over {longest:,}: cut into {len(pieces)}, {where}")
+        found = cut(source, lambda text: len(self.task.vocabularies.source.encode(text)) <= longest)
+        where = "also inside sentences" if len(found.pieces) > found.sentences else "at sentence ends"
+        remark = f"line {number}: {tokens:,} tokens, over {longest:,}: cut into {len(found.pieces)}, {where}"
+        return _Pieces(found.pieces, remark if tokens > longest else "")
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best answer to a source is made of the k-th best ones to its pieces."""

@@ -34,6 +34,7 @@ from seqlab.run import Assembly, Score, read_environment, score
 from seqlab.tasks.attention import attention_maps
 from seqlab.tasks.scores import MAIN_SCORE
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.text.sentences import usual_number
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
@@ -44,6 +45,9 @@ from seqlab.train.machine import describe, matrix_rate, peak_memory_mb
 from seqlab.train.precision import DTYPES
 from seqlab.train.recorder import Display, NonFiniteError, Recorder
 from seqlab.train.trackers import open_trackers
+
+SENTENCE_SAMPLE = 10_000
+"""Training sources, at least, whose sentences are counted."""
 
 
 @dataclass
@@ -296,6 +300,8 @@ def _start_folder(
 def _new_environment(experiment: Experiment, assembly: Assembly, world: World, display: Display) -> dict[str, Any]:
     """Facts of the machine, and the precision that suits it; the same in every process."""
     choice = choose_mode(experiment, assembly, world)
+    examples = assembly.task.corpus.training(0)
+    some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
     if world.leads:
         display.note(f"precision {choice.reason}")
     facts = {
@@ -305,6 +311,7 @@ def _new_environment(experiment: Experiment, assembly: Assembly, world: World, d
         "precision": choice.mode,
         "precision_reason": choice.reason,
         "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
+        "usual_sentences": usual_number(examples[number].source for number in some),
     }
     return world.gather_objects(facts)[0]
 

@@ -247,7 +247,7 @@ class TestLongLines:
     def test_a_line_within_the_limit_stays_whole(self, translator: Path) -> None:
         line = "Ab c? " * 6 + "Abcd"
         assert len(line) == 40
-        whole, longer = Run(translator).answer([line, line + "e"])
+        whole, longer = Run(translator, settings=["decode.max_sentences=9"]).answer([line, line + "e"])
         assert (whole.remark, longer.remark) == ("", "line 2: 41 tokens, over 40: cut into 7, at sentence ends")
 
     def test_the_limit_is_that_of_outputs_unless_set(self, translator: Path) -> None:
@@ -261,8 +261,8 @@ class TestLongLines:
 
     def test_the_limit_is_a_setting_that_the_model_bounds(self, translator: Path) -> None:
         line = "Ab. " * 24 + "Ab."
-        [answer] = Run(translator, settings=["decode.max_source=99"]).answer([line])
-        assert answer.remark == ""
+        [answer] = Run(translator, settings=["decode.max_source=99", "decode.max_sentences=99"]).answer([line])
+        assert (answer.pieces, answer.remark) == (1, "")
         [answer] = Run(translator, settings=["decode.max_source=1000"]).answer([line * 3])
         assert "over 200" in answer.remark
 
@@ -283,6 +283,39 @@ class TestLongLines:
     def test_it_is_said_how_many_answers_were_cut(self, command: Command, translator: Path) -> None:
         told = command("predict", translator, "decode.max_length=1", stdin=b"Ab.\n\nAb.\n")
         assert told.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1\n"
+
+
+class TestSeveralSentences:
+    LINE = "Ab cd. Ef gh? Ij."
+
+    def test_more_of_them_than_training_sources_have_are_answered_one_by_one(
+        self, command: Command, translator: Path
+    ) -> None:
+        environment = json.loads((translator / "environment.json").read_text())
+        assert environment["usual_sentences"] == 1
+        told = command("predict", translator, stdin=f"{self.LINE}\nKl mn.\n".encode())
+        assert told.out.splitlines()[0] == " ".join(Run(translator).predict(["Ab cd.", "Ef gh?", "Ij."]))
+        assert "seqlab: 1 of 2 lines were answered sentence by sentence" in told.err.splitlines()
+        assert "line 1" not in told.err  # nothing is wrong with it
+
+    @pytest.mark.parametrize(("most", "pieces"), [(1, 3), (2, 3), (3, 1)])
+    def test_how_many_is_a_setting(self, translator: Path, most: int, pieces: int) -> None:
+        [answer] = Run(translator, settings={"decode.max_sentences": most}).answer([self.LINE])
+        assert answer.pieces == pieces
+
+    def test_a_run_that_does_not_know_reads_whole(self, translator: Path, tmp_path: Path) -> None:
+        shutil.copytree(translator, tmp_path / "run")
+        path = tmp_path / "run" / "environment.json"
+        facts = json.loads(path.read_text())
+        del facts["usual_sentences"]
+        path.write_text(json.dumps(facts))
+        [answer] = Run(tmp_path / "run").answer([self.LINE])
+        assert answer.pieces == 1
+
+    def test_questions_stay_whole_unless_it_is_asked_for(self, copier: Path) -> None:
+        line = "ab! cd! ef!".title()
+        assert Run(copier).answer([line])[0].pieces == 1
+        assert Run(copier, settings={"decode.max_sentences": 2}).answer([line])[0].pieces == 3
 
 
 class TestFile:

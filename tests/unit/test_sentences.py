@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.text.sentences import cut, sentences
+from seqlab.text.sentences import cut, sentences, usual_number
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,14 @@ def test_the_work_grows_with_the_text_not_with_its_square() -> None:
     text = "word " * 40_000
     assert len(cut(text, fits).pieces) == 2000
     assert looked_at < 20 * len(text)
+
+
+def test_the_usual_number_is_that_of_nearly_all() -> None:
+    one, three = "Only one.", "One. Two. Three."
+    assert usual_number([one] * 98 + [three] * 2) == 3
+    assert usual_number([one] * 99 + [three]) == 1
+    assert usual_number([one, *[three] * 5]) == 3
+    assert usual_number(["", ""]) == usual_number([]) == 1
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,10 @@ class DecodeConfig(Config):
     """an output with this many tokens and no end in sight is cut"""
 
     max_source: int | None = Field(default=None, ge=1)
-    """a line with more tokens is answered sentence by sentence; when absent, max_length if the run translates"""
+    """a line with more tokens is cut at sentence ends, or inside sentences; when absent, max_length in translation"""
+
+    max_sentences: int | None = Field(default=None, ge=1)
+    """a line with more is answered sentence by sentence; when absent, what 99 of 100 training sources have at most"""
 
     min_length: int = Field(default=0, ge=0)
     """the output may not end before it has this many tokens"""

@@ -13,7 +13,7 @@ So an end is rather missed than made up. Chinese and Japanese full stops need no
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from string import whitespace
 from typing import NamedTuple
@@ -66,6 +66,12 @@ def sentences(text: str) -> Iterator[str]:
             yield text[start : word.end()]
             start = following.start()
     yield text[start : words[-1].end()]
+
+
+def usual_number(texts: Iterable[str]) -> int:
+    """How many sentences 99 of 100 texts have at most; at least one."""
+    counts = sorted(sum(1 for _ in sentences(text)) for text in texts)
+    return max(1, counts[(99 * len(counts) - 1) // 100]) if counts else 1
 
 
 def _ends_sentence(word: str, following: str) -> bool:
