@@ -230,15 +230,17 @@ def predict(
         text, settings = None, [text, *(settings or [])]
     if text is not None and file is not None:
         raise UserError("give a text or --file, not both")
+    if overwrite and out is None:
+        raise UserError("--overwrite replaces the file in --out: name it")
     model = Run(run, device.value, settings or [])
     if to is not None:
         model.check_translates_into(to)
     hidden = text is not None or (out is None and sys.stdout.isatty())
-    with LineCount(answering.count_lines(file) if file and not hidden else None, hidden) as shown:
+    total = answering.count_lines(file) if file and not hidden else None
+    with _interrupted(out is not None, "" if file or text else " < INPUT"), LineCount(total, hidden) as shown:
         lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
         if out is not None:
-            with _going_on_explained("" if file or text else " < INPUT"):
-                answering.write_answer_file(model, lines, out, overwrite, shown)
+            answering.write_answer_file(model, lines, out, overwrite, shown)
         elif text is None and file is None and sys.stdin.isatty():
             for line in _prompted():
                 answering.write_answers(model, [line], sys.stdout, shown)
@@ -399,11 +401,13 @@ def _report_unknown(side: str, counts: Counter[str]) -> None:
 
 
 @contextmanager
-def _going_on_explained(more: str) -> Iterator[None]:
+def _interrupted(resumable: bool, more: str) -> Iterator[None]:
     """Ctrl-C says how to go on: with the same command, and what the shell added to it."""
     try:
         yield
     except KeyboardInterrupt:
+        if not resumable:
+            raise
         print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
         raise typer.Exit(1) from None
 

@@ -32,7 +32,7 @@ from seqlab import answering, cli, run
 answer = run.Run.answer
 
 def answer_slowly(*arguments):
-    time.sleep(0.05)
+    time.sleep(0.3)
     return answer(*arguments)
 
 run.CHUNK = answering.CHUNK = 20
@@ -367,6 +367,10 @@ class TestFile:
         assert (tmp_path / "out.txt").read_text() == "mine"
         assert command("predict", copier, "ab", "--out", tmp_path / "out.txt", "--overwrite") == (0, "", "")
         assert (tmp_path / "out.txt").read_text() == "ab\n"
+
+    def test_nothing_is_replaced_where_nothing_is_named(self, command: Command, copier: Path) -> None:
+        outcome = command("predict", copier, "ab", "--overwrite")
+        assert (outcome.code, outcome.complaint) == (2, "--overwrite replaces the file in --out: name it")
 
     def test_it_must_be_writable(self, command: Command, copier: Path, tmp_path: Path) -> None:
         outcome = command("predict", copier, "ab", "--out", tmp_path / "missing" / "out.txt")
