@@ -7,20 +7,19 @@ in its own file: what is there is not measured again, and a run that was cut off
 """
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sacrebleu
 from contender import read_ids
 from corpus import prepare, texts_of
 from environments import INSTALLS, python_of
-from summary import summary, table
+from summary import Job, summary, table
 
 HERE = Path(__file__).parent
 CONTENDERS = {
@@ -34,17 +33,6 @@ CONTENDERS = {
 """Name: toolkit and variant."""
 
 
-class Job(NamedTuple):
-    """One measurement of one contender."""
-
-    measure: str
-    contender: str
-    round: int
-
-    def path(self, folder: Path) -> Path:
-        return folder / "results" / f"{self.measure}-{self.contender}-{self.round}.json"
-
-
 def main() -> None:
     options = read_options()
     folder, start = options.folder.absolute(), time.monotonic()
@@ -54,13 +42,15 @@ def main() -> None:
     pythons = {CONTENDERS[name][0]: None for name in options.contenders}
     pythons = {toolkit: python_of(toolkit, folder / "environments") for toolkit in pythons}
     for job in jobs(options):
-        if job.path(folder).exists():
+        if path_of(job, folder).exists():
             continue
         if options.minutes is not None and time.monotonic() - start > 60 * options.minutes:
             print("the time is up: run this again to go on")
             break
         measure(job, pythons[CONTENDERS[job.contender][0]], folder, options)
-    results = {job: json.loads(job.path(folder).read_text()) for job in jobs(options) if job.path(folder).exists()}
+    results = {
+        job: json.loads(path_of(job, folder).read_text()) for job in jobs(options) if path_of(job, folder).exists()
+    }
     report = summary(results, {"command_options": vars(options), "installs": INSTALLS})
     print(table(report))
     if options.out:
@@ -71,8 +61,14 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
     """Everything in order: rounds of speed, then training, then decoding with the trained models."""
     for name in options.measures:
         rounds = options.learn_rounds if name == "learn" else options.rounds
-        for number, contender in itertools.product(range(1, rounds + 1), options.contenders):
-            yield Job(name, contender, number)
+        for number in range(1, rounds + 1):
+            for contender in options.contenders:
+                yield Job(name, contender, number)
+
+
+def path_of(job: Job, folder: Path) -> Path:
+    """Where the result of a measurement is kept."""
+    return folder / "results" / f"{job.measure}-{job.contender}-{job.round}.json"
 
 
 def measure(job: Job, python: Path, folder: Path, options: argparse.Namespace) -> None:
@@ -93,7 +89,7 @@ def measure(job: Job, python: Path, folder: Path, options: argparse.Namespace) -
         print(f"{job.measure} {job.contender}: failed, see {log}", flush=True)
         return
     result = scored(json.loads(told.stdout.splitlines()[-1]), job.measure, folder / "data")
-    path = job.path(folder)
+    path = path_of(job, folder)
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{job.measure} {job.contender} round {job.round}: {took:.0f} s, {headline(result)}", flush=True)

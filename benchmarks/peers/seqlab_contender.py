@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from contender import (
@@ -54,7 +55,7 @@ class Seqlab:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def train(self, clock: Clock) -> None:
-        self.engine.stream = ClockedStream(self.engine.stream, clock)
+        self.engine.stream = cast(Stream, ClockedStream(self.engine.stream, clock))
         for _ in updates(self.engine, Budget(ENDLESS, None, self.world)):
             pass
 

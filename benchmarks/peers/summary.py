@@ -2,17 +2,29 @@
 
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from seqlab.train.machine import describe
 
 Result = dict[str, Any]
-Results = dict[tuple[str, str, int], Result]
-"""(measure, contender, round): what the contender printed."""
+"""What a contender printed."""
 
 OURS = "seqlab"
+LEAST_BLEU = 1.0
+"""Below this a translation shares words with its reference by chance."""
+
+
+class Job(NamedTuple):
+    """One measurement of one contender."""
+
+    measure: str
+    contender: str
+    round: int
+
+
+Results = dict[Job, Result]
 
 
 def summary(results: Results, facts: dict[str, Any]) -> dict[str, Any]:
@@ -62,11 +74,13 @@ def against(results: Results, peer: str) -> dict[str, Any]:
 
 
 def sooner(ours: Result, theirs: Result, score: str) -> float | None:
-    """How many times sooner seqlab reaches the best score of the peer; None if it does not."""
+    """How many times sooner seqlab reaches the best score of the peer; None if it does not, or the peer has none."""
     sign = -1 if score == "loss" else 1
     target = max(sign * point[score] for point in theirs["curve"])
-    times = [seconds_to(result["curve"], score, sign, target) for result in (theirs, ours)]
-    return None if times[1] is None else times[0] / times[1]
+    if score == "bleu" and target < LEAST_BLEU:
+        return None
+    late, soon = (seconds_to(result["curve"], score, sign, target) for result in (theirs, ours))
+    return late / soon if late and soon else None
 
 
 def seconds_to(curve: list[Result], score: str, sign: int, target: float) -> float | None:
@@ -109,4 +123,10 @@ def table(report: dict[str, Any]) -> str:
 def cell(figures: dict[str, Any], key: str) -> str:
     if not figures.get(key):
         return ""
-    return "{median:.3g} ({min:.3g} to {max:.3g})".format(**figures[key])
+    median, low, high = (f"{figures[key][name]:,.{digits(figures[key][name])}f}" for name in ("median", "min", "max"))
+    return f"{median} ({low} to {high})"
+
+
+def digits(value: float) -> int:
+    """Decimal places that make about three figures."""
+    return 0 if value >= 100 else 1 if value >= 10 else 2
