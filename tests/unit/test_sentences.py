@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqlab.data.sources import read_lines
 from seqlab.text.sentences import cut, sentences, usual_number
 
 
@@ -109,6 +110,15 @@ def test_the_usual_number_is_that_of_nearly_all() -> None:
     assert usual_number([one] * 99 + [three]) == 1
     assert usual_number([one, *[three] * 5]) == 3
     assert usual_number(["", ""]) == usual_number([]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "usual"),
+    [("multi30k/train.en.gz", 0, 1), ("tatoeba/en-fr.tsv.xz", 0, 1), ("bible/en-fr.tsv.xz", 1, 2)],
+)
+def test_the_usual_number_of_corpora(reference_data: Path, name: str, column: int, usual: int) -> None:
+    lines = list(read_lines(reference_data / name))
+    assert usual_number(line.split("\t")[column] for line in lines[:: len(lines) // 5000]) == usual
 
 
 @pytest.mark.parametrize(
