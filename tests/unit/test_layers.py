@@ -134,10 +134,12 @@ class TestAttention:
     def test_the_rule_is_a_function_of_dtype_length_and_dropout(self):
         assert [key_slots(n, torch.bfloat16, CPU) for n in (5, 32, 33)] == [32, 32, 33]
         assert [key_slots(n, torch.float32, CPU) for n in (5, 16, 17)] == [16, 16, 17]
-        query = torch.zeros(1, 1, 1, 4)
-        assert not prefers_products(query, 20, 0.0)
-        assert prefers_products(query, 20, 0.1)
-        assert [prefers_products(query.bfloat16(), n, 0.0) for n in (20, 256, 257)] == [True, True, False]
+        one, two = torch.zeros(1, 1, 1, 4), torch.zeros(1, 1, 2, 4)
+        assert [prefers_products(two, n, 0.0) for n in (24, 25)] == [True, False]
+        assert not prefers_products(one, 24, 0.0)
+        assert prefers_products(one, 24, 0.1)
+        assert not prefers_products(two.double(), 24, 0.0)
+        assert [prefers_products(one.bfloat16(), n, 0.0) for n in (20, 256, 257)] == [True, True, False]
 
 
 class TestDropout:

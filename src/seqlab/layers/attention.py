@@ -13,8 +13,8 @@ from seqlab.layers.dropout import dropout
 from seqlab.layers.norms import RMSNorm
 from seqlab.layers.positions import Rotation, rotate
 
-LONGEST_BF16_PRODUCTS = 256
-"""Up to so many keys, products beat the fused kernel in bf16 on a CPU; from 512 on it is the other way round."""
+LONGEST_PRODUCTS = {torch.bfloat16: 256, torch.float32: 24}
+"""Up to so many keys, products beat the fused kernel on a CPU."""
 
 
 class KeyValue(NamedTuple):
@@ -74,7 +74,11 @@ def prefers_products(query: Tensor, num_keys: int, dropout_rate: float) -> bool:
     """
     if query.device.type != "cpu":
         return False
-    return dropout_rate > 0.0 or (query.dtype == torch.bfloat16 and num_keys <= LONGEST_BF16_PRODUCTS)
+    if dropout_rate > 0.0:
+        return True
+    # A single query has no mask whose padding would make short rows of float32 fast
+    short = num_keys <= LONGEST_PRODUCTS.get(query.dtype, 0)
+    return short and (query.shape[2] > 1 or query.dtype == torch.bfloat16)
 
 
 def attend_fused(query: Tensor, heads: KeyValue, mask: AttentionMask | None, dropout_rate: float) -> Tensor:
