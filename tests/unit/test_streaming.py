@@ -110,8 +110,12 @@ def test_parts_take_turns(table: Path) -> None:
     assert [whole[0], whole[1], whole[2], whole[3]] == [parts[0][0], parts[1][0], parts[2][0], parts[0][1]]
     assert whole[-1] == list(whole)[-1]
     assert whole[5:400:7] == list(whole)[5:400:7]
-    with pytest.raises(IndexError):
-        whole[810]
+    assert [parts[0][place] for place in (0, -1)] == [whole[0], whole[807]]
+    assert parts[0][5:2] == [] == parts[0][300:]
+    assert parts[0][::-9] == list(parts[0])[::-9]
+    for pairs in (whole, parts[0]):
+        with pytest.raises(IndexError):
+            pairs[len(pairs)]
 
 
 def test_vocabularies_see_evenly_spaced_pairs(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

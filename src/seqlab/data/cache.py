@@ -5,7 +5,6 @@ Any of them may be deleted at any time.
 """
 
 import hashlib
-import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +54,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 class StoredPairs(Sequence[Example]):
-    """Pairs on disk, decoded when they are asked for; memory holds what the operating system likes to keep.
+    """Pairs on disk, read when they are asked for, best many at a time. Nothing of them stays in memory.
 
     Args:
         folder, name: `name.text` and `name.index` in the folder, as `append_pairs` writes them.
@@ -63,33 +62,44 @@ class StoredPairs(Sequence[Example]):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self._index = np.memmap(folder / f"{name}.index", dtype=INDEX, mode="r")
-        with (folder / f"{name}.text").open("rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._index, self._text = folder / f"{name}.index", folder / f"{name}.text"
+        self._length = self._index.stat().st_size // INDEX.itemsize
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._length
 
     @overload
     def __getitem__(self, place: int) -> Example: ...
     @overload
     def __getitem__(self, place: slice) -> list[Example]: ...
     def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        if isinstance(place, slice):
-            return [self._example(*entry) for entry in self._index[place].tolist()]
-        return self._example(*self._index[place].tolist())
+        if isinstance(place, int):
+            number = range(self._length)[place]
+            return self._read(number, number + 1)[0]
+        start, stop, step = place.indices(self._length)
+        return self._read(start, stop) if step == 1 else [self[number] for number in range(start, stop, step)]
 
     def __iter__(self) -> Iterator[Example]:
-        for start in range(0, len(self), 1000):
+        for start in range(0, self._length, 1000):
             yield from self[start : start + 1000]
 
     def made_of_it(self, *others: str) -> Path:
         """A folder, not made yet, for what follows from these pairs and from the texts `others`."""
         return self.folder / f"{self.name}-{key_of(*others)}"
 
-    def _example(self, start: int, source: int, target: int) -> Example:
-        text, middle = self._text, start + source
-        return Example(text[start:middle].decode(), text[middle : middle + target].decode())
+    def _read(self, start: int, stop: int) -> list[Example]:
+        """Neighbours, whose texts are neighbours too."""
+        if stop <= start:
+            return []
+        index = np.fromfile(self._index, dtype=INDEX, count=stop - start, offset=start * INDEX.itemsize)
+        first = int(index["start"][0])
+        middles = index["start"] - first + index["source"]
+        ends = middles + index["target"]
+        with self._text.open("rb") as file:
+            file.seek(first)
+            text = file.read(ends[-1])
+        bounds = zip((index["start"] - first).tolist(), middles.tolist(), ends.tolist(), strict=True)
+        return [Example(text[start:middle].decode(), text[middle:end].decode()) for start, middle, end in bounds]
 
 
 class Dealt(Sequence[Example]):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -149,8 +149,10 @@ class ParallelCorpus:
             parts = self._sets.parts  # each of them is evenly spaced, so that not all have to be read
             pairs = Dealt(parts[: -(-VOCABULARY_PAIRS // len(parts[0]))])
             step = -(-len(pairs) // VOCABULARY_PAIRS)
-        places = range(0, len(pairs), step)
-        return (pairs[place].source for place in places), (pairs[place].target for place in places)
+        return (
+            (pair.source for pair in islice(pairs, 0, None, step)),
+            (pair.target for pair in islice(pairs, 0, None, step)),
+        )
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
