@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from seqlab.data.buckets import BatchConfig, plan
-from seqlab.data.pairs import Batch, EncodedPairs, Ragged
+from seqlab.data.pairs import EncodedPairs, PairBatch, Ragged
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.train.machine import describe, matrix_rate, prepare_cpu
@@ -81,7 +81,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, AdamW())
         self.precision = Precision(mode, DEVICE)
 
-    def step(self, batch: Batch) -> float:
+    def step(self, batch: PairBatch) -> float:
         """Seconds of one update."""
         start = time.perf_counter()
         with self.precision.autocast():
@@ -93,12 +93,12 @@ class Trainer:
         self.optimizer.zero_grad()
         return time.perf_counter() - start
 
-    def flops(self, batch: Batch) -> float:
+    def flops(self, batch: PairBatch) -> float:
         """Of a training step on the real tokens of the batch."""
         return 3 * self.model.forward_flops(batch.source_mask.sum(1), batch.target_mask.sum(1))
 
 
-def sentence_batches() -> tuple[list[Batch], float]:
+def sentence_batches() -> tuple[list[PairBatch], float]:
     """Random ids with the lengths of image captions: 15 tokens on average, both sides alike; and the padding share."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(np.log(14), 0.35, PAIRS), 4, 60)

@@ -22,7 +22,8 @@ from seqlab.data.sources import opened
 from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.folders import write_json
-from seqlab.run import CHUNK, Answer, Run, chunks
+from seqlab.run import CHUNK, Run, chunks
+from seqlab.tasks.task import Answer
 
 WAY_OUT = "remove it to start anew, or choose another --out"
 

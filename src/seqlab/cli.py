@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -199,10 +198,8 @@ def evaluate(
         print(f"{name:<20}{value}")
     for warning in facts.get("warnings", []):
         print(f"seqlab: {warning}", file=sys.stderr)
-    for side, counts in result.unknown.items():
-        _report_unknown(side, counts)
-    if facts["capped"]:
-        print(f"{facts['capped']} predictions were cut at decode.max_length", file=sys.stderr)
+    for note in result.notes():
+        print(f"seqlab: {note}", file=sys.stderr)
 
 
 @app.command(epilog="Example: seqlab predict RUN --to fr --file book.en --out book.fr decode.beam_width=8")
@@ -222,7 +219,6 @@ def predict(
 ) -> None:
     """Answer one input a line with one output a line, in order."""
     from seqlab import answering
-    from seqlab.data.sources import read_lines
     from seqlab.display import LineCount
     from seqlab.run import Run
 
@@ -238,7 +234,7 @@ def predict(
     hidden = text is not None or (out is None and sys.stdout.isatty())
     total = answering.count_lines(file) if file and not hidden else None
     with _interrupted(out is not None, "" if file or text else " < INPUT"), LineCount(total, hidden) as shown:
-        lines = [text] if text is not None else read_lines(file) if file is not None else _standard_input()
+        lines = [text] if text is not None else model.task.inputs(file) if file is not None else _standard_input()
         if out is not None:
             answering.write_answer_file(model, lines, out, overwrite, shown)
         elif text is None and file is None and sys.stdin.isatty():
@@ -246,7 +242,10 @@ def predict(
                 answering.write_answers(model, [line], sys.stdout, shown)
         else:
             answering.write_answers(model, lines, sys.stdout, shown)
-    _report_unknown("input", model.unknown)
+    if listed := model.unknown.most_common(10):
+        pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
+        more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""
+        print(f"seqlab: the input has pieces that the model does not know: {pieces}{more}", file=sys.stderr)
 
 
 @app.command("find-lr", epilog="Example: seqlab find-lr math-sort --steps 150 --out lr.html")
@@ -391,13 +390,6 @@ def _print_outcome(folder: Path) -> None:
     console.print(results_table(record))
     console.print(f"report  {RunFolder(folder).report}", soft_wrap=True)
     print(folder)
-
-
-def _report_unknown(side: str, counts: Counter[str]) -> None:
-    if counts:
-        listed = ", ".join(f'"{piece}" ({number} times)' for piece, number in counts.most_common(10))
-        more = f" and {len(counts) - 10:,} others" if len(counts) > 10 else ""
-        print(f"seqlab: the {side} has pieces that the model does not know: {listed}{more}", file=sys.stderr)
 
 
 @contextmanager

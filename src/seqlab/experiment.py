@@ -14,7 +14,7 @@ from seqlab.errors import UserError
 from seqlab.models.kinds import ModelConfig
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
-from seqlab.tasks.scores import SCORES
+from seqlab.tasks.kinds import SUITS, TaskConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 from seqlab.text.vocabularies import TextConfig
 from seqlab.train.optimizers import AdamW, OptimizerConfig
@@ -117,7 +117,7 @@ class Experiment(Config):
 
     about: About = About()
     """what the recipe says of itself"""
-    task: SequenceToSequenceConfig = SequenceToSequenceConfig()
+    task: TaskConfig = SequenceToSequenceConfig()
     """what is minimised and how it is scored"""
     data: CorpusConfig
     """where the examples come from"""
@@ -153,6 +153,10 @@ KINDS: Tree = {
 """The kinds that are meant where a recipe names none."""
 
 
+OPTIONAL_TABLES = ("text", "decode", "sizes")
+"""What only some tasks read."""
+
+
 def load(name: str, overrides: list[str] | dict[str, object] = []) -> Experiment:  # noqa: B006 - never changed
     """The checked config of a recipe with overrides. Raises UserError for an unknown name, key or value."""
     return check(recipe.resolve(name, overrides, KINDS), name if name.endswith(".toml") else f"recipe {name}")
@@ -164,13 +168,14 @@ def check(tree: Tree, origin: str) -> Experiment:
     train = experiment.train
     if train.max_steps is None and train.max_minutes is None:
         raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
-    measured = SCORES[experiment.task.metrics]
+    measured = experiment.task.measured
     if train.until is not None and Target.parse(train.until).score not in measured:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")
     if train.final == "best" and train.keep_best == 0:
         raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
+    _check_kinds(experiment, origin)
     model, text = experiment.model, experiment.text
-    if model.tying == "all" and not text.shared:
+    if isinstance(model, TransformerConfig | RecurrentConfig) and model.tying == "all" and not text.shared:
         raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
     same_order = text.reverse_source == text.reverse_target
     if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
@@ -179,3 +184,16 @@ def check(tree: Tree, origin: str) -> Experiment:
             "set text.reverse_source and text.reverse_target alike"
         )
     return experiment
+
+
+def _check_kinds(experiment: Experiment, origin: str) -> None:
+    """The data and the model suit the task, and no table is set that the task does not read."""
+    task = experiment.task.kind
+    suits = SUITS[task]
+    for name, kinds in (("data", suits.data), ("model", suits.models)):
+        if (kind := getattr(experiment, name).kind) not in kinds:
+            raise UserError(f'{origin}: {name}.kind="{kind}" does not suit the task {task}: set {" or ".join(kinds)}')
+    for name in OPTIONAL_TABLES:
+        field = Experiment.model_fields[name]
+        if name not in suits.reads and getattr(experiment, name) != field.default:
+            raise UserError(f"{origin}: {name} has no effect with the task {task}: leave it out")

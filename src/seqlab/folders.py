@@ -10,7 +10,7 @@ from seqlab.errors import UserError
 from seqlab.experiment import Experiment
 from seqlab.paths import RunFolder
 from seqlab.run import read_experiment
-from seqlab.text.vocabularies import Vocabularies
+from seqlab.tasks.task import Task
 
 CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
 """Settings that a resumed run may change: they say when to stop, not what is computed until then."""
@@ -30,16 +30,14 @@ def check_free(paths: RunFolder, overwrite: bool) -> None:
         raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
 
 
-def create_folder(
-    experiment: Experiment, paths: RunFolder, vocabularies: Vocabularies, environment: dict[str, Any]
-) -> None:
+def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
     """Starts the run folder. An older run in it goes only now, when the new one is known to work."""
     try:
         if paths.config.is_file():
             shutil.rmtree(paths.root)
         paths.root.mkdir(parents=True, exist_ok=True)
         paths.config.write_text(to_toml(experiment), encoding="utf-8")
-        vocabularies.save(paths.tokenizers)
+        task.save(paths)
         write_json(paths.environment, environment)
     except OSError as error:
         raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None

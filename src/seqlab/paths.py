@@ -54,10 +54,9 @@ class RunFolder:
         """One JSON object a test example: source, target, predicted, correct."""
         return self.root / "predictions" / "test.jsonl"
 
-    @property
-    def attention(self) -> Path:
-        """Which source tokens the model looked at while it wrote a few test answers."""
-        return self.root / "attention.json"
+    def exhibit(self, name: str) -> Path:
+        """What the task shows of the trained model: `attention`, which source tokens it looked at; `pictures`."""
+        return self.root / f"{name}.json"
 
     @property
     def results(self) -> Path:

@@ -6,10 +6,10 @@ from typing import cast
 import torch
 from torch import nn
 
+from seqlab.assembly import Assembly, assemble
 from seqlab.data.stream import Stream
 from seqlab.experiment import Experiment
-from seqlab.run import Assembly, assemble
-from seqlab.text.vocabularies import Vocabularies
+from seqlab.paths import RunFolder
 from seqlab.train import random_state
 from seqlab.train.averaging import WeightAverage
 from seqlab.train.distributed import World
@@ -19,14 +19,14 @@ from seqlab.train.optimizers import build_optimizer
 from seqlab.train.precision import Choice, Mode, Precision, choose_precision
 
 
-def seeded_assembly(experiment: Experiment, world: World, vocabularies: Vocabularies | None = None) -> Assembly:
+def seeded_assembly(experiment: Experiment, world: World, trained: RunFolder | None = None) -> Assembly:
     """Task and model as the seed makes them, the model on its device; random numbers stand at the first update.
 
     All processes start from the same weights, and then drop out different units.
     """
     prepare_cpu(world.local_size)
     random_state.seed_everything(experiment.train.seed)
-    assembly = assemble(experiment, vocabularies)
+    assembly = assemble(experiment, trained)
     assembly.model.to(world.device)
     random_state.seed_everything(experiment.train.seed, world.rank)
     return assembly

@@ -19,9 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from seqlab import events
-from seqlab.data.examples import Example
-from seqlab.data.pairs import Batch
-from seqlab.data.stream import Position
+from seqlab.assembly import Assembly, read_environment
+from seqlab.data.stream import Batch, Position
 from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.experiment import Experiment, Target
@@ -30,12 +29,8 @@ from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report import statistics
 from seqlab.report.page import write_report
-from seqlab.run import Assembly, Score, read_environment, score
-from seqlab.tasks.attention import attention_maps
-from seqlab.tasks.scores import MAIN_SCORE
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
-from seqlab.text.sentences import usual_number
-from seqlab.text.vocabularies import Vocabularies
+from seqlab.tasks.task import Evaluation, Task
 from seqlab.train import checkpoint, random_state
 from seqlab.train.averaging import average_checkpoints
 from seqlab.train.budget import Budget
@@ -45,9 +40,6 @@ from seqlab.train.machine import describe, matrix_rate, peak_memory_mb
 from seqlab.train.precision import DTYPES
 from seqlab.train.recorder import Display, NonFiniteError, Recorder
 from seqlab.train.trackers import open_trackers
-
-SENTENCE_SAMPLE = 10_000
-"""Training sources, at least, whose sentences are counted."""
 
 
 @dataclass
@@ -62,7 +54,7 @@ class Trainer:
     budget: Budget
     recorder: Recorder
     environment: dict[str, Any]
-    watched: dict[str, Sequence[Example]]
+    watched: dict[str, Sequence[Any]]
     """the examples that evaluations look at, validation last"""
     step: int = 0
     history: list[tuple[int, float]] = field(default_factory=list)
@@ -139,7 +131,7 @@ def _record(trainer: Trainer, update: Update) -> None:
 def _evaluate(trainer: Trainer) -> dict[str, float]:
     """Scores on parts of the training and validation sets; every process learns those of validation."""
     scores = trainer.world.from_leader(lambda: _scores(trainer))
-    trainer.history.append((trainer.step, scores[_main_score(trainer)]))
+    trainer.history.append((trainer.step, scores[trainer.experiment.task.main_score]))
     trainer.recorder.restart_clock()
     return scores
 
@@ -151,20 +143,17 @@ def _scores(trainer: Trainer) -> dict[str, float]:
             evaluation = trainer.assembly.task.evaluate(
                 model, examples, quick=True, autocast=trainer.engine.precision.autocast
             )
-            scores = evaluation.scores
+            scores = dict(evaluation.quick_scores)
             trainer.recorder.evaluation(trainer.step, split, scores)
-        _ask_two(trainer, model, trainer.watched["validation"])
+        _show_two(trainer, model, trainer.watched["validation"])
     return scores
 
 
-def _ask_two(trainer: Trainer, model: Any, examples: Sequence[Example]) -> None:
-    """One source is drawn for all evaluations, to see its answer change, and another for this one."""
-    asked = [random.Random(number).choice(examples) for number in (trainer.experiment.train.seed, -trainer.step)]
-    answers = trainer.assembly.task.predict(
-        model, [example.source for example in asked], autocast=trainer.engine.precision.autocast
-    )
-    for example, predictions in zip(asked, answers, strict=True):
-        trainer.recorder.sample(trainer.step, *example, predictions[0].text)
+def _show_two(trainer: Trainer, model: Any, examples: Sequence[Any]) -> None:
+    """One example is drawn for all evaluations, to see its answer change, and another for this one."""
+    shown = [random.Random(number).choice(examples) for number in (trainer.experiment.train.seed, -trainer.step)]
+    for sample in trainer.assembly.task.samples(model, shown, autocast=trainer.engine.precision.autocast):
+        trainer.recorder.sample(trainer.step, *sample)
 
 
 def _reason_to_end(trainer: Trainer, scores: dict[str, float]) -> str | None:
@@ -175,7 +164,7 @@ def _reason_to_end(trainer: Trainer, scores: dict[str, float]) -> str | None:
         return f"reached {settings.until}"
     evaluations_since_best = sum(step > trainer.best_step for step, _ in trainer.history)
     if settings.patience is not None and evaluations_since_best >= settings.patience:
-        return f"no better {_main_score(trainer)} in {settings.patience} evaluations"
+        return f"no better {trainer.experiment.task.main_score} in {settings.patience} evaluations"
     return None
 
 
@@ -205,14 +194,18 @@ def _save(trainer: Trainer) -> None:
 
 def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
     """Chooses the final weights, scores them on the test set, and writes results and report."""
-    paths, model = trainer.paths, trainer.assembly.model
+    paths, (task, model) = trainer.paths, trainer.assembly
+    autocast = trainer.engine.precision.autocast
     weights = _final_weights(trainer)
     checkpoint.load_into(model, weights, "the final weights")
     checkpoint.save_weights(paths.weights, weights, {"recipe": trainer.experiment.about.name})
-    examples = trainer.assembly.task.corpus.test()[: trainer.experiment.train.test_examples]
-    result = score(trainer.assembly.task, model, examples, trainer.engine.precision.autocast)
-    _report_unknown(trainer, result)
-    _write_predictions(paths, result)
+    examples = task.corpus.test()[: trainer.experiment.train.test_examples]
+    evaluation = task.evaluate(model, examples, quick=False, autocast=autocast)
+    for note in evaluation.notes():
+        trainer.recorder.note(trainer.step, f"test: {note}")
+    _write_predictions(paths, evaluation)
+    for name, value in task.exhibits(model.eval(), evaluation, autocast=autocast).items():
+        paths.exhibit(name).write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
     results = {
         "recipe": trainer.experiment.about.name,
         "task": trainer.experiment.task.kind,
@@ -223,10 +216,8 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
         "stopped_because": reason,
         "time_to_target": trainer.time_to_target,
         "split": "test",
-        **result.to_json(),
+        **evaluation.to_json(),
     }
-    maps = attention_maps(trainer.assembly.task, model.eval(), examples, trainer.engine.precision.autocast)
-    paths.attention.write_text(json.dumps(maps, ensure_ascii=False), encoding="utf-8")
     write_json(paths.results, results)
     write_report(paths)
 
@@ -249,7 +240,7 @@ def _final_weights(trainer: Trainer) -> checkpoint.Weights:
 
 def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Display, resume: bool) -> Trainer:
     settings = experiment.train
-    assembly = seeded_assembly(experiment, world, Vocabularies.load(paths.tokenizers) if resume else None)
+    assembly = seeded_assembly(experiment, world, paths if resume else None)
     task, model = assembly
     if resume:
         environment = read_environment(paths)
@@ -284,24 +275,21 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
     return trainer
 
 
-def _start_folder(
-    experiment: Experiment, paths: RunFolder, task: SequenceToSequence, environment: dict[str, Any]
-) -> None:
-    create_folder(experiment, paths, task.vocabularies, environment)
-    described = statistics.describe(
-        task.corpus.splits(),
-        words=experiment.text.unit != "character",
-        remarks=task.corpus.remarks(),
-        sample=statistics.SAMPLE,
-    )
-    write_json(paths.data, described.to_json())
+def _start_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
+    create_folder(experiment, paths, task, environment)
+    if isinstance(task, SequenceToSequence):
+        described = statistics.describe(
+            task.corpus.splits(),
+            words=experiment.text.unit != "character",
+            remarks=task.corpus.remarks(),
+            sample=statistics.SAMPLE,
+        )
+        write_json(paths.data, described.to_json())
 
 
 def _new_environment(experiment: Experiment, assembly: Assembly, world: World, display: Display) -> dict[str, Any]:
     """Facts of the machine, and the precision that suits it; the same in every process."""
     choice = choose_mode(experiment, assembly, world)
-    examples = assembly.task.corpus.training(0)
-    some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
     if world.leads:
         display.note(f"precision {choice.reason}")
     facts = {
@@ -311,7 +299,7 @@ def _new_environment(experiment: Experiment, assembly: Assembly, world: World, d
         "precision": choice.mode,
         "precision_reason": choice.reason,
         "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
-        "usual_sentences": usual_number(examples[number].source for number in some),
+        **assembly.task.facts(),
     }
     return world.gather_objects(facts)[0]
 
@@ -340,10 +328,6 @@ def _restore(trainer: Trainer) -> None:
 
 
 # Small things
-
-
-def _main_score(trainer: Trainer) -> str:
-    return MAIN_SCORE[trainer.experiment.task.metrics]
 
 
 @contextmanager
@@ -406,24 +390,8 @@ def _save_batches(batches: list[Batch], path: Path) -> None:
     save_file(tensors, path)
 
 
-def _write_predictions(paths: RunFolder, result: Score) -> None:
+def _write_predictions(paths: RunFolder, evaluation: Evaluation) -> None:
     paths.predictions.parent.mkdir(exist_ok=True)
-    evaluation = result.evaluation
-    rows = zip(evaluation.examples, evaluation.predictions, evaluation.correct, strict=True)
     with paths.predictions.open("w", encoding="utf-8") as file:
-        for example, prediction, correct in rows:
-            record = {
-                **example._asdict(),
-                "predicted": prediction.text,
-                "correct": correct,
-                "score": prediction.score,
-            }
+        for record in evaluation.records():
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _report_unknown(trainer: Trainer, result: Score) -> None:
-    for side, counts in result.unknown.items():
-        listed = ", ".join(f'"{piece}" x{number}' for piece, number in counts.most_common(5))
-        trainer.recorder.note(trainer.step, f"unknown on the {side} side of the test set: {listed}")
-    if capped := result.evaluation.capped:
-        trainer.recorder.note(trainer.step, f"{capped} predictions were cut at decode.max_length")

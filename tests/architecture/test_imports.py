@@ -20,6 +20,7 @@ ORDER = (
     {"training"},
     {"preparation", "folders", "sizes", "switches"},
     {"run", "report"},
+    {"assembly"},
     {"experiment"},
     {"tasks"},
     {"train"},
@@ -36,7 +37,18 @@ FORBIDDEN = {
     "train": {"models", "text", "metrics", "layers", "decode"},  # any model, any task
     "data": {"models", "text", "metrics", "layers"},  # how text becomes ids is handed in
     "decode": {"models", "text", "metrics", "layers"},  # the decoder contract is all it sees
-    "report": {"run", "experiment", "train", "tasks", "data", "models", "layers", "decode", "text"},  # run folders only
+    "report": {
+        "run",
+        "assembly",
+        "experiment",
+        "train",
+        "tasks",
+        "data",
+        "models",
+        "layers",
+        "decode",
+        "text",
+    },  # run folders only
 }
 """Lower rows that a package must do without all the same."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.buckets import BatchConfig
-from seqlab.data.pairs import Batch
+from seqlab.data.pairs import PairBatch
 from seqlab.data.stream import Group, Position, Stream
 
 
@@ -20,10 +20,10 @@ class Numbers:
         self.epoch = epoch
         self.shapes = np.random.default_rng((7, epoch)).integers(1, 30, size=(number, 2))
 
-    def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> Batch:
+    def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> PairBatch:
         ids = torch.from_numpy(rows.copy()).reshape(-1, 1) + 10_000 * self.epoch
         mask = torch.ones_like(ids, dtype=torch.bool)
-        return Batch(ids, mask, ids, mask, torch.arange(len(rows)), ids.flatten(), rows)
+        return PairBatch(ids, mask, ids, mask, torch.arange(len(rows)), ids.flatten(), rows)
 
 
 @contextmanager

@@ -30,12 +30,12 @@ def test_train_returns_a_run_that_predicts_and_evaluates(
     assert run.predict(["What is the tens digit of 3917?", "", "What is the tens digit of 3917?"]) == [one, "", one]
 
     result = run.evaluate()
-    assert len(result.evaluation.examples) == 20
+    assert len(result.examples) == 20
     accuracy = result.scores["accuracy"]
     assert accuracy.low is not None
     assert accuracy.high is not None
     assert accuracy.low <= accuracy.value <= accuracy.high
-    assert result.evaluation.loss > 0
+    assert result.loss > 0
 
     again = seqlab.Run(run.folder)
     assert again.predict("What is the tens digit of 3917?") == one
@@ -67,7 +67,7 @@ def test_evaluate_reads_a_file(trained: Trained, tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("What is the tens digit of 3917?\n1\nWhat is the units digit of 3917?\n7\n")
     result = seqlab.Run(trained.folder).evaluate(file)
-    assert list(result.evaluation.examples) == read_questions(file)
+    assert list(result.examples) == read_questions(file)
 
 
 def test_mistakes_are_user_errors(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from safetensors.torch import save_file
 from seqlab import Run, UserError
 from seqlab.answering import write_answers
 from seqlab.display import LineCount
-from seqlab.run import Answer
-from seqlab.tasks.scores import Prediction
+from seqlab.tasks.task import Answer, Prediction
 from seqlab.text.sentences import sentences
 from seqlab.train.checkpoint import load_weights
 

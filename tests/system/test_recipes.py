@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from seqlab import recipe
+from seqlab.assembly import assemble
 from seqlab.checks import shrunk
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelData
 from seqlab.experiment import Experiment, check, load
 from seqlab.models.transformer import TransformerConfig
 from seqlab.preparation import build_engine, seeded_assembly
-from seqlab.run import assemble
 from seqlab.train.budget import Budget
 from seqlab.train.distributed import ALONE
 from seqlab.train.loop import updates

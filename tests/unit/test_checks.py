@@ -1,18 +1,18 @@
 """`seqlab check`: its claims hold, and each of them fails where its promise is broken."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from seqlab import checks, training
+from seqlab.assembly import Assembly
 from seqlab.checks import Outcome, run_checks, shrunk
 from seqlab.decode.hypothesis import Hypothesis
 from seqlab.experiment import Experiment
 from seqlab.preparation import seeded_assembly
-from seqlab.run import Assembly
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.train import random_state
 from seqlab.train.distributed import ALONE
@@ -106,16 +106,3 @@ class TestBroken:
         outcome = checks.resume_is_exact(experiment, "cpu")
         assert not outcome.passed
         assert not outcome.measured.startswith("0 ")
-
-
-def test_the_smaller_of_two_batches_has_its_own_labels(experiment: Experiment, assembly: Assembly) -> None:
-    """One row cut from a batch is what the corpus would have made of it alone."""
-    batch = checks._batch(experiment, assembly, ALONE)
-    encoded = assembly.task.training(0)
-    for row in (0, len(batch.rows) - 1):
-        cut = checks._row(batch, row)
-        number = batch.rows[row : row + 1]
-        alone = encoded.batch(number, *encoded.shapes[number[0]])
-        for name, tensor in vars(alone).items():
-            if isinstance(tensor, torch.Tensor):
-                assert torch.equal(cast(Tensor, getattr(cut, name)), tensor), name

@@ -111,7 +111,7 @@ def test_a_file_of_the_user_is_read(tmp_path: Path):
     path.write_text("two\tdeux\nthree\ttrois\n", encoding="utf-8")
     data = corpus()
     examples = data.read(path)
-    assert data.shown(examples) == examples == [Example("two", "deux"), Example("three", "trois")]
+    assert examples == [Example("two", "deux"), Example("three", "trois")]
     assert data.answer("deux") == "deux"
     data.check_files()
     assert data.remarks() == []

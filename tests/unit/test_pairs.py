@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqlab.data.examples import Example
-from seqlab.data.pairs import Batch, EncodedPairs, Ragged
+from seqlab.data.pairs import EncodedPairs, PairBatch, Ragged
 
 PAD, BOS, EOS = 0, 1, 2
 EXAMPLES = [
@@ -43,7 +43,7 @@ def plainly(examples: list[Example], source_width: int, target_width: int) -> di
     return {**batch, "target_index": index}
 
 
-def assert_same(batch: Batch, expected: dict[str, list]) -> None:
+def assert_same(batch: PairBatch, expected: dict[str, list]) -> None:
     for name, value in expected.items():
         assert getattr(batch, name).tolist() == value, name
 

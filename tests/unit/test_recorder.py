@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.pairs import Batch
+from seqlab.data.pairs import PairBatch
 from seqlab.data.stream import Group, Position
 from seqlab.display import Silent
 from seqlab.events import EventLog, read
@@ -48,9 +48,9 @@ class Curves:
         self.closed = True
 
 
-def batch_of(mark: int) -> Batch:
+def batch_of(mark: int) -> PairBatch:
     ids, mask = torch.full((1, 2), mark), torch.ones(1, 2, dtype=torch.bool)
-    return Batch(ids, mask, ids, mask, torch.arange(2), ids.flatten(), np.array([mark]))
+    return PairBatch(ids, mask, ids, mask, torch.arange(2), ids.flatten(), np.array([mark]))
 
 
 def update_of(step: int, loss: float = 2.0, norm: float = 0.5, learning_rate: float = 0.1) -> Update:

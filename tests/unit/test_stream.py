@@ -9,7 +9,7 @@ import pytest
 
 from seqlab.data.buckets import BatchConfig
 from seqlab.data.examples import Example
-from seqlab.data.pairs import Batch, EncodedPairs
+from seqlab.data.pairs import EncodedPairs, PairBatch
 from seqlab.data.stream import Group, Position, Stream
 from seqlab.errors import UserError
 
@@ -41,7 +41,7 @@ def stream_of(config: BatchConfig = CONFIG, seed: int = 5, rank: int = 0, size: 
         stream.close()
 
 
-def names(batch: Batch) -> tuple[str, ...]:
+def names(batch: PairBatch) -> tuple[str, ...]:
     """(epoch and row) of every row of a batch."""
     return tuple("".join(map(chr, row[:8])) for row in batch.source.tolist())
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from seqlab.data.examples import Example
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.run import score
 from seqlab.tasks.scores import SCORES
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID, EOS_ID
@@ -38,8 +37,9 @@ class Nothing:
     def answer(self, text: str) -> str:
         return text
 
-    def shown(self, examples: list[Example]) -> list[Example]:
-        return examples
+    @property
+    def languages(self) -> None:
+        return None
 
 
 class Worked(Nothing):
@@ -175,8 +175,8 @@ class TestExactMatch:
         ]
         found = evaluate(task, model, examples, quick=quick)
         assert found.correct == [True, False, False, False, False, True, False]
-        assert found.scores["accuracy"] == pytest.approx(2 / 7)
-        assert tuple(found.scores) == SCORES["exact"]
+        assert found.quick_scores["accuracy"] == pytest.approx(2 / 7)
+        assert tuple(found.quick_scores) == SCORES["exact"]
 
     def test_predictions_are_whole_unless_only_the_score_is_asked_for(self) -> None:
         task = task_of()
@@ -191,9 +191,9 @@ class TestExactMatch:
     def test_what_is_cut_at_the_maximum_length_is_marked(self) -> None:
         task = task_of()
         examples = [Example("h", "000000"), Example("a", "12"), Example("e", "123456")]
-        found = score(task, Script(task.vocabularies, self.SCRIPT), examples, nullcontext)  # pyright: ignore[reportArgumentType]
-        assert [prediction.capped for prediction in found.evaluation.predictions] == [True, False, False]
-        assert found.evaluation.capped == 1
+        found = evaluate(task, Script(task.vocabularies, self.SCRIPT), examples, quick=False)
+        assert [prediction.capped for prediction in found.predictions] == [True, False, False]
+        assert found.capped == 1
         assert found.scores["accuracy"].value == pytest.approx(2 / 3)
 
     def test_a_row_given_up_early_is_not_called_cut(self) -> None:

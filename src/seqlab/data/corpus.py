@@ -1,8 +1,8 @@
 """Where do the examples of a run come from? The kinds of data there are, and what all of them offer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -11,12 +11,16 @@ from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
 
-CorpusConfig = Annotated[MathematicsData | NumbersData | ParallelData, Field(discriminator="kind")]
+AnyExample = TypeVar("AnyExample", covariant=True)
+
+TextData = MathematicsData | NumbersData | ParallelData
+
+CorpusConfig = Annotated[TextData, Field(discriminator="kind")]
 """One config class a kind; `build_corpus` is the one place that takes the union apart."""
 
 
-class Corpus(Protocol):
-    """Examples to learn from, to watch and to be judged by; text on both sides."""
+class Corpus(Protocol[AnyExample]):
+    """Examples to learn from, to watch and to be judged by."""
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, before training starts.
@@ -25,23 +29,19 @@ class Corpus(Protocol):
         """
         ...
 
-    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
-        """The texts of both sides that vocabularies are made from; training examples only."""
-        ...
-
-    def training(self, epoch: int) -> Sequence[Example]:
+    def training(self, epoch: int) -> Sequence[AnyExample]:
         """The examples of an epoch, a pure function of its number; the same object where nothing changes."""
         ...
 
-    def validation(self) -> Sequence[Example]:
+    def validation(self) -> Sequence[AnyExample]:
         """Examples for curves and for choosing a checkpoint."""
         ...
 
-    def test(self) -> Sequence[Example]:
+    def test(self) -> Sequence[AnyExample]:
         """Examples for the final score."""
         ...
 
-    def splits(self) -> dict[str, Sequence[Example]]:
+    def splits(self) -> Mapping[str, Sequence[AnyExample]]:
         """Every set by its name, for the table of the data."""
         ...
 
@@ -49,20 +49,29 @@ class Corpus(Protocol):
         """What a user should know of the data: how much cleaning removed, what leaks."""
         ...
 
+    def read(self, path: Path) -> Sequence[AnyExample]:
+        """The examples of a user's file, in any format that this kind of data knows, as the model is to see them."""
+        ...
+
+
+class TextCorpus(Corpus[Example], Protocol):
+    """Text on both sides."""
+
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """The texts of both sides that vocabularies are made from; training examples only."""
+        ...
+
     def answer(self, text: str) -> str:
         """The part of a target, or of what a model wrote, that is scored."""
         ...
 
-    def shown(self, examples: list[Example]) -> list[Example]:
-        """Examples of a user's file as the model is to see them."""
-        ...
-
-    def read(self, path: Path) -> list[Example]:
-        """The examples of a user's file, in any format that this kind of data knows."""
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """From which language into which its examples are translations; None where they are something else."""
         ...
 
 
-def build_corpus(config: CorpusConfig) -> Corpus:
+def build_corpus(config: TextData) -> TextCorpus:
     """The corpus that a config describes; files are read when they are needed, not here."""
     match config:
         case MathematicsData():

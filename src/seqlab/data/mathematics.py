@@ -88,17 +88,17 @@ class Mathematics:
         Published files: all examples, the same every epoch.
         """
         if self.config.folder is not None:
-            return self.shown(list(chain.from_iterable(self._published_training.values())))
+            return self._shown(list(chain.from_iterable(self._published_training.values())))
         parts = self._drawn_training(epoch)
-        return self.shown(list(islice(chain.from_iterable(zip(*parts.values(), strict=True)), self.config.epoch_size)))
+        return self._shown(list(islice(chain.from_iterable(zip(*parts.values(), strict=True)), self.config.epoch_size)))
 
     def validation(self) -> list[Example]:
         """Examples to watch while training."""
-        return self.shown(self._held_out[0])
+        return self._shown(self._held_out[0])
 
     def test(self) -> list[Example]:
         """Examples of the final score."""
-        return self.shown(self._held_out[1])
+        return self._shown(self._held_out[1])
 
     def answer(self, text: str) -> str:
         """The part of a target, or of what a model wrote, that is scored."""
@@ -117,11 +117,10 @@ class Mathematics:
         examples = self.training(0)
         return set().union(*(e.source for e in examples)), set().union(*(e.target for e in examples))
 
-    def shown(self, examples: list[Example]) -> list[Example]:
-        """The examples as the model sees them: with the working, if it is asked for."""
-        if not self.config.working:
-            return examples
-        return [Example(e.source, with_working(e.source, e.target)) for e in examples]
+    @property
+    def languages(self) -> None:
+        """Questions are answered, not translated."""
+        return None
 
     def texts(self) -> tuple[Iterable[str], Iterable[str]]:
         """What vocabularies are made from: every character that can occur, and the examples of an epoch."""
@@ -134,7 +133,13 @@ class Mathematics:
 
     def read(self, path: Path) -> list[Example]:
         """The examples of a user's file: tab-separated, or a question and its answer on lines that alternate."""
-        return read_pairs(path)
+        return self._shown(read_pairs(path))
+
+    def _shown(self, examples: list[Example]) -> list[Example]:
+        """The examples as the model sees them: with the working, if it is asked for."""
+        if not self.config.working:
+            return examples
+        return [Example(e.source, with_working(e.source, e.target)) for e in examples]
 
     @cached_property
     def _held_out(self) -> tuple[list[Example], list[Example]]:

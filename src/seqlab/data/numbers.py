@@ -128,9 +128,10 @@ class Numbers:
         """The part of a target that is scored: all of it."""
         return text
 
-    def shown(self, examples: list[Example]) -> list[Example]:
-        """Examples of a user's file as the model is to see them: unchanged."""
-        return examples
+    @property
+    def languages(self) -> tuple[str, str]:
+        """From which language into which."""
+        return self.config.source, self.config.target
 
     def read(self, path: Path) -> list[Example]:
         """The examples of a user's file: tab-separated, or source and target on lines that alternate."""

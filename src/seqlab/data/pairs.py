@@ -24,7 +24,7 @@ CHUNK = 5000
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """Padded ids with their masks (True = takes part); the target starts with begin-of-sequence."""
 
     source: Tensor  # (B, S)
@@ -50,7 +50,7 @@ class Batch:
         """Number of places for tokens, real or padded, on both sides."""
         return self.source.numel() + self.target.numel()
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "PairBatch":
         """The same batch on `device`; the copy to a GPU does not wait."""
         if device.type == "cpu":
             return self
@@ -58,7 +58,7 @@ class Batch:
             tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
             for tensor in (*self.inputs[:3], self.target_mask, self.target_index, self.labels)
         )
-        return Batch(*moved, rows=self.rows)
+        return PairBatch(*moved, rows=self.rows)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class EncodedPairs:
         """(N, 2): source and target length of every pair."""
         return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
 
-    def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> Batch:
+    def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> PairBatch:
         """The chosen pairs, padded to the given widths."""
         source_lengths, target_lengths = self.sources.lengths_of(rows), self.targets.lengths_of(rows)
         source_mask = np.arange(source_width) < source_lengths[:, None]
@@ -171,7 +171,7 @@ class EncodedPairs:
         shifted = self.targets.padded(rows, target_width + 1, self.pad_id, shift=1)[:, :-1]
         shifted[:, 0] = self.bos_id
         shifted[~target_mask] = self.pad_id
-        return Batch(
+        return PairBatch(
             source=torch.from_numpy(self.sources.padded(rows, source_width, self.pad_id)),
             source_mask=torch.from_numpy(source_mask),
             target=torch.from_numpy(shifted),

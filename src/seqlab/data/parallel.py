@@ -162,9 +162,10 @@ class ParallelCorpus:
         """All of a translation is scored."""
         return text
 
-    def shown(self, examples: list[Example]) -> list[Example]:
-        """Unchanged: the model sees pairs as they are."""
-        return examples
+    @property
+    def languages(self) -> tuple[str, str]:
+        """From which language into which."""
+        return self.config.source, self.config.target
 
     def read(self, path: Path) -> list[Example]:
         """The pairs of a file or of line-aligned files; UserError for a pair with an empty side."""

@@ -8,17 +8,35 @@ run saved by two goes on as one.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
+import torch
 
 from seqlab.data.buckets import BatchConfig, Bucket, plan
-from seqlab.data.pairs import Batch
 from seqlab.errors import UserError
 
 
+class Batch(Protocol):
+    """Padded examples; what is in it is between the data and their task."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(B,), which examples of the epoch these are."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """What the loss of the batch is added up over: the sum of the target lengths in `Encoded.shapes`."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on `device`; the copy to a GPU does not wait."""
+        ...
+
+
 class Encoded(Protocol):
-    """An epoch of examples as ids."""
+    """An epoch of examples as ids or numbers."""
 
     @property
     def shapes(self) -> np.ndarray:

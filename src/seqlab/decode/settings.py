@@ -19,6 +19,10 @@ METHODS_OF: dict[str, tuple[Method, ...]] = {
 """The settings that only some methods read; all others matter to every method."""
 
 
+GREEDY = {"method": "greedy", "beam_width": 5, "length_penalty": 1.0, "n_best": 1}
+"""What turns the settings of any search into those of the quick one for curves."""
+
+
 class DecodeConfig(Config):
     """Settings of `search`, and of what is given to it. Lengths count tokens, without beginning and end of sequence."""
 

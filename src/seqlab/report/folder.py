@@ -163,7 +163,7 @@ def load_run(path: Path) -> RunRecord:
         results=_read_json(folder.results),
         predictions=_read_predictions(folder.predictions) if folder.predictions.is_file() else None,
         data=_read(folder.data, Statistics) if folder.data.is_file() else None,
-        attention=_read(folder.attention, list[AttentionMap]) if folder.attention.is_file() else [],
+        attention=_read(path, list[AttentionMap]) if (path := folder.exhibit("attention")).is_file() else [],
     )
 
 

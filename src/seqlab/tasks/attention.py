@@ -10,9 +10,10 @@ from torch import Tensor
 from seqlab.data.examples import Example
 from seqlab.data.pairs import EncodedPairs
 from seqlab.decode.search import search
-from seqlab.tasks.sequence_to_sequence import GREEDY, SequenceToSequence
+from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.text.reversal import Reversed
 from seqlab.text.tokenizer import BOS_ID, EOS_ID
+from seqlab.text.vocabularies import Vocabularies
 
 NUM_MAPS = 4
 
@@ -47,9 +48,20 @@ class Attends(Protocol):
         ...
 
 
+class Searches(Protocol):
+    """A task that searches for an answer to text."""
+
+    decode: DecodeConfig
+    vocabularies: Vocabularies
+
+    def encode(self, examples: Sequence[Example]) -> EncodedPairs:
+        """Text to ids."""
+        ...
+
+
 @torch.inference_mode()
 def attention_maps(
-    task: SequenceToSequence, model: Any, examples: Sequence[Example], autocast: Callable[[], Any]
+    task: Searches, model: Any, examples: Sequence[Example], autocast: Callable[[], Any]
 ) -> list[dict[str, Any]]:
     """Cross-attention while the model writes its own answers to a few examples; none of a model that cannot show it.
 
@@ -81,9 +93,7 @@ def _chosen(shapes: np.ndarray) -> list[int]:
     return [int(in_order[place]) for place in sorted(places) if place < len(in_order)]
 
 
-def _map(
-    task: SequenceToSequence, model: Any, encoded: EncodedPairs, row: int, autocast: Callable[[], Any]
-) -> dict[str, Any]:
+def _map(task: Searches, model: Any, encoded: EncodedPairs, row: int, autocast: Callable[[], Any]) -> dict[str, Any]:
     device = next(model.parameters()).device
     batch = encoded.batch(np.array([row]), *encoded.shapes[row]).to(device)
     decode = task.decode if task.decode.method != "sample" else task.decode.model_copy(update=GREEDY)

@@ -1,14 +1,16 @@
 """How good is what a model wrote? Counts of one pass over the examples, and the scores that follow from them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from seqlab.data.examples import Example
 from seqlab.metrics import translation
 from seqlab.metrics.intervals import Interval, wilson
 from seqlab.metrics.translation import bits_per_character, perplexity
+from seqlab.tasks.task import Prediction
 
 Metrics = Literal["exact", "translation"]
 
@@ -18,18 +20,11 @@ SCORES: dict[Metrics, tuple[str, ...]] = {
 }
 """What is measured during training, by the names that `--until` and the curves use."""
 
+NUM_UNKNOWN = 10
+"""Pieces that the vocabulary lacks and a note names."""
+
 MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu"}
 """The score that chooses the best checkpoint; more is better."""
-
-
-class Prediction(NamedTuple):
-    """What the model writes for one source."""
-
-    text: str
-    score: float
-    """log-probability of the text"""
-    capped: bool
-    """cut off at the maximum length"""
 
 
 @dataclass(frozen=True)
@@ -58,14 +53,16 @@ class Evaluation:
     examples: Sequence[Example]
     tokenize: str
     """how sacreBLEU finds words"""
+    unknown: dict[str, Counter[str]] = field(default_factory=dict)
+    """by side, how often the examples have pieces that the vocabulary lacks"""
 
     @property
     def loss(self) -> float:
         """Mean over the real target tokens, without label smoothing, in nats."""
         return self.counts.nats / self.counts.tokens
 
-    @cached_property
-    def scores(self) -> dict[str, float]:
+    @property
+    def quick_scores(self) -> dict[str, float]:
         """The scores of a curve, quickly made."""
         right = sum(self.correct) / len(self.correct)
         if self.metrics == "exact":
@@ -73,9 +70,13 @@ class Evaluation:
         overlap = translation.quick_scores(self._texts, self._targets, tokenize=self.tokenize)
         return {"loss": self.loss, **overlap, "exact_match": right, **self._token_scores}
 
-    @cached_property
-    def final_scores(self) -> dict[str, Interval]:
+    @property
+    def scores(self) -> dict[str, Interval]:
         """Every score, with its 95 % interval where there is one; the most important first."""
+        return self._intervals
+
+    @cached_property
+    def _intervals(self) -> dict[str, Interval]:  # the bootstrap takes seconds
         if self.metrics == "exact":
             intervals = {"accuracy": wilson(sum(self.correct), len(self.correct))}
             plain = {"loss": self.loss}
@@ -98,8 +99,9 @@ class Evaluation:
         """The part of results.json that a set of examples decides."""
         result: dict[str, Any] = {
             "examples": len(self.examples),
-            "scores": {name: _without_none(score) for name, score in self.final_scores.items()},
+            "scores": {name: _without_none(score) for name, score in self.scores.items()},
             "capped": self.capped,
+            "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
         }
         if self.metrics == "translation":
             sources = [example.source for example in self.examples]
@@ -110,6 +112,25 @@ class Evaluation:
                 "warnings": translation.warnings(self._texts, targets, self.capped, sources, tokenize=words),
             }
         return result
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """One line of JSON an example: source, target, what was predicted, whether it is right, its log-probability."""
+        for example, prediction, correct in zip(self.examples, self.predictions, self.correct, strict=True):
+            yield {
+                **example._asdict(),
+                "predicted": prediction.text,
+                "correct": correct,
+                "score": prediction.score,
+            }
+
+    def notes(self) -> list[str]:
+        """Pieces that the vocabulary lacks, and answers that were cut."""
+        found = [
+            f"unknown on the {side} side: " + ", ".join(f'"{piece}" x{number}' for piece, number in listed)
+            for side, counts in self.unknown.items()
+            if (listed := counts.most_common(NUM_UNKNOWN))
+        ]
+        return [*found, f"{self.capped} predictions were cut at decode.max_length"] if self.capped else found
 
     @property
     def _texts(self) -> list[str]:

@@ -4,9 +4,10 @@ Mathematics and translation are such problems. A corpus yields examples; vocabul
 the decoder contract learns them; `tasks.scores` says how good it is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
@@ -16,14 +17,20 @@ from torch import Tensor, nn
 from seqlab.config import Config
 from seqlab.data.buckets import in_order_of_length
 from seqlab.data.cache import StoredPairs
-from seqlab.data.corpus import Corpus
+from seqlab.data.corpus import TextCorpus
 from seqlab.data.examples import Example
-from seqlab.data.pairs import Batch, EncodedPairs
+from seqlab.data.pairs import EncodedPairs, PairBatch
+from seqlab.data.sources import read_lines
 from seqlab.decode.search import Hypothesis, search
-from seqlab.decode.settings import DecodeConfig
+from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
-from seqlab.tasks.scores import Counts, Evaluation, Metrics, Prediction
+from seqlab.paths import RunFolder
+from seqlab.tasks.attention import attention_maps
+from seqlab.tasks.reading import Reading
+from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
+from seqlab.tasks.task import Answer, Autocast, Prediction, Sample
+from seqlab.text.sentences import usual_number
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
@@ -34,8 +41,8 @@ SAMPLING_SEED = 0
 EPOCHS = 1_000_000
 """More than any run has: epochs of runs with different seeds see different variants."""
 
-GREEDY = {"method": "greedy", "beam_width": 5, "length_penalty": 1.0, "n_best": 1}
-"""What turns the settings of any search into those of the quick one for curves."""
+SENTENCE_SAMPLE = 10_000
+"""Training sources, at least, whose sentences are counted."""
 
 
 class SequenceToSequenceConfig(Config):
@@ -52,6 +59,16 @@ class SequenceToSequenceConfig(Config):
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The scores of a curve."""
+        return SCORES[self.metrics]
+
+    @property
+    def main_score(self) -> str:
+        """The one that chooses the best checkpoint."""
+        return MAIN_SCORE[self.metrics]
+
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:
         if self.metrics != "translation" and self.tokenize != type(self).model_fields["tokenize"].default:
@@ -66,16 +83,35 @@ class SequenceToSequence:
         self,
         config: SequenceToSequenceConfig,
         decode: DecodeConfig,
-        corpus: Corpus,
+        corpus: TextCorpus,
         vocabularies: Vocabularies,
         seed: int = 0,
+        usual_sentences: int | None = None,
     ) -> None:
-        """`seed` is that of the run: it decides what varying ids training sees."""
+        """A new task, or that of a trained run.
+
+        Args:
+            config, decode: what is minimised, and how an output is searched for.
+            corpus: where the examples come from.
+            vocabularies: made from them.
+            seed: that of the run decides what varying ids training sees.
+            usual_sentences: what nearly all training sources have at most, as a trained run knows it.
+        """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed = seed
+        self._seed, self._usual_sentences = seed, usual_sentences
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
         if config.metrics == "translation":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes the vocabularies."""
+        self.vocabularies.save(folder.tokenizers)
+
+    def facts(self) -> dict[str, Any]:
+        """How many sentences a training source usually has: lines with more are cut."""
+        examples = self.corpus.training(0)
+        some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
+        return {"usual_sentences": usual_number(examples[number].source for number in some)}
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
@@ -102,15 +138,13 @@ class SequenceToSequence:
             examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, folder=folder
         )
 
-    def loss(self, model: nn.Module, batch: Batch) -> LossSum:
+    def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
         """Cross-entropy of the next token under teacher forcing, in nats."""
         logits = self._logits(model, batch)
         return LossSum(cross_entropy_sum(logits, batch.labels, self.config.label_smoothing), batch.tokens)
 
     @torch.inference_mode()
-    def evaluate(
-        self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Callable[[], Any]
-    ) -> Evaluation:
+    def evaluate(self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Autocast) -> Evaluation:
         """Loss under teacher forcing, and what the model writes by itself.
 
         Args:
@@ -132,7 +166,8 @@ class SequenceToSequence:
             hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
-        return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize)
+        unknown = {} if quick else self.vocabularies.unknown(examples)
+        return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize, unknown)
 
     @torch.inference_mode()
     def predict(
@@ -140,7 +175,7 @@ class SequenceToSequence:
         model: Any,
         sources: Sequence[str],
         *,
-        autocast: Callable[[], Any],
+        autocast: Autocast,
         progress: Callable[[int], None] = lambda rows: None,
     ) -> list[list[Prediction]]:
         """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
@@ -149,12 +184,79 @@ class SequenceToSequence:
             found = self._search(model, encoded, autocast, self.decode, progress=progress)
         return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
-    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+    def samples(self, model: Any, examples: Sequence[Example], *, autocast: Autocast) -> list[Sample]:
+        """What the model writes for examples."""
+        answers = self.predict(model, [example.source for example in examples], autocast=autocast)
+        return [Sample(*example, best.text) for example, (best, *_) in zip(examples, answers, strict=True)]
+
+    def exhibits(self, model: Any, evaluation: Evaluation, *, autocast: Autocast) -> dict[str, Any]:
+        """Attention maps of a few examples."""
+        return {"attention": attention_maps(self, model, evaluation.examples, autocast)}
+
+    def inputs(self, path: Path) -> Iterable[str]:
+        """The lines of a file."""
+        return read_lines(path)
+
+    def answer(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Autocast,
+        first: int = 1,
+        progress: Callable[[float], None] = lambda number: None,
+    ) -> list[Answer]:
+        """See `Task`. A source with more tokens than `decode.max_source` or more sentences than `decode.max_sentences`
+
+        is cut, and its answer put together from those to the pieces.
+        """
+        source, reading = self.vocabularies.source, self._reading(model.config.max_length)
+        lengths = map(len, source.encode_batch(sources))
+        read = [
+            reading.pieces(line, tokens, lambda text: len(source.encode(text)), number)
+            for line, tokens, number in zip(sources, lengths, count(first), strict=False)
+        ]
+        texts = [text for pieces in read for text in pieces.texts]
+        found = iter(
+            self.predict(
+                model,
+                texts,
+                autocast=autocast,
+                progress=lambda rows: progress(first - 1 + rows / len(texts) * len(sources)),
+            )
+        )
+        return [
+            Answer(
+                self._joined(list(islice(found, len(pieces.texts)))),
+                len(pieces.texts),
+                pieces.remark,
+                source.unknown(pieces.texts),
+            )
+            for pieces in read
+        ]
+
+    def _reading(self, readable: int) -> Reading:
+        """Answered whole is what training saw alike; a translation is about as long as its source."""
+        decode, translates = self.decode, self.corpus.languages is not None
+        tokens = decode.max_source or (decode.max_length if translates else readable)
+        most = decode.max_sentences or (self._usual_sentences if translates else None)
+        cuts = translates or decode.max_source is not None or decode.max_sentences is not None
+        return Reading(min(tokens, readable), most, cuts)
+
+    def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
+        """The k-th best answer to a source is made of the k-th best ones to its pieces."""
+        joined = [
+            Prediction(" ".join(map(self.corpus.answer, texts)), sum(scores), any(capped))
+            for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
+        ]
+        return joined or [Prediction("", 0.0)]
+
+    def _logits(self, model: nn.Module, batch: PairBatch) -> Tensor:
         """(N, V) at the real target tokens."""
         return model(*batch.inputs)
 
     def _counts(
-        self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Callable[[], Any]
+        self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
     ) -> Counts:
         counts = Counts(characters=sum(len(example.target) for example in examples))
         for batch in self._batches(encoded, model):
@@ -179,7 +281,7 @@ class SequenceToSequence:
             return None
         return self.vocabularies.target.encode_batch([example.target for example in examples])
 
-    def _batches(self, encoded: EncodedPairs, model: nn.Module) -> Iterator[Batch]:
+    def _batches(self, encoded: EncodedPairs, model: nn.Module) -> Iterator[PairBatch]:
         device = next(model.parameters()).device
         for bucket in in_order_of_length(encoded.shapes, self.config.evaluation_tokens):
             yield encoded.batch(*bucket).to(device)
@@ -188,7 +290,7 @@ class SequenceToSequence:
         self,
         model: Any,
         encoded: EncodedPairs,
-        autocast: Callable[[], Any],
+        autocast: Autocast,
         decode: DecodeConfig,
         answers: list[list[int]] | None = None,
         progress: Callable[[int], None] = lambda rows: None,

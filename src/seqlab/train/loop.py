@@ -6,12 +6,11 @@ divides once: accumulation over batches and processes is then exact however unev
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.pairs import Batch
 from seqlab.data.stream import Group, Stream
 from seqlab.train.averaging import WeightAverage
 from seqlab.train.distributed import World
@@ -45,7 +44,7 @@ class Engine:
     """Everything that an update changes or needs."""
 
     model: nn.Module  # as it is called in training: perhaps wrapped for several processes, or compiled
-    loss: Callable[[nn.Module, Batch], LossSum]
+    loss: Callable[[nn.Module, Any], LossSum]
     stream: Stream
     optimizer: Optimizer
     schedule: Schedule

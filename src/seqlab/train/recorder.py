@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from seqlab.data.pairs import Batch
+from seqlab.data.stream import Batch
 from seqlab.events import EventLog
 from seqlab.train.distributed import World
 from seqlab.train.loop import Update

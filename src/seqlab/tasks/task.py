@@ -1,0 +1,152 @@
+"""What is a task? What training, run folder, report and command line need of one, whatever its examples are."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from seqlab.data.corpus import Corpus
+from seqlab.data.stream import Encoded
+from seqlab.metrics.intervals import Interval
+from seqlab.paths import RunFolder
+from seqlab.train.loop import LossSum
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+"""Makes the context of the precision that is wanted."""
+
+
+class Prediction(NamedTuple):
+    """What a model makes of one source."""
+
+    text: str
+    score: float
+    """log-probability of the text"""
+    capped: bool = False
+    """cut off at the maximum length"""
+
+
+class Answer(NamedTuple):
+    """What a run makes of one source."""
+
+    predictions: list[Prediction]
+    """the n best, the best first"""
+    pieces: int = 1
+    """into how many the source was cut: its sentences, if it has more of them than training sources have"""
+    remark: str = ""
+    """how a source was cut that is too long to be read whole"""
+    unknown: Mapping[str, int] = {}
+    """how often the source has pieces that the model does not know"""
+
+
+class Sample(NamedTuple):
+    """An example for people, and what the model makes of it."""
+
+    source: str
+    target: str
+    predicted: str
+
+
+class Evaluation(Protocol):
+    """A set of examples, and how good the model is on them."""
+
+    @property
+    def quick_scores(self) -> Mapping[str, float]:
+        """The scores of a curve: those that the config of the task names, `loss` among them."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, Interval]:
+        """Every score, with its 95 % interval where there is one; the most important first."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The part of results.json that a set of examples decides: `examples`, `scores`, and what is the task's own."""
+        ...
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The lines of predictions/test.jsonl: one example each, with what was predicted and whether it is right."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What the log should say of it."""
+        ...
+
+
+class TaskConfig(Protocol):
+    """What the config of any task tells of it, besides its `kind`."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The scores of a curve, by the names that `--until` uses."""
+        ...
+
+    @property
+    def main_score(self) -> str:
+        """The one that chooses the best checkpoint; more is better."""
+        ...
+
+
+class Task(Protocol):
+    """A corpus, how its examples become batches, what is minimised, and how good that is."""
+
+    @property
+    def corpus(self) -> Corpus[Any]:
+        """Where the examples come from."""
+        ...
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes what a trained run needs besides its weights (vocabularies, classes); the folder exists."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What a trained run needs to know of its training data; stored in environment.json."""
+        ...
+
+    def training(self, epoch: int) -> Encoded:
+        """The encoded examples of an epoch, a pure function of its number."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any) -> LossSum:
+        """What is minimised, added up over the batch, and what it is to be divided by."""
+        ...
+
+    def evaluate(self, model: Any, examples: Sequence[Any], *, quick: bool, autocast: Autocast) -> Evaluation:
+        """How good the model is on examples; `quick` for curves."""
+        ...
+
+    def samples(self, model: Any, examples: Sequence[Any], *, autocast: Autocast) -> list[Sample]:
+        """What the model makes of a few examples, to be printed; empty where no line of text shows it."""
+        ...
+
+    def exhibits(self, model: Any, evaluation: Any, *, autocast: Autocast) -> dict[str, Any]:
+        """JSON values for the report by the name of their file, without .json: attention maps, pictures."""
+        ...
+
+    def inputs(self, path: Path) -> Iterable[str]:
+        """What a user's file asks, one line of text each; UserError where the file cannot be read."""
+        ...
+
+    def answer(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Autocast,
+        first: int = 1,
+        progress: Callable[[float], None] = lambda number: None,
+    ) -> list[Answer]:
+        """The n best predictions for each line of text, in order; an empty one for a blank line.
+
+        Args:
+            model: as `evaluate` takes it.
+            sources: the lines; they are answered together.
+            autocast: makes the context of the wanted precision.
+            first: number of the first one, for messages.
+            progress: learns after every batch how many are done, those before `first` among them.
+
+        Raises:
+            UserError: where a line cannot be answered; names its number.
+        """
+        ...
