@@ -68,12 +68,6 @@ SIMPLE = {
         {"text.dropout": 0.1},
         has_degrees=True,
     ),
-    "dropout": Technique(
-        "units are dropped at random in training; off: none, anywhere in the model",
-        {"model.dropout": 0.0, "model.attention_dropout": 0.0, "model.activation_dropout": 0.0},
-        {"model.dropout": 0.1},
-        has_degrees=True,
-    ),
     "ema": Technique(
         "a moving average of the weights is evaluated; off: the weights themselves",
         {"train.average": None},
@@ -99,8 +93,18 @@ SIMPLE = {
 }
 """Switches whose settings do not depend on the recipe."""
 
-NAMES = (*SIMPLE, "sharing", "tied-embeddings", "muon")
+NAMES = (*SIMPLE, "dropout", "sharing", "tied-embeddings", "muon")
 """All switches."""
+
+OF_TRANSFORMERS = {
+    "pre-norm": "it has no norms",
+    "rotary": "it knows the order of tokens without positions",
+    "sharing": "its layers are not shared",
+}
+"""Switches that mean nothing to other models, and why."""
+
+DROPOUTS = ("model.dropout", "model.attention_dropout", "model.activation_dropout")
+"""Wherever a model may drop units."""
 
 CARRIED = ("lr", "betas", "weight_decay", "fused")
 """Settings that mean the same to Muon and to the optimizer that it replaces."""
@@ -170,7 +174,12 @@ def sharing_settings(ground: Ground, scheme: str) -> Settings:
 
 
 def _technique(name: str, argument: str, ground: Ground) -> Technique:
+    kind = ground.value("model.kind")
+    if name in OF_TRANSFORMERS and kind != "transformer":
+        raise UserError(f"it is for model.kind=transformer, and this model is {kind}: {OF_TRANSFORMERS[name]}")
     match name:
+        case "dropout":
+            return _dropout(ground)
         case "sharing":
             return _sharing(ground, argument)
         case "tied-embeddings":
@@ -179,6 +188,16 @@ def _technique(name: str, argument: str, ground: Ground) -> Technique:
             return _muon(ground)
         case _:
             return SIMPLE[name]
+
+
+def _dropout(ground: Ground) -> Technique:
+    known = {setting.key for setting in settings(ground.experiment)}
+    return Technique(
+        "units are dropped at random in training; off: none, anywhere in the model",
+        {key: 0.0 for key in DROPOUTS if key in known},
+        {"model.dropout": 0.1},
+        has_degrees=True,
+    )
 
 
 def _sharing(ground: Ground, scheme: str) -> Technique:

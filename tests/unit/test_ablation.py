@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from seqlab.report.ablation import summary_table, write_ablation
 from seqlab.report.ablation_figures import spread
 from seqlab.report.folder import Curve, load_run
 from seqlab.report.measured import at, measure, read_ablation, step_seconds, to_csv
-from seqlab.switches import NAMES, Ground, find_switch
+from seqlab.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
 
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
@@ -57,6 +58,26 @@ def test_every_switch_makes_a_difference(name: str) -> None:
     off, on = (load(here.recipe, here.overrides(position)) for position in (switch.off, switch.on))
     assert off != on
     assert switch.doc
+
+
+RECURRENT = ("one-cycle", "label-smoothing", "dropout", "ema", "tied-embeddings", "muon", "compile")
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_switches_for_recurrent_models(name: str) -> None:
+    here = Ground("luong-numbers", [], load("luong-numbers"))
+    switch = find_switch(name, here)
+    off, on = (load(here.recipe, here.overrides(position)) for position in (switch.off, switch.on))
+    assert off != on
+    if name == "dropout":
+        assert switch.off == {"model.dropout": 0.0}
+
+
+@pytest.mark.parametrize("name", OF_TRANSFORMERS)
+def test_what_recurrent_models_do_not_have(name: str) -> None:
+    message = f'the switch "{name}" means nothing here: it is for model.kind=transformer, and this model is recurrent'
+    with pytest.raises(UserError, match=re.escape(message)):
+        find_switch(name, Ground("luong-numbers", [], load("luong-numbers")))
 
 
 def test_pieces_that_vary_need_pieces() -> None:
