@@ -108,6 +108,45 @@ def test_held_out_of_training_by_source(tmp_path: Path) -> None:
     assert other.test() != some.test()
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_sample_to_train_on(tmp_path: Path, streaming: bool) -> None:
+    """The same in memory and on disk; a smaller one is part of a larger one, and nothing else depends on its size."""
+    rows = [f"source {number // 2}\ttarget {number}" for number in range(200)]
+    train = write(tmp_path / "a.tsv", "en\tfr", *rows)
+
+    def of(size: int | None, **settings: Any) -> ParallelCorpus:
+        on_disk = {"streaming": True, "cache": tmp_path / "cache", "epoch_size": 20} if streaming else {}
+        return corpus(train=train, train_size=size, **on_disk, **settings)
+
+    whole, small, large, more = (list(of(size).splits()["training"]) for size in (None, 10, 50, 1000))
+    assert (len(whole), len(small), len(large)) == (180, 10, 50)
+    assert more == whole
+    assert set(small) < set(large) < set(whole)
+    assert [example for example in whole if example in large] == large
+    assert corpus(train=train, train_size=50).training(0) == large
+    assert set(of(50, seed=2).splits()["training"]) != set(large)
+    assert [of(50).validation(), of(50).test()] == [of(None).validation(), of(None).test()]
+    assert of(50).remarks() == [
+        *of(None).remarks(),
+        "training: a sample of 50 of 180 pairs (data.train_size=50, data.seed=1)",
+    ]
+    assert of(1000).remarks()[-1] == "training: all of 180 pairs (data.train_size=1000, data.seed=1)"
+
+
+def test_a_sample_knows_equal_pairs_and_its_own_leaks(tmp_path: Path) -> None:
+    """Ten equal pairs have equal hashes, and only what is in the sample can leak."""
+    train = write(tmp_path / "a.tsv", "en\tfr", *["same\tautre"] * 10, *[f"{n}\tnombre {n}" for n in range(10)])
+    test = write(tmp_path / "b.tsv", "en\tfr", *[f"{n}\tnombre {n}" for n in range(10)])
+    settings = {"train": train, "test": test, "validation": test, "cleaning": {"drop_duplicates": False}}
+    for size in range(1, 20):
+        plain = corpus(train_size=size, **settings)
+        stored = corpus(train_size=size, streaming=True, cache=tmp_path / "cache", **settings)
+        assert list(stored.training(0)) == plain.training(0)
+        assert stored.remarks() == plain.remarks()
+        leaked = {example.source for example in plain.training(0)} - {"same"}
+        assert any(f"test: {len(leaked)} of 10 sources" in remark for remark in plain.remarks()) == bool(leaked)
+
+
 def test_files_of_different_kinds_in_one_list(tmp_path: Path) -> None:
     """The Bible by chapter: numbered columns, a group and its key, beside files that need none of it."""
     verses = [f"GEN {chapter}:{verse}\tverse {chapter} {verse}\tverset" for chapter in range(9) for verse in range(9)]

@@ -67,8 +67,10 @@ class ParallelData(Config):
     """distinct sources taken from training for validation; when absent one in 20, at most 1000"""
     test_size: int | None = Field(default=None, ge=1)
     """distinct sources taken from training for the test; when absent one in 20, at most 1000"""
+    train_size: int | None = Field(default=None, ge=1)
+    """pairs to train on, a sample of what is left after cleaning and splitting; smaller samples are part of larger"""
     seed: int = 1
-    """picks the sources that are held out"""
+    """picks the sources that are held out, and the sample"""
     cleaning: Cleaning = Cleaning()
     """what is left out of the training pairs"""
     streaming: bool = False
@@ -203,6 +205,7 @@ class ParallelCorpus:
             given={name: [e for e in self._given[name] if all(e)] for name in self._given},
             sizes={name: size for name, size in sizes.items() if name not in self._given},
             seed=config.seed,
+            train_size=config.train_size,
         )
 
     @cached_property
@@ -215,7 +218,7 @@ class ParallelCorpus:
         return given
 
     def _remarks(self) -> Iterator[str]:
-        _, held_out, cleaned, left_out, leaks = self._sets
+        _, held_out, cleaned, left_out, leaks, available = self._sets
         yield f"training: {cleaned}"
         if held_out:
             taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in held_out.items())
@@ -223,6 +226,9 @@ class ParallelCorpus:
                 f"held out of training by distinct source: {taken} (data.seed={self.config.seed}); "
                 f"{left_out:,} other pairs with these sources left out"
             )
+        if (size := self.config.train_size) is not None:
+            drawn = f"a sample of {size:,}" if size < available else "all"
+            yield f"training: {drawn} of {available:,} pairs (data.train_size={size}, data.seed={self.config.seed})"
         for name, examples in self._order.given.items():
             if empty := len(self._given[name]) - len(examples):
                 yield f"{name}: {empty:,} pairs with an empty side left out"

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqlab.data.examples import Example
 from seqlab.data.origins import Pair
-from seqlab.data.splitting import fingerprint
+from seqlab.data.splitting import fingerprint, fingerprint_of_pair
 
 BLOCK = 50_000
 """Pairs that are in memory at once."""
@@ -121,10 +121,9 @@ class Rows:
                         file.write(block[order[start:end]].tobytes())
 
     def _hashes(self, pair: Pair) -> tuple[int, int, int]:
-        (source, target), unit = pair
+        source, unit = pair.example.source, pair.unit
         text = fingerprint(source, self._seed)
-        # with its length, the source "a" with the target "bc" is not the source "ab" with the target "c"
-        both = fingerprint(f"{len(source)} {source}{target}", self._seed)
+        both = fingerprint_of_pair(pair.example, self._seed)
         return both, text, text if unit == source else fingerprint(unit, self._seed)
 
     def _path(self, name: str) -> Path:

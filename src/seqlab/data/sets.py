@@ -7,7 +7,7 @@ from typing import NamedTuple
 from seqlab.data.cleaning import Cleaner, Cleaning
 from seqlab.data.examples import Example
 from seqlab.data.origins import Pair
-from seqlab.data.splitting import split
+from seqlab.data.splitting import sample, split
 from seqlab.errors import UserError
 
 
@@ -23,7 +23,9 @@ class Order:
     sizes: dict[str, int | None]
     """distinct sources of the sets that are taken out of the training pairs, by name"""
     seed: int
-    """picks these sources"""
+    """picks these sources, and the sample"""
+    train_size: int | None = None
+    """pairs to train on, a sample of all; None: all"""
 
 
 class Leak(NamedTuple):
@@ -47,6 +49,8 @@ class Sets(NamedTuple):
     """pairs that are in no set because their source is held out"""
     leaks: dict[str, Leak]
     """of the given sets that have any"""
+    available: int
+    """pairs that could be trained on, before a sample of them was drawn"""
 
 
 def sets_in_memory(order: Order) -> Sets:
@@ -54,10 +58,11 @@ def sets_in_memory(order: Order) -> Sets:
     cleaner = Cleaner(order.cleaning)
     pairs = list(cleaner.distinct(cleaner.sound(order.pairs())))
     some_left(len(pairs), cleaner)
-    training, held_out, left_out = split(pairs, order.sizes, order.seed)
+    everything, held_out, left_out = split(pairs, order.sizes, order.seed)
+    training = everything if order.train_size is None else sample(everything, order.train_size, order.seed)
     trained = {example.source for example in training}
     leaks = {name: leak for name, examples in order.given.items() if (leak := _leak(examples, trained))}
-    return Sets([training], held_out, cleaner.report(), left_out, leaks)
+    return Sets([training], held_out, cleaner.report(), left_out, leaks, len(everything))
 
 
 def some_left(count: int, cleaner: Cleaner) -> None:

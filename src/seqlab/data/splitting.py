@@ -1,7 +1,8 @@
 """Which pairs are held out for validation and test, so that no source is also trained on?
 
 The unit is the distinct source, or a group of sources such as a chapter. Units are put in the order of a hash of their
-text and of a seed, and the first ones are held out: a pure function of what the files hold, whatever their order.
+text and of a seed, and the first ones are held out: a pure function of what the files hold, whatever their order. Of
+the other pairs a sample may be wanted, which is drawn in the same way.
 """
 
 import hashlib
@@ -57,6 +58,18 @@ def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> 
 def fingerprint(text: str, seed: int) -> int:
     """64 bits of a text; another order of all texts for every seed."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+
+
+def fingerprint_of_pair(example: Example, seed: int) -> int:
+    """The same of both texts; with its length, the source "a" with the target "bc" is not "ab" with "c"."""
+    return fingerprint(f"{len(example.source)} {example.source}{example.target}", seed)
+
+
+def sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
+    """`size` of the examples, in their order: those with the smallest hashes, so that smaller samples are in larger."""
+    hashes = [fingerprint_of_pair(example, seed) for example in examples]
+    chosen = sorted(range(len(examples)), key=hashes.__getitem__)[:size]
+    return [examples[number] for number in sorted(chosen)]
 
 
 def sizes_of(num_sources: int, sizes: Mapping[str, int | None]) -> list[int]:

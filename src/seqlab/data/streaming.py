@@ -35,6 +35,7 @@ def sets_on_disk(order: Order, folder: Path, epoch_size: int) -> Sets:
         cleaned=facts["cleaned"],
         left_out=facts["left_out"],
         leaks={name: Leak(*leak) for name, leak in facts["leaks"].items()},
+        available=facts["available"],
     )
 
 
@@ -65,17 +66,20 @@ def _make(folder: Path, order: Order, epoch_size: int) -> None:
         if order.cleaning.drop_duplicates and (duplicates := _drop_duplicates(rows)):
             cleaner.faults[DUPLICATES] += duplicates
         held_out = _hold_out(rows, order)
-        size = sum(len(block) for block in held_out.rest(rows.blocks()))
-        if not size:
+        available = sum(len(block) for block in held_out.rest(rows.blocks()))
+        if not available:
             raise too_few(held_out.num_sources, order.sizes)
+        left_out = len(rows) - available - sum(map(len, held_out.sets.values()))
+        size = available if order.train_size is None else _sample(rows, held_out, order.train_size)
         parts = [f"part-{number}" for number in range(-(-size // epoch_size))]
         leaks = _write(rows, held_out, order, folder, parts)
         facts = {
             "parts": parts,
             "held_out": held_out.sets,
             "cleaned": cleaner.report(),
-            "left_out": len(rows) - size - sum(map(len, held_out.sets.values())),
+            "left_out": left_out,
             "leaks": leaks,
+            "available": available,
         }
     (folder / "sets.json").write_text(json.dumps(facts), encoding="utf-8")
 
@@ -103,6 +107,16 @@ def _hold_out(rows: Rows, order: Order) -> _HeldOut:
         name: list(new_sources(rows.examples(held[number == place]), known)) for place, name in enumerate(order.sizes)
     }
     return _HeldOut(sets, num_sources, limits[-1], _hashes(known, order.seed))
+
+
+def _sample(rows: Rows, held_out: _HeldOut, size: int) -> int:
+    """Drops all training pairs but the `size` ones with the smallest hashes; how many stay."""
+    kept = 0
+    for bucket in held_out.rest(rows.buckets("pair")):
+        surplus = np.sort(bucket, order=["pair", "row"])[size - kept :]
+        rows.drop(surplus)
+        kept += len(bucket) - len(surplus)
+    return kept
 
 
 def _limits(units: Iterator[tuple[int, int]], counts: list[int]) -> list[int]:
