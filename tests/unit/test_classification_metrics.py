@@ -29,6 +29,7 @@ pairs = st.integers(1, 6).flatmap(
 )
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")
 @settings(max_examples=60)
 @given(pairs)
 def test_scores_are_those_of_scikit_learn(drawn: tuple[int, list[tuple[int, int]]]) -> None:
