@@ -3,12 +3,20 @@
 import json
 from typing import Any, NamedTuple
 
-from seqlab.data.corpus import build_corpus
+from seqlab.data.corpus import TextCorpus, build_corpus
+from seqlab.data.images import ImagesData
+from seqlab.data.mathematics import MathematicsData
+from seqlab.data.numbers import NumbersData
+from seqlab.data.parallel import ParallelData
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment
-from seqlab.models.kinds import Model, build_model
+from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
+from seqlab.models.kinds import Model, build_encoder_decoder
+from seqlab.models.recurrent import RecurrentConfig
+from seqlab.models.transformer import TransformerConfig
 from seqlab.paths import RunFolder
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
+from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 
@@ -27,11 +35,26 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
         experiment: the checked config.
         trained: a run that has been started; what it learned from its data is then not learned again.
     """
-    return _sequence_to_sequence(experiment, trained)
+    match experiment.task, experiment.data, experiment.model:
+        case (
+            SequenceToSequenceConfig() as config,
+            (MathematicsData() | NumbersData() | ParallelData()) as data,
+            (TransformerConfig() | RecurrentConfig()) as model,
+        ):
+            task = _sequence_to_sequence(experiment, config, build_corpus(data), trained)
+            source, target = task.vocabularies
+            return Assembly(task, build_encoder_decoder(model, source.vocab_size, target.vocab_size))
+        case ClassifySequenceConfig() as config, ImagesData() as data, SequenceClassifierConfig() as model:
+            task = ClassifySequence(config, data, trained)
+            steps, width = task.reading.steps, task.reading.width
+            return Assembly(task, SequenceClassifier(model, width, steps, task.learned.num_classes))
+        case _:
+            raise AssertionError("the check of the experiment lets no other combination through")
 
 
-def _sequence_to_sequence(experiment: Experiment, trained: RunFolder | None) -> Assembly:
-    corpus = build_corpus(experiment.data)
+def _sequence_to_sequence(
+    experiment: Experiment, config: SequenceToSequenceConfig, corpus: TextCorpus, trained: RunFolder | None
+) -> SequenceToSequence:
     if trained is None:
         corpus.check_files()
         vocabularies, usual_sentences = build_vocabularies(experiment.text, *corpus.texts()), None
@@ -39,9 +62,7 @@ def _sequence_to_sequence(experiment: Experiment, trained: RunFolder | None) -> 
         vocabularies = Vocabularies.load(trained.tokenizers)
         usual_sentences = read_environment(trained).get("usual_sentences")
     seed = experiment.train.seed
-    task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies, seed, usual_sentences)
-    model = build_model(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
-    return Assembly(task, model)
+    return SequenceToSequence(config, experiment.decode, corpus, vocabularies, seed, usual_sentences)
 
 
 def read_environment(paths: RunFolder) -> dict[str, Any]:

@@ -346,14 +346,17 @@ def data(
     from rich.console import Console
 
     from seqlab.data.corpus import build_corpus
+    from seqlab.data.images import ImagesData
     from seqlab.experiment import load
     from seqlab.report.lengths import terminal_tables, write_page
     from seqlab.report.statistics import MOST, describe
 
-    experiment = load(name, settings or [])
+    experiment, console = load(name, settings or []), Console()
+    if isinstance(experiment.data, ImagesData):
+        _describe_images(experiment.data, out, console)
+        return
     corpus, words = build_corpus(experiment.data), experiment.text.unit != "character"
     described = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
-    console = Console()
     for table in terminal_tables(described):
         console.print(table)
     for remark in described.remarks:

@@ -7,6 +7,7 @@ from typing import Annotated, Protocol, TypeVar
 from pydantic import Field
 
 from seqlab.data.examples import Example
+from seqlab.data.images import ImagesData
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
@@ -15,8 +16,8 @@ AnyExample = TypeVar("AnyExample", covariant=True)
 
 TextData = MathematicsData | NumbersData | ParallelData
 
-CorpusConfig = Annotated[TextData, Field(discriminator="kind")]
-"""One config class a kind; `build_corpus` is the one place that takes the union apart."""
+CorpusConfig = Annotated[TextData | ImagesData, Field(discriminator="kind")]
+"""One config class a kind."""
 
 
 class Corpus(Protocol[AnyExample]):

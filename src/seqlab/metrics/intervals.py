@@ -18,6 +18,10 @@ class Interval(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def to_json(self) -> dict[str, float]:
+        """What is known of it, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
 
 def wilson(successes: int, n: int) -> Interval:
     """Score interval of a proportion; unlike value +- z * error it stays honest at 0 and at 1.

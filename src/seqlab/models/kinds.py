@@ -4,17 +4,25 @@ from typing import Annotated
 
 from pydantic import Field
 
+from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
 
-ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
+EncoderDecoderConfig = TransformerConfig | RecurrentConfig
+
+ModelConfig = Annotated[EncoderDecoderConfig | SequenceClassifierConfig, Field(discriminator="kind")]
 """The settings of any model."""
 
-Model = Transformer | RecurrentEncoderDecoder
-"""What every task of sequences to sequences trains: it meets the decoder contract and counts its operations."""
+EncoderDecoder = Transformer | RecurrentEncoderDecoder
+"""What every task of sequences to sequences trains: it meets the decoder contract."""
+
+Model = EncoderDecoder | SequenceClassifier
+"""All of them count their operations."""
 
 
-def build_model(config: ModelConfig, source_vocab_size: int, target_vocab_size: int) -> Model:
+def build_encoder_decoder(
+    config: EncoderDecoderConfig, source_vocab_size: int, target_vocab_size: int
+) -> EncoderDecoder:
     """A freshly initialised model; raises UserError where its config does not suit the vocabularies."""
     match config:
         case TransformerConfig():

@@ -2,11 +2,11 @@
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,6 +39,16 @@ class Prediction(NamedTuple):
     score: float
 
 
+class LabelPrediction(NamedTuple):
+    """One test example of a classification and the class that the run took it for, with its probability."""
+
+    row: int
+    label: str
+    predicted: str
+    correct: bool
+    probability: float
+
+
 @dataclass(frozen=True)
 class AttentionMap:
     """What a model looked at while it wrote one answer; all weights are shares."""
@@ -54,6 +64,9 @@ class AttentionMap:
     """(H, T, S), the weights of the last layer"""
     all_layers: list[list[float]]
     """(T, S), the mean over heads and layers"""
+
+
+AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)
 
 
 class Curve(NamedTuple):
@@ -73,6 +86,9 @@ class RunRecord:
     events: list[Tree]
     results: Tree | None
     predictions: list[Prediction] | None
+    """texts for texts"""
+    label_predictions: list[LabelPrediction] | None
+    """classes"""
     data: Statistics | None
     attention: list[AttentionMap]
 
@@ -95,6 +111,15 @@ class RunRecord:
     def is_translation(self) -> bool:
         """Whether answers are judged as translations: by how near they come, not only by whether they are right."""
         return self.config.get("task", {}).get("metrics") == "translation"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the answers are classes."""
+        return _classifies(self.config)
+
+    def exhibit(self, name: str) -> Tree | None:
+        """What the task has written for the report under this name, if anything."""
+        return _read_json(self.folder.exhibit(name))
 
     @property
     def scores(self) -> list[Score]:
@@ -155,13 +180,16 @@ def load_run(path: Path) -> RunRecord:
         raise UserError(f"{path}: no such folder; name a run folder, as `seqlab train` printed it")
     if not folder.config.is_file():
         raise UserError(f"{path}: not a run folder: {folder.config.name} is missing")
+    config = read_toml(folder.config)
+    classifies = _classifies(config)
     return RunRecord(
         folder=folder,
-        config=read_toml(folder.config),
+        config=config,
         environment=_read_json(folder.environment) or {},
         events=events.read(folder.events),
         results=_read_json(folder.results),
-        predictions=_read_predictions(folder.predictions) if folder.predictions.is_file() else None,
+        predictions=None if classifies else _read_predictions(folder.predictions, _prediction),
+        label_predictions=_read_predictions(folder.predictions, _label_prediction) if classifies else None,
         data=_read(folder.data, Statistics) if folder.data.is_file() else None,
         attention=_read(path, list[AttentionMap]) if (path := folder.exhibit("attention")).is_file() else [],
     )
@@ -197,17 +225,31 @@ def _read_json(path: Path) -> Tree | None:
     return content
 
 
-def _read_predictions(path: Path) -> list[Prediction]:
+def _classifies(config: Tree) -> bool:
+    return str(config.get("task", {}).get("kind", "")).startswith("classify")
+
+
+def _read_predictions(path: Path, parsed: Callable[[Tree], AnyPrediction]) -> list[AnyPrediction] | None:
+    if not path.is_file():
+        return None
     lines = path.read_bytes().split(b"\n")
     complete = lines[:-1]  # what follows the last line end is empty, or torn by a kill
-    return [_prediction(path, number, line) for number, line in enumerate(complete, start=1) if line.strip()]
+    found = []
+    for number, line in enumerate(complete, start=1):
+        try:
+            if line.strip():
+                found.append(parsed(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}, line {number}: not a prediction ({type(error).__name__}: {error})") from None
+    return found
 
 
-def _prediction(path: Path, number: int, line: bytes) -> Prediction:
-    try:
-        row: dict[str, Any] = json.loads(line)
-        return Prediction(
-            row["source"], row["target"], row["predicted"], bool(row["correct"]), float(row.get("score") or 0)
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}, line {number}: not a prediction ({type(error).__name__}: {error})") from None
+def _prediction(row: Tree) -> Prediction:
+    score = float(row.get("score") or 0)
+    return Prediction(row["source"], row["target"], row["predicted"], bool(row["correct"]), score)
+
+
+def _label_prediction(row: Tree) -> LabelPrediction:
+    return LabelPrediction(
+        int(row["row"]), str(row["label"]), str(row["predicted"]), bool(row["correct"]), float(row["probability"])
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqlab.config import Tree
 from seqlab.paths import RunFolder
-from seqlab.report import answers, attention, figures, lengths, markup, wording
+from seqlab.report import answers, attention, classification, figures, lengths, markup, wording
 from seqlab.report.folder import RunRecord, Score, load_run
 
 NUM_UNKNOWN = 8
@@ -25,7 +25,7 @@ def write_report(run: RunFolder) -> Path:
             markup.section(
                 "How it learned", markup.figures(figures.learning_plots(record), "large"), answers.on_the_way(record)
             ),
-            answers.section(record),
+            classification.section(record) if record.classifies else answers.section(record),
             attention.section(record),
             lengths.section(record.data) if record.data else "",
             markup.section("How it ran", markup.figures(figures.machine_plots(record), "small"), _log(record)),
@@ -135,7 +135,7 @@ def _missing(record: RunRecord) -> list[str]:
         )
     if not record.events:
         remarks.append(f"{folder.events.name} is missing or empty: there are no curves to draw.")
-    if not record.predictions:
+    if not (record.predictions or record.label_predictions):
         remarks.append("predictions/test.jsonl is missing or empty: there are no answers to show.")
     if not record.environment:
         remarks.append(f"{folder.environment.name} is missing: the machine and the command are not known.")

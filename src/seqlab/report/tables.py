@@ -28,6 +28,8 @@ def results_table(record: RunRecord) -> Table:
 def samples_table(record: RunRecord, n: int) -> Table:
     """`n` test examples drawn at random, with what was predicted; what is wrong stands out."""
     table = _table()
+    if record.classifies:
+        return table
     for title in ("source", "target", "predicted", ""):
         table.add_column(title, overflow="fold")
     for prediction in samples.draw(record.predictions or [], n):

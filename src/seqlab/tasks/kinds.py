@@ -1,10 +1,13 @@
 """Which tasks are there, and with what data and models does each of them work?"""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
+
+from seqlab.tasks.classify_sequence import ClassifySequenceConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 
-TaskConfig = SequenceToSequenceConfig
+TaskConfig = Annotated[SequenceToSequenceConfig | ClassifySequenceConfig, Field(discriminator="kind")]
 """The settings of any task."""
 
 
@@ -20,5 +23,6 @@ SUITS = {
     "sequence-to-sequence": Suits(
         ("mathematics", "numbers", "parallel"), ("transformer", "recurrent"), reads=("text", "decode", "sizes")
     ),
+    "classify-sequence": Suits(("images",), ("sequence-classifier",)),
 }
 """By kind of task."""

@@ -99,7 +99,7 @@ class Evaluation:
         """The part of results.json that a set of examples decides."""
         result: dict[str, Any] = {
             "examples": len(self.examples),
-            "scores": {name: _without_none(score) for name, score in self.scores.items()},
+            "scores": {name: score.to_json() for name, score in self.scores.items()},
             "capped": self.capped,
             "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
         }
@@ -146,7 +146,3 @@ class Evaluation:
             "token_accuracy": self.counts.right / self.counts.tokens,
             "bits_per_character": bits_per_character(self.counts.nats, self.counts.characters),
         }
-
-
-def _without_none(score: Interval) -> dict[str, float]:
-    return {name: value for name, value in score._asdict().items() if value is not None}

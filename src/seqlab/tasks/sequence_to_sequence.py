@@ -29,7 +29,7 @@ from seqlab.paths import RunFolder
 from seqlab.tasks.attention import attention_maps
 from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
-from seqlab.tasks.task import Answer, Autocast, Prediction, Sample
+from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
 from seqlab.text.sentences import usual_number
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from seqlab.text.vocabularies import Vocabularies
@@ -156,7 +156,7 @@ class SequenceToSequence:
         """
         encoded = self.encode(examples)
         decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
-        with _evaluating(model):
+        with evaluating(model):
             counts = self._counts(model, encoded, examples, autocast)
             found = self._search(model, encoded, autocast, decode, self._known(examples) if quick else None)
         best = [hypotheses[0] for hypotheses in found]
@@ -180,7 +180,7 @@ class SequenceToSequence:
     ) -> list[list[Prediction]]:
         """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
         encoded = self.encode([Example(source, "") for source in sources])
-        with _evaluating(model):
+        with evaluating(model):
             found = self._search(model, encoded, autocast, self.decode, progress=progress)
         return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
@@ -317,16 +317,3 @@ class SequenceToSequence:
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
         capped = not hypothesis.finished and len(hypothesis.ids) == self.decode.max_length
         return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, capped)
-
-
-class _evaluating:  # noqa: N801 - a context manager that reads like a word
-    """Dropout off inside, and as it was afterwards."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.was_training = model, model.training
-
-    def __enter__(self) -> None:
-        self.model.eval()
-
-    def __exit__(self, *exc: object) -> None:
-        self.model.train(self.was_training)
