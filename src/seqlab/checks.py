@@ -60,7 +60,8 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     tree = experiment.model_dump()
     if isinstance(experiment.data, MathematicsData | NumbersData):  # drawing examples takes time too
         tree["data"] |= {"epoch_size": 400, "validation_size": 20, "test_size": 20}
-    tree["batch"] |= {"tokens": 512, "rows": None, "pool": 200, "accumulate": 2}
+    size = {"tokens": 512, "rows": None} if experiment.batch.rows is None else {"tokens": None, "rows": 8}
+    tree["batch"] |= {**size, "pool": 200, "accumulate": 2}
     tree["train"] |= {
         "max_steps": 12,
         "max_minutes": None,
@@ -91,7 +92,7 @@ def accumulation_is_exact(experiment: Experiment, assembly: Assembly, world: Wor
 
 def padding_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
     """Eight more columns of padding on both sides leave the logits as they are."""
-    batch, model = _batch(experiment, assembly, world), assembly.model.eval()
+    batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     wider: Any = assembly.task.training(0).batch(batch.rows, batch.source.shape[1] + 8, batch.target.shape[1] + 8)
     with torch.inference_mode():
         plain, padded = model(*batch.inputs), model(*wider.to(world.device).inputs)
@@ -101,7 +102,7 @@ def padding_changes_nothing(experiment: Experiment, assembly: Assembly, world: W
 
 def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
     """Logits token by token through the cache equal those of the whole target at once."""
-    batch, model = _batch(experiment, assembly, world), assembly.model.eval()
+    batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     with torch.inference_mode():
         whole = model(*batch.inputs)
         stepwise = _stepwise(model, batch)
@@ -111,7 +112,7 @@ def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: Wor
 
 def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
     """A beam of width one writes what greedy search writes."""
-    batch, model = _batch(experiment, assembly, world), assembly.model.eval()
+    batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     length = min(experiment.decode.max_length, 16)
     greedy, beam = (
         search(model, batch.source, batch.source_mask, config, bos_id=BOS_ID, eos_id=EOS_ID)
@@ -157,6 +158,10 @@ def _batch(experiment: Experiment, assembly: Assembly, world: World) -> Any:
     batch = stream.next_group().batches[0].to(world.device)
     stream.close()
     return batch
+
+
+def _decoder(assembly: Assembly) -> Any:
+    return assembly.model.eval()
 
 
 def _stepwise(model: Decoder[Any], batch: PairBatch) -> Tensor:

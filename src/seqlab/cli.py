@@ -183,6 +183,9 @@ def evaluate(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Score a run on its test set or on a file."""
+    import numpy as np
+
+    from seqlab.metrics.classification import class_text
     from seqlab.run import Run
 
     result = Run(run, device.value).evaluate(data)
@@ -196,6 +199,8 @@ def evaluate(
         print(f"{name:<20}{score.value:.4f}{interval}")
     for name, value in {**facts.get("baselines", {}), **facts.get("signatures", {})}.items():
         print(f"{name:<20}{value}")
+    if "confusion" in facts:
+        print(f"\n{class_text(np.array(facts['confusion']), facts['classes'])}", end="")
     for warning in facts.get("warnings", []):
         print(f"seqlab: {warning}", file=sys.stderr)
     for note in result.notes():
@@ -342,27 +347,22 @@ def data(
     settings: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
 ) -> None:
-    """Table of a recipe's data: examples, lengths of both sides and their ratio, with histograms; unknown words."""
+    """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
     from rich.console import Console
 
-    from seqlab.data.corpus import build_corpus
-    from seqlab.data.images import ImagesData
     from seqlab.experiment import load
-    from seqlab.report.lengths import terminal_tables, write_page
-    from seqlab.report.statistics import MOST, describe
+    from seqlab.inspection import inspect
+    from seqlab.report.lengths import write_page
 
-    experiment, console = load(name, settings or []), Console()
-    if isinstance(experiment.data, ImagesData):
-        _describe_images(experiment.data, out, console)
-        return
-    corpus, words = build_corpus(experiment.data), experiment.text.unit != "character"
-    described = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
-    for table in terminal_tables(described):
+    found, console = inspect(load(name, settings or [])), Console()
+    for table in found.tables:
         console.print(table)
-    for remark in described.remarks:
+    for remark in found.remarks:
         console.print(remark, markup=False)
     if out is not None:
-        print(write_page(name, described, out))
+        if found.lengths is None:
+            raise UserError("--out draws the lengths of texts; this data has none")
+        print(write_page(name, found.lengths, out))
 
 
 @app.command(epilog="Example: seqlab check math-place-value")

@@ -16,7 +16,7 @@ ROOT = Path(seqlab.__file__).parent
 ORDER = (
     {"__main__"},
     {"cli"},
-    {"api", "checks", "lr_range", "ablation", "answering"},
+    {"api", "checks", "lr_range", "ablation", "answering", "inspection"},
     {"training"},
     {"preparation", "folders", "sizes", "switches"},
     {"run", "report"},
@@ -70,6 +70,7 @@ WITHOUT_TORCH = (
     "data.mathematics",
     "data.numbers",
     "data.parallel",
+    "data.images",
     "data.buckets",
 )
 """What listing, reading and reporting need starts at once: it never imports torch, not even through another module."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, overload
 
 from pydantic import Field
 
 from seqlab.data.examples import Example
-from seqlab.data.images import ImagesData
+from seqlab.data.images import ImageCorpus, ImagesData
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
@@ -72,7 +72,15 @@ class TextCorpus(Corpus[Example], Protocol):
         ...
 
 
-def build_corpus(config: TextData) -> TextCorpus:
+@overload
+def build_corpus(config: TextData) -> TextCorpus: ...
+
+
+@overload
+def build_corpus(config: TextData | ImagesData) -> Corpus[Any]: ...
+
+
+def build_corpus(config: TextData | ImagesData) -> Corpus[Any]:
     """The corpus that a config describes; files are read when they are needed, not here."""
     match config:
         case MathematicsData():
@@ -81,3 +89,5 @@ def build_corpus(config: TextData) -> TextCorpus:
             return Numbers(config)
         case ParallelData():
             return ParallelCorpus(config)
+        case ImagesData():
+            return ImageCorpus(config)

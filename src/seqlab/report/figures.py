@@ -98,9 +98,9 @@ def gradient_norm(record: RunRecord) -> Plot | None:
 
 
 def throughput(record: RunRecord) -> Plot | None:
-    """Real tokens a second."""
+    """Real target tokens a second, or examples."""
     caption = "Padding does not count; a curve that sags means that something else was using the machine."
-    return _small(record, "tokens_per_s", "Tokens a second", caption)
+    return _small(record, "tokens_per_s", f"{wording.counted_unit(record).capitalize()} a second", caption)
 
 
 def padding(record: RunRecord) -> Plot | None:

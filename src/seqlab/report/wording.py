@@ -17,7 +17,16 @@ FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 LESS_IS_BETTER = frozenset({"loss", "smoothed_loss", "perplexity", "bits_per_character"})
 """All other scores are the better the higher they are."""
 
-NAMES = {"bleu": "BLEU", "chrf": "chrF", "bleu1": "BLEU-1", "bleu2": "BLEU-2", "rouge_l": "ROUGE-L"}
+NAMES = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "rouge_l": "ROUGE-L",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "matthews": "Matthews correlation",
+}
 """Scores that are not called by an English word."""
 
 ABSENT = "–"
@@ -71,6 +80,11 @@ def with_interval(score: Score) -> str:
     """`99.35 % (98.90 to 99.62 %)`."""
     ends = interval(score)
     return score_value(score.name, score.value) + (f" ({ends})" if ends else "")
+
+
+def counted_unit(record: RunRecord) -> str:
+    """What throughput counts: real target tokens, or where the answer is a class, examples."""
+    return "examples" if record.classifies else "tokens"
 
 
 def best(name: str, values: Sequence[float]) -> float | None:
@@ -171,7 +185,7 @@ def measures(record: RunRecord) -> dict[str, str]:
         "updates": number(record.last_step),
         "parameters": parameters(results.get("parameters")),
         "peak memory": memory(record.peak_memory_mb),
-        "tokens a second": number(round(throughput)) if throughput is not None else ABSENT,
+        f"{counted_unit(record)} a second": number(round(throughput)) if throughput is not None else ABSENT,
         "padding": per_cent(record.median("padding_share")),
         "machine": machine(record),
     }

@@ -10,9 +10,6 @@ import numpy as np
 from seqlab.metrics import classification
 from seqlab.metrics.intervals import Interval
 
-SCORES = ("loss", "accuracy", "macro_f1", "weighted_f1", "matthews")
-"""What is measured during training, by the names that `--until` and the curves use."""
-
 
 @dataclass(frozen=True)
 class ClassEvaluation:
@@ -24,8 +21,8 @@ class ClassEvaluation:
     """(N,), true classes"""
     log_probabilities: np.ndarray
     """(N, K), of every class, in nats"""
-    first: str
-    """the score that counts most"""
+    measured: Sequence[str]
+    """the scores of a curve: the loss, the one that counts most, and others"""
     extra: dict[str, Any] = field(default_factory=dict)
     """what else belongs into results.json"""
 
@@ -52,13 +49,15 @@ class ClassEvaluation:
     @property
     def quick_scores(self) -> dict[str, float]:
         """The scores of a curve."""
-        return {"loss": self.loss, **classification.quick_scores(self.confusion)}
+        found = {"loss": self.loss, **classification.quick_scores(self.confusion)}
+        return {name: found[name] for name in self.measured}
 
     @property
     def scores(self) -> dict[str, Interval]:
         """Every score, with its 95 % interval where there is one; the most important first."""
         found = classification.classification_scores(self.confusion)
-        return {self.first: found.pop(self.first), **found, "loss": Interval(self.loss)}
+        first = self.measured[1]
+        return {first: found.pop(first), **found, "loss": Interval(self.loss)}
 
     def to_json(self) -> dict[str, Any]:
         """The part of results.json that a set of examples decides."""
@@ -86,5 +85,5 @@ class ClassEvaluation:
 
     def notes(self) -> list[str]:
         """Classes that are never predicted."""
-        missed = [self.classes[number] for number in np.flatnonzero(self.confusion.sum(0) == 0)]
+        missed = [self.classes[number] for number in np.flatnonzero(self.confusion.sum(0) == 0).tolist()]
         return [f"never predicted: {', '.join(missed)}"] if missed else []

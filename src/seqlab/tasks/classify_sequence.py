@@ -12,15 +12,18 @@ from torch import nn
 
 from seqlab.config import Config
 from seqlab.data.idx import read_idx
-from seqlab.data.images import ImageCorpus, Images, ImagesData
+from seqlab.data.images import ImageCorpus, Images, ImagesData, permutation
 from seqlab.data.pixels import EncodedImages, Facts, ImageBatch, Reading
 from seqlab.data.sources import read_lines
 from seqlab.errors import UserError
 from seqlab.paths import RunFolder
-from seqlab.tasks.class_scores import SCORES, ClassEvaluation
+from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.pictures import pictures
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
 from seqlab.train.loop import LossSum
+
+SCORES = ("loss", "accuracy", "macro_f1")
+"""What is measured during training; the second counts most."""
 
 FACTS = "images"
 """What a run folder calls what was learned of the training images."""
@@ -29,7 +32,7 @@ FACTS = "images"
 class ClassifySequenceConfig(Config):
     """What is minimised."""
 
-    kind: Literal["classify-sequence"]
+    kind: Literal["classify-sequence"] = "classify-sequence"
     """which task this is"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of the target probability that is spread over all classes"""
@@ -44,7 +47,7 @@ class ClassifySequenceConfig(Config):
     @property
     def main_score(self) -> str:
         """The one that chooses the best checkpoint."""
-        return "accuracy"
+        return SCORES[1]
 
 
 class ClassifySequence:
@@ -82,7 +85,7 @@ class ClassifySequence:
         """Loss without label smoothing, and the most probable class of every image."""
         self.learned.check(examples, "images to score")
         found = self._log_probabilities(model, examples, autocast)
-        return ClassEvaluation(self.learned.classes, examples.labels, found, self.config.main_score)
+        return ClassEvaluation(self.learned.classes, examples.labels, found, SCORES)
 
     def samples(self, model: Any, examples: Sequence[Any], *, autocast: Autocast) -> list[Sample]:
         """None: a line of text shows no image."""
@@ -90,8 +93,10 @@ class ClassifySequence:
 
     def exhibits(self, model: Any, evaluation: ClassEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """The most confident mistakes, and how an image of each class is read."""
-        examples = self.corpus.test()[: len(evaluation.labels)]
-        return {"pictures": pictures(examples, evaluation, self.reading)}
+        images, data = self.corpus.test()[: len(evaluation.labels)], self.corpus.config
+        order = permutation(images.height * images.width, data.permutation_seed)
+        shown = pictures(images, evaluation.predicted, evaluation.probabilities, self.learned.classes, order)
+        return {"pictures": shown}
 
     def inputs(self, path: Path) -> Iterable[str]:
         """The images of an idx file, or the lines of a text, as lines of shades."""

@@ -112,11 +112,11 @@ class Task(Protocol):
         """What is minimised, added up over the batch, and what it is to be divided by."""
         ...
 
-    def evaluate(self, model: Any, examples: Sequence[Any], *, quick: bool, autocast: Autocast) -> Evaluation:
-        """How good the model is on examples; `quick` for curves."""
+    def evaluate(self, model: Any, examples: Any, *, quick: bool, autocast: Autocast) -> Evaluation:
+        """How good the model is on examples of the corpus; `quick` for curves."""
         ...
 
-    def samples(self, model: Any, examples: Sequence[Any], *, autocast: Autocast) -> list[Sample]:
+    def samples(self, model: Any, examples: Any, *, autocast: Autocast) -> list[Sample]:
         """What the model makes of a few examples, to be printed; empty where no line of text shows it."""
         ...
 

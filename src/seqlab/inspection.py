@@ -1,0 +1,43 @@
+"""What is in the data of a recipe? Tables for a terminal, and numbers for a page where there are lengths to draw."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+
+from seqlab.data.corpus import build_corpus
+from seqlab.data.images import ImageCorpus, ImagesData
+from seqlab.data.mathematics import MathematicsData
+from seqlab.data.numbers import NumbersData
+from seqlab.data.parallel import ParallelData
+from seqlab.experiment import Experiment
+from seqlab.report.image_statistics import class_table
+from seqlab.report.lengths import terminal_tables
+from seqlab.report.statistics import MOST, Statistics, describe
+
+
+class Inspection(NamedTuple):
+    """What `seqlab data` shows."""
+
+    tables: Sequence[Table]
+    remarks: Sequence[str]
+    lengths: Statistics | None = None
+    """of texts"""
+
+
+def inspect(experiment: Experiment) -> Inspection:
+    """Reads every set, and counts what there is of it."""
+    match experiment.data:
+        case ImagesData() as data:
+            return _images(ImageCorpus(data))
+        case MathematicsData() | NumbersData() | ParallelData() as data:
+            corpus, words = build_corpus(data), experiment.text.unit != "character"
+            found = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
+            return Inspection(terminal_tables(found), found.remarks, found)
+
+
+def _images(corpus: ImageCorpus) -> Inspection:
+    splits = corpus.splits()
+    labels = {name: images.labels for name, images in splits.items()}
+    size = splits["training"]
+    return Inspection([class_table(labels, corpus.classes, size.height, size.width)], corpus.remarks())
