@@ -39,7 +39,8 @@ class MinGRU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(L, B, I) -> states (L / stride, B, D); in fp32 also under autocast, as small gates make long sums."""
-        gate, candidate = self.gate_and_candidate(x).float().chunk(2, dim=-1)
+        dtype = self.gate_and_candidate.weight.dtype
+        gate, candidate = self.gate_and_candidate(x).to(dtype).chunk(2, dim=-1)
         update = gate.sigmoid()
         states = linear_scan((1 - update).transpose(0, 1), (update * candidate).transpose(0, 1)).transpose(0, 1)
         return states[self.stride - 1 :: self.stride]
@@ -110,7 +111,7 @@ class LinearRecurrentUnit(nn.Module):
         with full_precision(x.device):
             decay = self.decay
             weight = self.input_matrix(decay)
-        added = torch.view_as_complex(F.linear(x, weight).float().unflatten(-1, (-1, 2)))  # (L / stride, B, S)
+        added = torch.view_as_complex(F.linear(x, weight).to(weight.dtype).unflatten(-1, (-1, 2)))  # (L / stride, B, S)
         parts = [
             linear_scan(rate, own.transpose(0, 1), reverse=bool(direction)).transpose(0, 1)
             for direction, (rate, own) in enumerate(

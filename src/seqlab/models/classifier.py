@@ -29,6 +29,7 @@ Mixer = MinGRU | LinearRecurrentUnit
 READERS: dict[str, tuple[Architecture, ...]] = {
     "strides": ("mingru", "lru"),
     "widening": ("mingru", "lru"),
+    "positions": ("mingru", "lru"),
     "state_size": ("lru",),
     "bidirectional": ("lru",),
     "min_radius": ("lru",),
@@ -57,6 +58,8 @@ class SequenceClassifierConfig(Config):
     """mingru and lru: each of the first layers reads all steps, but hands on every so manieth of its states only"""
     widening: int = Field(default=1, ge=1)
     """mingru and lru: how many times as wide each layer with a stride is as the one before, but for the first"""
+    positions: bool = False
+    """mingru and lru: a learned vector for each place is added to what the first layer hands on"""
     state_size: int = Field(default=64, ge=2)
     """lru: complex states of a layer; grows with the width"""
     bidirectional: bool = True
@@ -220,11 +223,13 @@ class ParallelStack(nn.Module):
         widths, strides = config.width_of_layers, config.stride_of_layers
         inputs = [input_size, *widths[:-1]]
         mixers: list[Mixer] = []
+        places = length // strides[0]
         for size, width, stride in zip(inputs, widths, strides, strict=True):
             mixers.append(_build_mixer(config, size, width, stride, length))
             length //= stride
         self.stem = mixers[0]
         self.stem_norm = build_norm("layer", widths[0])
+        self.positions = PositionSignal("learned", places, widths[0], num_heads=1) if config.positions else None
         self.blocks = nn.ModuleList(
             ParallelBlock(mixer, size, width, stride, config.dropout)
             for mixer, size, width, stride in zip(mixers[1:], inputs[1:], widths[1:], strides[1:], strict=True)
@@ -235,6 +240,8 @@ class ParallelStack(nn.Module):
         """Time goes first and comes back as nothing: the mean is over all steps that the last layer hands on."""
         x = self.stem_norm(self.stem(x.transpose(0, 1)))
         x = x.to(stream_dtype(x))
+        if self.positions is not None:
+            x = self.positions(x.transpose(0, 1), 0).transpose(0, 1)
         for block in self.blocks:
             x = block(x)
         return self.norm(x).mean(0)
