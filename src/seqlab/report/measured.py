@@ -213,9 +213,11 @@ def _row(ablation: Ablation, run: Run) -> dict[str, object]:
 
 def measures(ablation: Ablation) -> list[Measure]:
     """The columns of the table, as far as there is something to measure."""
+    records = list(ablation.records.values())
+    counted = "examples" if records and records[0].classifies else "real tokens"
     columns = [
         Measure("step_s", "a step", _step_time, "less", "ratio"),
-        Measure("tokens_per_s", "real tokens a second", "{:,.0f}".format, "more", "ratio"),
+        Measure("tokens_per_s", f"{counted} a second", "{:,.0f}".format, "more", "ratio"),
         Measure("padding_share", "padding", wording.per_cent, "less"),
         Measure("peak_memory_mb", "peak memory", wording.memory, "less"),
         Measure("parameters", "parameters", lambda count: wording.parameters(round(count)), "less"),
