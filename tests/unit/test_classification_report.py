@@ -5,12 +5,12 @@ import json
 import re
 from base64 import b64decode
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tomli_w
 from matplotlib.image import imread
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from seqlab.errors import UserError
 from seqlab.metrics.classification import class_table as class_rows
 from seqlab.paths import RunFolder
 from seqlab.report import classification, confusion
+from seqlab.report.folder import RunRecord, load_run
 from seqlab.report.image_statistics import class_table
 from seqlab.report.picture import image, png
 from seqlab.tasks.pictures import NUM_MISTAKES, pictures
@@ -46,13 +47,20 @@ def pairs(classes: list[str] = CLASSES) -> list[tuple[str, str]]:
     return [(classes[true], classes[guess]) for true, guess in zip(images.labels, predicted, strict=True)]
 
 
-def run(tmp_path: Path, content: Any = None, data: dict[str, Any] | None = None) -> Any:
-    """A record of a run, as far as the section reads it."""
+def run(tmp_path: Path, content: Any = None, data: dict[str, Any] | None = None) -> RunRecord:
+    """A run folder, as far as the section reads it."""
     folder = RunFolder(tmp_path)
+    config = {"task": {"kind": "classify-sequence"}, "data": data or {}}
+    folder.config.write_text(tomli_w.dumps(config))
+    folder.predictions.parent.mkdir(exist_ok=True)
+    lines = [
+        {"row": row, "label": label, "predicted": predicted, "correct": label == predicted, "probability": 0.5}
+        for row, (label, predicted) in enumerate(pairs())
+    ]
+    folder.predictions.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     if content is not None:
         folder.exhibit("pictures").write_text(json.dumps(content))
-    lines = [SimpleNamespace(label=label, predicted=predicted) for label, predicted in pairs()]
-    return SimpleNamespace(folder=folder, config={"data": data or {}}, label_predictions=lines)
+    return load_run(tmp_path)
 
 
 def images_of(html: str) -> list[np.ndarray]:
@@ -131,8 +139,8 @@ def test_the_table_has_every_class_and_the_averages(tmp_path: Path) -> None:
 def test_a_run_of_texts_has_no_pictures_and_other_runs_no_section(tmp_path: Path) -> None:
     record = run(tmp_path)
     assert re.findall("<h2>(.*)</h2>", classification.section(record)) == ["Class by class"]
-    record.label_predictions = []
-    assert classification.section(record) == ""
+    record.folder.predictions.unlink()
+    assert classification.section(load_run(tmp_path)) == ""
 
 
 def test_damaged_pictures_are_told_in_one_line(tmp_path: Path) -> None:
