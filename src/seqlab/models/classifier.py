@@ -278,7 +278,7 @@ class ParallelBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(L, B, I) -> (L / stride, B, D)."""
         hidden = F.gelu(self.mixer(self.norm(x)))
-        added = F.glu(self.gated(self.dropout(hidden)), dim=-1)
+        added = F.glu(self.gated(hidden), dim=-1)
         if self.stride > 1:
             x = x.unflatten(0, (-1, self.stride)).mean(1)
         if self.shortcut is not None:
