@@ -96,12 +96,8 @@ SIMPLE = {
 NAMES = (*SIMPLE, "dropout", "sharing", "tied-embeddings", "muon")
 """All switches."""
 
-OF_TRANSFORMERS = {
-    "pre-norm": "it has no norms",
-    "rotary": "it knows the order of tokens without positions",
-    "sharing": "its layers are not shared",
-}
-"""Switches that mean nothing to other models, and why."""
+OF_TRANSFORMERS = ("pre-norm", "rotary", "sharing")
+"""Switches whose settings other models do not have."""
 
 DROPOUTS = ("model.dropout", "model.attention_dropout", "model.activation_dropout")
 """Wherever a model may drop units."""
@@ -176,7 +172,7 @@ def sharing_settings(ground: Ground, scheme: str) -> Settings:
 def _technique(name: str, argument: str, ground: Ground) -> Technique:
     kind = ground.value("model.kind")
     if name in OF_TRANSFORMERS and kind != "transformer":
-        raise UserError(f"it is for model.kind=transformer, and this model is {kind}: {OF_TRANSFORMERS[name]}")
+        raise UserError(f"it is for model.kind=transformer, and the recipe has {kind}")
     match name:
         case "dropout":
             return _dropout(ground)

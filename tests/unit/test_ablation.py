@@ -75,7 +75,7 @@ def test_switches_for_recurrent_models(name: str) -> None:
 
 @pytest.mark.parametrize("name", OF_TRANSFORMERS)
 def test_what_recurrent_models_do_not_have(name: str) -> None:
-    message = f'the switch "{name}" means nothing here: it is for model.kind=transformer, and this model is recurrent'
+    message = f'the switch "{name}" means nothing here: it is for model.kind=transformer, and the recipe has recurrent'
     with pytest.raises(UserError, match=re.escape(message)):
         find_switch(name, Ground("luong-numbers", [], load("luong-numbers")))
 

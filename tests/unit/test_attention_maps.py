@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from seqlab.data.examples import Example
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.decode.settings import DecodeConfig
+from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
+from seqlab.report import attention
+from seqlab.report.folder import AttentionMap
 from seqlab.tasks.attention import LONGEST, NUM_MAPS, attention_maps
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID
@@ -125,3 +128,68 @@ def test_what_is_too_long_is_left_out_or_cut() -> None:
 
 def test_a_model_that_cannot_show_its_attention_has_no_maps() -> None:
     assert attention_maps(task_of(), nn.Linear(1, 1), random_examples([5]), nullcontext) == []
+
+
+def recurrent(task: SequenceToSequence, kind: str, radius: int = 2) -> RecurrentEncoderDecoder:
+    torch.manual_seed(0)
+    window = {"window_radius": radius} if kind.startswith("local") else {}
+    config = RecurrentConfig.model_validate({"width": 16, "num_layers": 1, "attention": kind, **window})
+    source, target = task.vocabularies
+    return RecurrentEncoderDecoder(config, source.vocab_size, target.vocab_size).eval()
+
+
+@pytest.mark.parametrize(("kind", "reverse"), [("local-m", False), ("local-p", False), ("local-p", True)])
+def test_weights_lie_in_the_windows_as_people_read_them(kind: str, reverse: bool) -> None:
+    task = task_of(reverse_source=reverse)
+    for found in attention_maps(task, recurrent(task, kind), random_examples([9, 12, 15]), nullcontext):
+        centres, weights = np.array(found["centres"]), np.array(found["heads"])[0]
+        assert centres.shape == (len(found["predicted"]),)
+        assert found["window_radius"] == 2
+        if kind == "local-m":
+            assert centres.tolist() == list(range(1, len(centres) + 1))
+        distances = np.abs(np.arange(1, weights.shape[1] + 1) - centres[:, None])
+        assert not weights[distances > 2.001].any()
+        inside = (centres >= 1) & (centres <= weights.shape[1])
+        assert (weights[inside].sum(-1) > 0.1).all()
+
+
+@pytest.mark.parametrize("kind", ["global", "bahdanau"])
+def test_who_sees_all_of_the_source_has_no_windows(kind: str) -> None:
+    task = task_of()
+    (found,) = attention_maps(task, recurrent(task, kind), random_examples([9]), nullcontext)
+    assert not found.keys() & {"centres", "window_radius"}
+    assert AttentionMap(**found).centres is None
+
+
+@pytest.mark.parametrize(
+    ("centres", "fields"),
+    [
+        ([2.0, 3.4, 4.0], [(1, 3), (3, 4), (3, 5)]),  # 3.4 +- 1 holds the places 3 and 4
+        ([0.4, 5.6, 9.0], [(1, 1), (5, 5), None]),  # windows end with the source; the last one lies beyond it
+    ],
+)
+def test_the_outline_holds_what_could_be_seen(
+    monkeypatch: pytest.MonkeyPatch, centres: list[float], fields: list[tuple[int, int] | None]
+) -> None:
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.stairs", lambda axes, *args, **more: drawn.append((args, more)))
+    weights = [[0.2] * 5] * 3
+    found = AttentionMap("a b c d e", list("abcde"), list("xyz"), 1, [weights], weights, centres, window_radius=1)
+    attention.plots(found, "map")
+    (((ends, borders), more),) = drawn
+    assert borders.tolist() == [-0.5, 0.5, 1.5, 2.5]
+    outlines = [
+        None if np.isnan(end) else (int(start + 1.5), int(end + 0.5))
+        for start, end in zip(more["baseline"], ends, strict=True)
+    ]
+    assert outlines == fields
+
+
+def test_a_page_has_outlines_only_where_there_are_windows() -> None:
+    weights = [[0.2] * 5] * 3
+    plain = AttentionMap("a b c d e", list("abcde"), list("xyz"), 1, [weights], weights)
+    local = AttentionMap(**{**vars(plain), "centres": [1.0, 2.5, 9.0], "window_radius": 2})
+    colour = "var(--series-2"
+    ((before,), (after,)) = (attention.plots(found, "map") for found in (plain, local))
+    assert colour not in before.svg
+    assert colour in after.svg

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqlab.report import markup
-from seqlab.report.drawing import GRID, INK, Plot, canvas
+from seqlab.report.drawing import GRID, INK, SERIES, Plot, canvas
 from seqlab.report.folder import AttentionMap, RunRecord
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ WIDTH = 4.6
 CELL, LEGIBLE = 0.24, 0.16
 """Inches: the width of a figure, the largest side of a field, and the least height of a row."""
 
+WINDOW = SERIES[1]
+"""The colour of local windows."""
+
 LONGEST_LABEL = 16
 
 SPACE = "▁"
@@ -29,9 +32,15 @@ def section(record: RunRecord) -> str:
     """The part of a page that shows every map, the first one open."""
     note = (
         "Each row is a token that the model wrote, from top to bottom; the stronger a field, the more the model "
-        "looked at the source token above it to choose that one. Every row sums to 1. The small pictures are the heads "
-        "of the last layer."
+        "looked at the source token above it to choose that one. "
     )
+    if any(found.centres for found in record.attention):
+        note += (
+            "The outline holds what a row could see: the window around its centre, which is the dot. Around predicted "
+            "centres weights fall off like a bell, so that a row sums to less than 1."
+        )
+    else:
+        note += "Every row sums to 1. The small pictures are the heads of the last layer."
     blocks = [_block(found, number) for number, found in enumerate(record.attention, start=1)]
     return markup.section("What it looked at", markup.paragraph(note, "note"), *blocks) if blocks else ""
 
@@ -67,6 +76,8 @@ def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, captio
         below = 0.01 / (top + height + 0.02)
         axes.set_position((left / WIDTH, below, cell * len(columns) / WIDTH, height / (top + height + 0.02)))
         _draw(axes, weights / max(weights.max(), 1e-9))
+        if found.centres is not None and found.window_radius is not None:
+            _outline(axes, np.asarray(found.centres), found.window_radius, len(columns))
         axes.set_xticks(range(len(columns)), columns, fontsize=font, rotation=90 if max(map(len, columns)) > 1 else 0)
         axes.set_yticks(range(len(rows)), rows, fontsize=font)
         axes.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -95,6 +106,24 @@ def _draw(axes: "Axes", weights: np.ndarray) -> None:
     axes.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, color=GRID, linewidth=0.4, zorder=1)
     for spine in axes.spines.values():
         spine.set_visible(True)
+
+
+def _outline(axes: "Axes", centres: np.ndarray, radius: int, columns: int) -> None:
+    """A line around the fields within `radius` of each row's centre, and a dot at every centre.
+
+    Places count from 1 and fields from 0. Lines stand on the borders of fields: left of the first one that can be seen,
+    right of the last.
+    """
+    first = np.clip(np.ceil(centres - radius) - 1, 0, columns) - 0.5
+    end = np.clip(np.floor(centres + radius), 0, columns) - 0.5
+    end[end <= first] = np.nan  # the window lies beyond the source
+    rows = np.arange(len(centres))
+    borders = np.arange(len(centres) + 1) - 0.5
+    axes.stairs(
+        end, borders, baseline=first, orientation="horizontal", color=WINDOW, linewidth=0.9, zorder=3, clip_on=False
+    )
+    inside = (centres > 0.5) & (centres < columns + 0.5)
+    axes.scatter(centres[inside] - 1, rows[inside], s=9, color=WINDOW, linewidths=0, zorder=4)
 
 
 def _labels(tokens: Sequence[str]) -> list[str]:

@@ -64,6 +64,10 @@ class AttentionMap:
     """(H, T, S), the weights of the last layer"""
     all_layers: list[list[float]]
     """(T, S), the mean over heads and layers"""
+    centres: list[float] | None = None
+    """(T), the place in the source, counted from 1, around which each row looked; None: it could look everywhere"""
+    window_radius: int | None = None
+    """places on either side of a centre that could be seen"""
 
 
 AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)

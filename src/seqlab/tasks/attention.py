@@ -59,6 +59,18 @@ class Searches(Protocol):
         ...
 
 
+@runtime_checkable
+class LooksThroughWindows(Protocol):
+    """A model that may see no more than a window of the source at a time."""
+
+    config: Any
+    """has `window_radius`, the places on either side of a centre"""
+
+    def window_centres(self, source: Tensor, source_mask: Tensor, target: Tensor) -> Tensor | None:
+        """The centres (B, T), counted from 1; None where all of the source is seen."""
+        ...
+
+
 @torch.inference_mode()
 def attention_maps(
     task: Searches, model: Any, examples: Sequence[Example], autocast: Callable[[], Any]
@@ -75,7 +87,8 @@ def attention_maps(
         For each example its source as `text`; `source` (S) and `predicted` (T), the tokens as a person reads them, the
         latter cut at 36, with `<eos>` where the model ended; `layers`, their number; `heads` (H, T, S), the weights of
         the last layer while each predicted token was chosen; `all_layers` (T, S), the mean over heads and layers.
-        Weights have three decimals.
+        Weights have three decimals. With local attention, `centres` (T) are the places around which each row looked,
+        counted from 1 as a person reads the source, and `window_radius` those on either side that could be seen.
     """
     if not isinstance(model, Attends) or model.attention_layers == 0:
         return []
@@ -106,17 +119,27 @@ def _map(task: Searches, model: Any, encoded: EncodedPairs, row: int, autocast: 
             model.attention_weights(batch.source, batch.source_mask, target, everything, kind="cross", depth=depth)
             for depth in range(model.attention_layers)
         ]
+        centres = _centres(model, batch.source, batch.source_mask, target)
     weights = torch.cat(layers).cpu()  # (layers, H, T, S)
     source = task.vocabularies.source.tokens(batch.source[0].tolist())
     if isinstance(task.vocabularies.source, Reversed):  # people read from the front
         source, weights = source[::-1], weights.flip(-1)
+        centres = None if centres is None else len(source) + 1 - centres
+    window = {} if centres is None else {"centres": _rounded(centres), "window_radius": model.config.window_radius}
     return {
         "source": source,
         "predicted": task.vocabularies.target.tokens(written),
         "layers": len(layers),
         "heads": _rounded(weights[-1]),
         "all_layers": _rounded(weights.float().mean(dim=(0, 1))),
+        **window,
     }
+
+
+def _centres(model: Any, source: Tensor, source_mask: Tensor, target: Tensor) -> Tensor | None:
+    """Those (T) of one row, if there are any."""
+    found = model.window_centres(source, source_mask, target) if isinstance(model, LooksThroughWindows) else None
+    return None if found is None else found[0].float().cpu()
 
 
 def _rounded(weights: Tensor) -> list[Any]:
