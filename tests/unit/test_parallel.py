@@ -5,14 +5,17 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from seqlab.config import Config, Tree, build, merge, parse_override, to_toml
+from seqlab.data.corpus import build_corpus
 from seqlab.data.examples import Example
 from seqlab.data.parallel import ParallelCorpus, ParallelData
 from seqlab.errors import UserError
+from seqlab.experiment import load
 
 
 def write(path: Path, *rows: str) -> str:
@@ -303,6 +306,35 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message == "data.dataset=opus_books: no split train; there are all"
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert complaint(dataset="book") == "data.dataset=book needs the library datasets: pip install 'seqlab[hf]'"
+
+
+class HubSplit(list[Tree]):
+    """Rows of one language pair, and what `datasets` tells contents by."""
+
+    _fingerprint = "1"
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__({"translation": {"de": f"{name} {n}", "en": f"{name} {n} en"}} for n in range(size))
+
+
+def test_the_recipe_of_a_sample_of_wmt16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"train": 60, "validation": 5, "test": 7}
+    fake = SimpleNamespace(
+        get_dataset_split_names=lambda name, subset: [*sizes],
+        load_dataset=lambda name, subset, split: HubSplit(f"{name} {subset} {split}", sizes[split]),
+    )
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    changes: dict[str, object] = {"data.cache": str(tmp_path), "data.train_size": 20}
+    assert load("luong-wmt16-de-en").data.train_size == 22_744
+    some = build_corpus(load("luong-wmt16-de-en", changes).data)
+    some.check_files()
+    assert {name: len(examples) for name, examples in some.splits().items()} == {
+        "training": 20,
+        "validation": 5,
+        "test": 7,
+    }
+    assert some.test()[3] == Example("wmt/wmt16 de-en test 3", "wmt/wmt16 de-en test 3 en")
+    assert "training: a sample of 20 of 60 pairs (data.train_size=20, data.seed=1)" in some.remarks()
 
 
 def test_the_hub_library_itself(tmp_path: Path) -> None:
