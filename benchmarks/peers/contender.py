@@ -28,6 +28,7 @@ PEAK_RATE, WARMUP = 1e-3, 100  # linear warm-up, then down with the inverse squa
 BETAS, CLIP = (0.9, 0.98), 1.0  # Adam without weight decay
 BATCH_TOKENS = 4096  # of the longer side, padding included, where the toolkit counts tokens
 SHORT_S = 20.0  # a pass of decoding that is shorter is made twice: preparing kernels would count for much
+FORCED_TOKENS = 16  # of every translation whose time is taken: about the mean of the references
 LENGTH_RATIO = 1.5  # a translation is cut at this many times the longest source of its batch, end marks counted
 
 
@@ -64,8 +65,11 @@ class Contender(Protocol):
         """For every validation batch the summed -log p of the targets, end marks included, and their number."""
         ...
 
-    def translate(self, split: str, beam: int) -> list[list[int]]:
-        """Ids of the translations of a file of D, in its order, without special ids; beam 1 is greedy."""
+    def translate(self, split: str, beam: int, length: int | None = None) -> list[list[int]]:
+        """Ids of the translations of a file of D, in its order, without special ids; beam 1 is greedy.
+
+        With `length`, each has that many tokens, whatever the model would end them at.
+        """
         ...
 
     def save(self, path: Path) -> None:
@@ -199,7 +203,7 @@ def decode(contender: Contender, options: Options) -> dict[str, Any]:
 
 def timed(contender: Contender, options: Options) -> tuple[float, list[list[int]]]:
     start = time.perf_counter()
-    translations = contender.translate("test", options.beam)
+    translations = contender.translate("test", options.beam, FORCED_TOKENS)
     return time.perf_counter() - start, translations
 
 

@@ -83,7 +83,7 @@ class Eole:
                 loss = F.cross_entropy(logits, targets, ignore_index=self.pad_id, reduction="sum")
                 yield loss.item(), int((targets != self.pad_id).sum())
 
-    def translate(self, split: str, beam: int) -> list[list[int]]:
+    def translate(self, split: str, beam: int, length: int | None = None) -> list[list[int]]:
         self.model.eval()
         config, vocabularies = self.context.config, self.context.vocabs
         source = self.options.data / f"{split}.en"
@@ -98,7 +98,7 @@ class Eole:
             beam_size=beam,
             length_penalty="wu",
             alpha=1.0,
-            max_length_ratio=LENGTH_RATIO,
+            **({"max_length_ratio": LENGTH_RATIO} if length is None else {"min_length": length, "max_length": length}),
         )
         scorer = GNMTGlobalScorer.from_config(search)
         translator = Translator(

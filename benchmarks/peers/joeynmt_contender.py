@@ -66,13 +66,14 @@ class JoeyNMT:
                 yield self.model(return_type="loss", **vars(batch))[0].item(), batch.ntokens
         self.model.loss_function = ("crossentropy", LABEL_SMOOTHING)
 
-    def translate(self, split: str, beam: int) -> list[list[int]]:
+    def translate(self, split: str, beam: int, length: int | None = None) -> list[list[int]]:
+        forced = {} if length is None else {"min_output_length": length, "max_output_length": length}
         lines = predict(
             model=self.model,
             data=self.splits[split],
             device=self.args.device,
             n_gpu=0,
-            args=self.args.test._replace(beam_size=beam),
+            args=self.args.test._replace(beam_size=beam, **forced),
             autocast=self.args.autocast,
         )[2]
         return [[int(word) for word in line.split() if word.isdigit()] for line in lines]

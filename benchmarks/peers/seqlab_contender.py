@@ -23,16 +23,22 @@ from contender import (
     run,
 )
 
+from seqlab.assembly import Assembly
 from seqlab.data.buckets import in_order_of_length
+from seqlab.data.corpus import build_corpus
 from seqlab.data.stream import Group, Stream
 from seqlab.experiment import Experiment, load
 from seqlab.layers.loss import cross_entropy_sum
-from seqlab.preparation import build_engine, choose_mode, seeded_assembly
+from seqlab.models.transformer import Transformer
+from seqlab.preparation import build_engine, choose_mode
+from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train import checkpoint
 from seqlab.train.budget import Budget
 from seqlab.train.distributed import connect
 from seqlab.train.loop import updates
+from seqlab.train.machine import prepare_cpu
+from seqlab.train.random_state import seed_everything
 
 ENDLESS = 1_000_000
 
@@ -43,13 +49,19 @@ class Seqlab:
     def __init__(self, options: Options) -> None:
         self.experiment = experiment(options)
         self.world = connect("cpu")
-        vocabularies = Vocabularies.load(options.data / "vocabularies")
-        self.assembly = seeded_assembly(self.experiment, self.world, vocabularies)
-        self.task, self.model = self.assembly
+        self.task, self.model = self.assembly = self._assembled(options)
         mode = choose_mode(self.experiment, self.assembly, self.world).mode
         self.engine = build_engine(self.experiment, self.assembly, self.world, mode)
         corpus = self.task.corpus
         self.splits = {"val": corpus.validation(), "test": corpus.test()}
+
+    def _assembled(self, options: Options) -> Assembly:
+        prepare_cpu()
+        seed_everything(options.seed)
+        config, corpus = self.experiment, build_corpus(self.experiment.data)
+        vocabularies = Vocabularies.load(options.data / "vocabularies")
+        task = SequenceToSequence(config.task, config.decode, corpus, vocabularies, options.seed)
+        return Assembly(task, Transformer(config.model, VOCABULARY, VOCABULARY))
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -68,9 +80,10 @@ class Seqlab:
                 yield cross_entropy_sum(self.model(*batch.inputs), batch.labels).item(), batch.tokens
         self.model.train()
 
-    def translate(self, split: str, beam: int) -> list[list[int]]:
+    def translate(self, split: str, beam: int, length: int | None = None) -> list[list[int]]:
         method = {"method": "beam", "beam_width": beam} if beam > 1 else {"method": "greedy", "beam_width": 5}
-        self.task.decode = self.task.decode.model_copy(update=method)
+        forced = {} if length is None else {"min_length": length, "max_length": length}
+        self.task.decode = self.experiment.decode.model_copy(update=method | forced)
         sources = [example.source for example in self.splits[split]]
         found = self.task.predict(self.model, sources, autocast=self.engine.precision.autocast)
         return self.task.vocabularies.target.encode_batch([best[0].text for best in found])

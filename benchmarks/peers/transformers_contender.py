@@ -82,7 +82,7 @@ class Transformers:
                 tokens = int((batch["labels"] != -100).sum())
                 yield self.model(**batch).loss.item() * tokens, tokens
 
-    def translate(self, split: str, beam: int) -> list[list[int]]:
+    def translate(self, split: str, beam: int, length: int | None = None) -> list[list[int]]:
         self.model.eval()
         found = []
         sources = [{"input_ids": example["input_ids"]} for example in self.splits[split]]
@@ -90,8 +90,11 @@ class Transformers:
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             for start in range(0, len(sources), DECODE_ROWS):
                 batch = self.collate(sources[start : start + DECODE_ROWS])
-                limit = length_limit(batch["input_ids"].shape[1])
-                rows = self.model.generate(**batch, num_beams=beam, max_new_tokens=limit, early_stopping=beam > 1)
+                limit = length or length_limit(batch["input_ids"].shape[1])
+                least = {} if length is None else {"min_new_tokens": length}
+                rows = self.model.generate(
+                    **batch, num_beams=beam, max_new_tokens=limit, early_stopping=beam > 1, **least
+                )
                 found += [[word for word in row if word > UNK_ID] for row in rows.tolist()]
         return found
 

@@ -20,7 +20,7 @@ from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.experiment import load
 from seqlab.layers.loss import cross_entropy_sum
-from seqlab.models.kinds import build_model
+from seqlab.models.kinds import build_encoder_decoder
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 
 SOURCE_VOCAB, TARGET_VOCAB = 13, 11
@@ -253,7 +253,7 @@ def test_tied_matrices_are_stored_once(tying: str, matrices: int, tmp_path) -> N
 
 def test_tying_all_needs_one_vocabulary() -> None:
     with pytest.raises(UserError, match="source has 13 entries and the target 11"):
-        build_model(small(tying="all"), 13, 11)
+        build_encoder_decoder(small(tying="all"), 13, 11)
 
 
 @every_kind

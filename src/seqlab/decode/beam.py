@@ -20,6 +20,7 @@ from torch import Tensor
 from seqlab.decode.constraints import constrain
 from seqlab.decode.contract import Decoder, State
 from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
+from seqlab.decode.normaliser import log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
 BLOCK = 64
@@ -130,8 +131,9 @@ def _best_extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: 
 
     All have the same number of tokens, so no penalty is needed to compare them.
     """
-    log_probs = constrain(logits.log_softmax(-1, dtype=torch.float32), live.ids.flatten(0, 1), config, eos_id)
-    best, token = largest(log_probs, min(config.beam_width, log_probs.size(1)))  # of each hypothesis: (B * W, N)
+    allowed = constrain(logits, live.ids.flatten(0, 1), config, eos_id)
+    best, token = largest(allowed, min(config.beam_width, logits.size(1)))  # of each hypothesis: (B * W, N)
+    best = best.float() - log_normaliser(logits)[:, None]
     totals = (live.log_prob[..., None] + best.view(*live.log_prob.shape, -1)).flatten(1)  # (B, W * N)
     log_prob, index = totals.topk(min(config.beam_width, totals.size(1)))
     parent, token = index // best.size(1), token.view(totals.shape).gather(1, index)

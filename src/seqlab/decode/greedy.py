@@ -1,6 +1,6 @@
 """One path a row: take a token, feed it back, until nothing is left to find out.
 
-The loop serves greedy search and sampling, which differ in one function from log-probabilities to tokens.
+The loop serves greedy search and sampling, which differ in one function from logits to tokens.
 Shapes: `B` rows, `R` rows still in the batch, `V` vocabulary.
 """
 
@@ -12,15 +12,16 @@ from torch import Tensor
 from seqlab.decode.constraints import constrain
 from seqlab.decode.contract import Decoder, State
 from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
+from seqlab.decode.normaliser import log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
 Choose = Callable[[Tensor], Tensor]
-"""Log-probabilities (R, V), forbidden ones -inf -> tokens (R,)."""
+"""Logits (R, V), forbidden ones -inf -> tokens (R,)."""
 
 
-def most_probable(log_probs: Tensor) -> Tensor:
-    """The greedy choice (R,); the lowest id of equals."""
-    return log_probs.argmax(-1)
+def most_probable(logits: Tensor) -> Tensor:
+    """The greedy choice (R,) of logits (R, V); the lowest id of equals."""
+    return logits.argmax(-1)
 
 
 def follow_one_path(
@@ -46,14 +47,14 @@ def follow_one_path(
     tokens = first
     for length in range(config.max_length + 1):
         logits, state = model.step(tokens, state)
-        log_probs = logits.log_softmax(-1, dtype=torch.float32)
         prefix = ids[rows, :length].clamp(min=0)  # stopped rows hold NO_TOKEN, which is no index; they do not matter
-        tokens = choose(constrain(log_probs, prefix, config, eos_id))
+        tokens = choose(constrain(logits, prefix, config, eos_id))
         is_end = tokens == eos_id
         if length == config.max_length:
             active = active & is_end  # there is room for the end only: what goes on is cut
         ids[rows, length] = tokens.where(active, NO_TOKEN)
-        scores[rows] += log_probs.gather(1, tokens[:, None]).squeeze(1).where(active, 0.0)
+        log_probs = logits.gather(1, tokens[:, None]).squeeze(1).float() - log_normaliser(logits)
+        scores[rows] += log_probs.where(active, 0.0)
 
         active = active & ~is_end
         if expected is not None:

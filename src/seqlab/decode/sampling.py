@@ -6,18 +6,18 @@ from torch import Tensor
 from seqlab.decode.settings import DecodeConfig
 
 
-def draw(log_probs: Tensor, config: DecodeConfig, generator: torch.Generator) -> Tensor:
-    """One token (R,) a row; `generator` lives on the device of `log_probs` (R, V)."""
-    return torch.multinomial(sampling_distribution(log_probs, config), 1, generator=generator).squeeze(1)
+def draw(logits: Tensor, config: DecodeConfig, generator: torch.Generator) -> Tensor:
+    """One token (R,) a row; `generator` lives on the device of `logits` (R, V)."""
+    return torch.multinomial(sampling_distribution(logits, config), 1, generator=generator).squeeze(1)
 
 
-def sampling_distribution(log_probs: Tensor, config: DecodeConfig) -> Tensor:
+def sampling_distribution(logits: Tensor, config: DecodeConfig) -> Tensor:
     """Probabilities (R, V) to draw from: temperature first, then top-k, then top-p of what top-k left.
 
     Top-k keeps exactly k tokens, ties or not (Fan et al. 2018). Top-p keeps the fewest most probable tokens whose sum
     reaches p, so at least one (nucleus sampling, Holtzman et al. 2020).
     """
-    scaled = log_probs / config.temperature
+    scaled = logits.float() / config.temperature
     if not config.top_k and config.top_p == 1:
         return scaled.softmax(-1)
     ranked, ids = scaled.sort(-1, descending=True)
