@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from seqlab.config import build
 from seqlab.decode.beam import largest, length_penalty
 from seqlab.decode.constraints import forbid_end, forbid_repeated_ngrams
+from seqlab.decode.normaliser import log_normaliser
 from seqlab.decode.sampling import draw, sampling_distribution
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig, Method
@@ -390,3 +391,12 @@ def test_the_largest_values_are_those_of_topk(entries: int, k: int) -> None:
     found, places = largest(values, k)
     assert torch.equal(found, values.topk(k).values)
     assert torch.equal(values.gather(1, places), found)
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 70])
+def test_the_normaliser_is_logsumexp_for_any_number_of_rows(rows: int) -> None:
+    logits = torch.randn(rows, 9, generator=torch.Generator().manual_seed(rows)) * 10
+    logits[0, :8] = -torch.inf
+    assert torch.allclose(log_normaliser(logits), logits.logsumexp(-1), atol=1e-5)
+    rounded = logits.bfloat16()
+    assert torch.allclose(log_normaliser(rounded), rounded.float().logsumexp(-1), atol=1e-5)

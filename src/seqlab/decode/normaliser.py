@@ -16,6 +16,9 @@ def log_normaliser(logits: Tensor) -> Tensor:
     """
     if logits.device.type != "cpu":
         return logits.float().logsumexp(-1)
-    first = logits[:, 0].float()
-    parts = [rows.log_softmax(-1, dtype=torch.float32)[:, 0] for rows in logits.split(ROWS)]
-    return first - torch.cat(parts)
+    # the largest logit is finite, whatever else a model forbids
+    return torch.cat([_normaliser(rows) for rows in logits.split(ROWS)])
+
+
+def _normaliser(logits: Tensor) -> Tensor:
+    return logits.amax(-1).float() - logits.log_softmax(-1, dtype=torch.float32).amax(-1)
