@@ -325,7 +325,9 @@ def test_the_recipe_of_a_sample_of_wmt16(tmp_path: Path, monkeypatch: pytest.Mon
     )
     monkeypatch.setitem(sys.modules, "datasets", fake)
     changes: dict[str, object] = {"data.cache": str(tmp_path), "data.train_size": 20}
-    assert load("luong-wmt16-de-en").data.train_size == 22_744
+    whole = load("luong-wmt16-de-en").data
+    assert isinstance(whole, ParallelData)
+    assert whole.train_size == 22_744
     some = build_corpus(load("luong-wmt16-de-en", changes).data)
     some.check_files()
     assert {name: len(examples) for name, examples in some.splits().items()} == {
