@@ -42,6 +42,9 @@ TYPER_INTERRUPTED = 130
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a TOML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ.")]
+SearchSettings = Annotated[
+    list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 
@@ -175,9 +178,10 @@ def train(
         _print_outcome(run.folder)
 
 
-@app.command(epilog="Example: seqlab evaluate runs/math-sort-20260101-120000 --data my-questions.txt --json")
+@app.command(epilog="Example: seqlab evaluate RUN --data my-pairs.tsv --json decode.beam_width=8")
 def evaluate(
     run: RunPath,
+    settings: SearchSettings = None,
     data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = Device.auto,
@@ -188,7 +192,7 @@ def evaluate(
     from seqlab.metrics.classification import class_text
     from seqlab.run import Run
 
-    result = Run(run, device.value).evaluate(data)
+    result = Run(run, device.value, settings or []).evaluate(data)
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
@@ -211,9 +215,7 @@ def evaluate(
 def predict(
     run: RunPath,
     text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
-    ] = None,
+    settings: SearchSettings = None,
     to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
     file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
     out: Annotated[

@@ -48,7 +48,7 @@ def test_version(command: Command) -> None:
         (["train", "math-sort", "--seed", "three"], "--seed"),
         (["train", "math-sort", "--device", "tpu"], "'cpu', 'cuda', 'mps'"),
         (["predict"], "RUN"),
-        (["evaluate", "a", "b"], "b"),
+        (["report", "a", "b"], "b"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(command: Command, arguments: list[str], told: str) -> None:

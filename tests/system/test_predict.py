@@ -504,3 +504,14 @@ class TestFile:
 def test_python_is_told_which_source_cannot_be_answered(copier: Path) -> None:
     with pytest.raises(UserError, match="line 3: 2,000 tokens"):
         Run(copier).predict(["ab", "", "a" * 2000])
+
+
+def test_evaluate_takes_settings_of_the_search(command: Command, copier: Path) -> None:
+    greedy, wide = (
+        json.loads(command("evaluate", copier, "--json", *settings).out)["scores"]
+        for settings in ([], ["decode.method=beam", "decode.beam_width=3"])
+    )
+    assert wide["loss"] == greedy["loss"]
+    refused = command("evaluate", copier, "model.width=8")
+    assert refused.code == 2
+    assert "settings of its search only" in refused.complaint
