@@ -8,13 +8,17 @@ from seqlab.data.images import ImagesData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.squad import SquadData
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.kinds import Model, build_encoder_decoder
+from seqlab.models.pretrained import PretrainedConfig, SpanModel, build_network
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.paths import RunFolder
+from seqlab.pretrained import Checkpoint, check_fits, find_checkpoint, load_tokenizer, read_network_config
+from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
@@ -48,6 +52,8 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
             task = ClassifySequence(config, data, trained)
             steps, width = task.reading.steps, task.reading.width
             return Assembly(task, SequenceClassifier(model, width, steps, task.learned.num_classes))
+        case AnswerConfig() as config, SquadData() as data, PretrainedConfig() as model:
+            return _answer(config, data, model, trained)
         case _:
             raise AssertionError("the check of the experiment lets no other combination through")
 
@@ -63,6 +69,22 @@ def _sequence_to_sequence(
         usual_sentences = read_environment(trained).get("usual_sentences")
     seed = experiment.train.seed
     return SequenceToSequence(config, experiment.decode, corpus, vocabularies, seed, usual_sentences)
+
+
+def _answer(config: AnswerConfig, data: SquadData, model: PretrainedConfig, trained: RunFolder | None) -> Assembly:
+    corpus = build_corpus(data)
+    if trained is None:
+        corpus.check_files()
+    checkpoint = _checkpoint(model, trained)
+    tokenizer = load_tokenizer(checkpoint)
+    network = build_network(model, checkpoint, read_network_config(checkpoint), SpanModel.HEAD)
+    check_fits(checkpoint, tokenizer, network.config, config.window)
+    return Assembly(AnswerQuestions(config, corpus, tokenizer, network.config), SpanModel(model, network))
+
+
+def _checkpoint(model: PretrainedConfig, trained: RunFolder | None) -> Checkpoint:
+    """Where a model starts from; a run that has been started has all but the weights in its own folder."""
+    return find_checkpoint(model.checkpoint) if trained is None else Checkpoint.of_run(trained.root)
 
 
 def read_environment(paths: RunFolder) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from seqlab.data.images import ImageCorpus, ImagesData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.squad import Squad, SquadData
 from seqlab.experiment import Experiment
 from seqlab.report.image_statistics import class_table
 from seqlab.report.lengths import terminal_tables
@@ -34,6 +35,18 @@ def inspect(experiment: Experiment) -> Inspection:
             corpus, words = build_corpus(data), experiment.text.unit != "character"
             found = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
             return Inspection(terminal_tables(found), found.remarks, found)
+        case SquadData() as data:
+            return _questions(Squad(data))
+
+
+def _questions(corpus: Squad) -> Inspection:
+    """Questions and the answers that are trained on."""
+    splits = {
+        name: [(question.question, question.target.text if question.target else "") for question in questions]
+        for name, questions in corpus.splits().items()
+    }
+    found = describe(splits, words=True, remarks=corpus.remarks(), sample=MOST)
+    return Inspection(terminal_tables(found), found.remarks, found)
 
 
 def _images(corpus: ImageCorpus) -> Inspection:

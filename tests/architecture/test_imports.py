@@ -27,7 +27,7 @@ ORDER = (
     {"data", "decode"},
     {"models", "text", "metrics"},
     {"layers"},
-    {"recipe", "display", "events", "plan"},
+    {"recipe", "display", "events", "plan", "pretrained"},
     {"config", "paths"},
     {"errors"},
 )

@@ -1,5 +1,6 @@
 """Every recipe trains: made small, but with all that it chooses."""
 
+import json
 import math
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from seqlab.data.images import ImagesData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.squad import SquadData
 from seqlab.experiment import Experiment, check, load
+from seqlab.models.pretrained import PretrainedConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.preparation import build_engine, seeded_assembly
+from seqlab.tasks.answer import AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.tasks.task import Task
@@ -36,14 +40,36 @@ def sentence_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def narrow(experiment: Experiment, pairs: Path) -> Experiment:
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that stands in for SQuAD."""
+    asked = [
+        {"id": f"{n}", "question": "Who wrote?", "answers": [{"text": f"ada {n}", "answer_start": 0}]}
+        for n in range(40)
+    ]
+    articles = [
+        {"title": f"T{n}", "paragraphs": [{"context": f"ada {n} wrote notes.", "qas": [qa]}]}
+        for n, qa in enumerate(asked)
+    ]
+    path = tmp_path_factory.mktemp("questions") / "questions.json"
+    path.write_text(json.dumps({"data": articles}), encoding="utf-8")
+    return path
+
+
+def narrow(experiment: Experiment, pairs: Path, questions: Path, encoder: Path) -> Experiment:
     """A few updates of a narrow model on little data; depth, sharing, batching and optimizer are the recipe's."""
     small = shrunk(experiment, max_steps=2).model_dump()
     if isinstance(experiment.data, ParallelData):
         small["data"] = {"kind": "parallel", "source": "en", "target": "fr", "train": str(pairs)}
     if isinstance(experiment.data, ImagesData):
         small["data"] |= {"source": "digits"}
-    small["model"] |= {"width": 16}
+    if isinstance(experiment.data, SquadData):
+        small["data"] |= {"train": str(questions), "test": str(questions), "validation_size": 5}
+        small["task"] |= {"window": 48, "stride": 8, "longest_question": 16}
+    if isinstance(experiment.model, PretrainedConfig):
+        small["model"] |= {"checkpoint": str(encoder)}
+    else:
+        small["model"] |= {"width": 16}
     if isinstance(experiment.model, TransformerConfig):
         small["model"] |= {"feedforward": 32, "num_heads": 2}
     if experiment.batch.rows is not None:
@@ -58,12 +84,14 @@ def _choices(task: Task) -> int:
             return task.vocabularies.target.vocab_size
         case ClassifySequence():
             return task.learned.num_classes
+        case AnswerQuestions():
+            return task.config.window
     raise AssertionError(task)
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_every_recipe_makes_two_updates(name: str, sentence_pairs: Path) -> None:
-    experiment = narrow(load(name), sentence_pairs)
+def test_every_recipe_makes_two_updates(name: str, sentence_pairs: Path, questions: Path, tiny_encoder: Path) -> None:
+    experiment = narrow(load(name), sentence_pairs, questions, tiny_encoder)
     assembly = seeded_assembly(experiment, ALONE)
     before = {key: tensor.clone() for key, tensor in assembly.model.state_dict().items()}
     engine = build_engine(experiment, assembly, ALONE, "fp32")

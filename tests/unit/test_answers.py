@@ -18,6 +18,7 @@ from seqlab.metrics.answers import (
     match,
     mean_scores,
     normalized,
+    question_word,
     random_span,
 )
 
@@ -100,11 +101,11 @@ def test_means_and_intervals() -> None:
     matches = [Match(True, 1.0), Match(False, 0.5), Match(False, 0.0), Match(True, 1.0)]
     scores = answer_scores(matches)
     assert {name: score.value for name, score in scores.items()} == mean_scores(matches)
-    assert mean_scores(matches) == {"f1": 62.5, "exact_match": 50.0}
+    assert mean_scores(matches) == {"f1": 0.625, "exact_match": 0.5}
     for score in scores.values():
         assert score.low is not None
         assert score.high is not None
-        assert 0 <= score.low < score.value < score.high <= 100
+        assert 0 <= score.low < score.value < score.high <= 1
 
 
 def test_the_first_sentence() -> None:
@@ -121,9 +122,14 @@ def test_random_spans_are_words_in_a_row_and_seeded() -> None:
     assert random_span("alone", random.Random(1)) == "alone"
 
 
+def test_question_words() -> None:
+    asked = ["In what year did it end?", "How many?", "Name the city.", "To whom was it sent?"]
+    assert [question_word(question) for question in asked] == ["what", "how", "other", "whom"]
+
+
 def test_baselines() -> None:
     contexts = ["Ada wrote. It was 1843."] * 20
     scores = baselines(contexts, [["Ada wrote"]] * 20)
-    assert scores["first sentence"] == {"f1": 100.0, "exact_match": 100.0}
-    assert 0 < scores["random span"]["f1"] < 100
+    assert scores["first sentence"] == {"f1": 1.0, "exact_match": 1.0}
+    assert 0 < scores["random span"]["f1"] < 1
     assert scores == baselines(contexts, [["Ada wrote"]] * 20)

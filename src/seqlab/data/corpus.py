@@ -11,12 +11,13 @@ from seqlab.data.images import ImageCorpus, ImagesData
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
+from seqlab.data.squad import Squad, SquadData
 
 AnyExample = TypeVar("AnyExample", covariant=True)
 
 TextData = MathematicsData | NumbersData | ParallelData
 
-CorpusConfig = Annotated[TextData | ImagesData, Field(discriminator="kind")]
+CorpusConfig = Annotated[TextData | ImagesData | SquadData, Field(discriminator="kind")]
 """One config class a kind."""
 
 
@@ -77,10 +78,10 @@ def build_corpus(config: TextData) -> TextCorpus: ...
 
 
 @overload
-def build_corpus(config: TextData | ImagesData) -> Corpus[Any]: ...
+def build_corpus(config: TextData | ImagesData | SquadData) -> Corpus[Any]: ...
 
 
-def build_corpus(config: TextData | ImagesData) -> Corpus[Any]:
+def build_corpus(config: TextData | ImagesData | SquadData) -> Corpus[Any]:
     """The corpus that a config describes; files are read when they are needed, not here."""
     match config:
         case MathematicsData():
@@ -91,3 +92,5 @@ def build_corpus(config: TextData | ImagesData) -> Corpus[Any]:
             return ParallelCorpus(config)
         case ImagesData():
             return ImageCorpus(config)
+        case SquadData():
+            return Squad(config)

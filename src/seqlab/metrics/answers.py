@@ -19,6 +19,8 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"”’)\]]*\s+(?=\S)")
 
+QUESTION_WORDS = frozenset({"what", "who", "whom", "whose", "when", "where", "which", "why", "how"})
+
 LONGEST_RANDOM = 5
 """Words of a random span, at most."""
 
@@ -57,16 +59,16 @@ def f1(predicted: str, answer: str) -> float:
 
 
 def answer_scores(matches: Sequence[Match]) -> dict[str, Interval]:
-    """F1 and exact match of a set of questions, from 0 to 100, with bootstrap intervals."""
+    """F1 and exact match of a set of questions with bootstrap intervals; shares, where the scripts print percent."""
     table = np.array([[match.f1, match.exact, 1.0] for match in matches])
-    return bootstrap(table, lambda sums: {"f1": 100 * sums[0] / sums[2], "exact_match": 100 * sums[1] / sums[2]})
+    return bootstrap(table, lambda sums: {"f1": sums[0] / sums[2], "exact_match": sums[1] / sums[2]})
 
 
 def mean_scores(matches: Sequence[Match]) -> dict[str, float]:
-    """F1 and exact match of a set of questions, from 0 to 100."""
+    """F1 and exact match of a set of questions."""
     return {
-        "f1": 100 * sum(match.f1 for match in matches) / len(matches),
-        "exact_match": 100 * sum(match.exact for match in matches) / len(matches),
+        "f1": sum(match.f1 for match in matches) / len(matches),
+        "exact_match": sum(match.exact for match in matches) / len(matches),
     }
 
 
@@ -86,6 +88,12 @@ def baselines(
         "random span": [random_span(context, generator) for context in contexts],
     }
     return {name: mean_scores(list(map(match, texts, answers))) for name, texts in guesses.items()}
+
+
+def question_word(question: str) -> str:
+    """What is asked for: the first word of the question that says so, or "other"."""
+    words = normalized(question).split()
+    return next((word for word in words if word in QUESTION_WORDS), "other")
 
 
 def first_sentence(context: str) -> str:

@@ -5,18 +5,19 @@ from typing import Annotated
 from pydantic import Field
 
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
+from seqlab.models.pretrained import PretrainedConfig, SpanModel
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 EncoderDecoderConfig = TransformerConfig | RecurrentConfig
 
-ModelConfig = Annotated[EncoderDecoderConfig | SequenceClassifierConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[EncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig, Field(discriminator="kind")]
 """The settings of any model."""
 
 EncoderDecoder = Transformer | RecurrentEncoderDecoder
 """What every task of sequences to sequences trains: it meets the decoder contract."""
 
-Model = EncoderDecoder | SequenceClassifier
+Model = EncoderDecoder | SequenceClassifier | SpanModel
 """All of them count their operations."""
 
 

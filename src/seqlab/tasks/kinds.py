@@ -4,10 +4,11 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from seqlab.tasks.answer import AnswerConfig
 from seqlab.tasks.classify_sequence import ClassifySequenceConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 
-TaskConfig = Annotated[SequenceToSequenceConfig | ClassifySequenceConfig, Field(discriminator="kind")]
+TaskConfig = Annotated[SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig, Field(discriminator="kind")]
 """The settings of any task."""
 
 
@@ -24,5 +25,6 @@ SUITS = {
         ("mathematics", "numbers", "parallel"), ("transformer", "recurrent"), reads=("text", "decode", "sizes")
     ),
     "classify-sequence": Suits(("images",), ("sequence-classifier",)),
+    "answer": Suits(("squad",), ("pretrained",)),
 }
 """By kind of task."""

