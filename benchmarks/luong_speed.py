@@ -1,17 +1,19 @@
 """How much time does it save that an LSTM decoder runs over whole sequences, and attention after it?
 
-    python benchmarks/luong_speed.py [--rounds 12] [--threads N] [--out FILE]
+    python benchmarks/luong_speed.py [--rounds 8] [--threads N] [--out FILE]
 
 A model of width 256: one layer, the encoder bidirectional, general score over the whole source, vocabulary 8000 tied
 three ways, no dropout, fp32. Batches are those of benchmarks/step.py, and the first 64 rows of each. Contenders take
 turns in one process on the same batches. What is compared is CPU time, round by round.
 
-Three decoders:
+Decoders:
 
     whole         torch's kernel over all target places, attention for all of them at once
     step_by_step  the same model with input feeding, where a step needs the one before; what tokens give is made ahead
-    plain         what tutorials write: an LSTMCell and attention for every target place, in an update also the output
-                  layer and the loss. It has the weights of `whole` and makes the same logits, which is checked first
+    plain         an LSTMCell and attention for every target place, in an update also the output layer and the loss. It
+                  has the weights of `whole` and makes the same logits, which is checked first
+    tutorial      the same, but each step multiplies all source states by the matrix of the score again, as in the
+                  chatbot tutorial of PyTorch and its kin
 
 in two measures: `update` is a whole update of the model, of which encoder, fused AdamW and clipping are the same for
 all; `decoder` is forward and backward of the decoder with attention, from an encoded source to attentional states. Then
@@ -43,13 +45,15 @@ from seqlab.train.optimizers import AdamW, build_optimizer
 from seqlab.train.precision import Clip, Precision
 from step import VOCABULARY, sentence_batches, spread
 
-WIDTH, SMOOTHING, BATCHES, FEW_ROWS = 256, 0.1, 4, 64
+WIDTH, SMOOTHING, BATCHES, FEW_ROWS = 256, 0.1, 3, 64
 DEVICE = torch.device("cpu")
 
 RATIOS = (
     ("plain update", "whole update"),
     ("step_by_step update", "whole update"),
+    ("tutorial update", "whole update"),
     ("plain decoder", "whole decoder"),
+    ("tutorial decoder", "whole decoder"),
     ("step_by_step decoder", "whole decoder"),
     ("nets", "pure"),
 )
@@ -57,7 +61,7 @@ RATIOS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -67,7 +71,6 @@ def main() -> None:
     batches = sentence_batches()[0][:BATCHES]
     contenders = build_contenders(batches[0])
     result = {
-        "command": f"python benchmarks/luong_speed.py --rounds {options.rounds}",
         "batches of 4096 tokens": measured(contenders, batches, options.rounds),
         f"batches of {FEW_ROWS} rows": measured(contenders, [first_rows(each) for each in batches], options.rounds),
     }
@@ -102,17 +105,20 @@ def measured(
 def build_contenders(batch: PairBatch) -> dict[str, Callable[[PairBatch], None]]:
     """All of them by name; each takes a batch."""
     whole, step_by_step = build_model(input_feeding=False), build_model(input_feeding=True)
-    plain, pure = PlainDecoder(build_model(input_feeding=False)), PureNets()
-    assert_same_logits(whole, plain, batch)
+    plain, tutorial = (PlainDecoder(build_model(input_feeding=False), keys_each_step=each) for each in (False, True))
+    for decoder in (plain, tutorial):
+        assert_same_logits(whole, decoder, batch)
     return {
         "whole update": updater(whole, lambda batch: model_loss(whole, batch)),
         "step_by_step update": updater(step_by_step, lambda batch: model_loss(step_by_step, batch)),
         "plain update": updater(plain, plain.loss),
+        "tutorial update": updater(tutorial, tutorial.loss),
         "whole decoder": decoder_of(whole, lambda *given: whole.decode(*given).states),
         "step_by_step decoder": decoder_of(step_by_step, lambda *given: step_by_step.decode(*given).states),
         "plain decoder": decoder_of(plain.model, lambda *given: torch.stack([*plain.states(*given)], dim=1)),
+        "tutorial decoder": decoder_of(tutorial.model, lambda *given: torch.stack([*tutorial.states(*given)], dim=1)),
         "nets": lambda batch: nets_of(whole, batch),
-        "pure": pure,
+        "pure": PureNets(),
     }
 
 
@@ -126,10 +132,11 @@ def build_model(input_feeding: bool) -> RecurrentEncoderDecoder:
 
 
 class PlainDecoder(nn.Module):
-    """One target place after the other, as it is read in tutorials; weights and encoder are those of a model."""
+    """One target place after the other; weights and encoder are those of a model."""
 
-    def __init__(self, model: RecurrentEncoderDecoder) -> None:
+    def __init__(self, model: RecurrentEncoderDecoder, keys_each_step: bool) -> None:
         super().__init__()
+        self.keys_each_step = keys_each_step
         (layer,) = model.decoder.layers
         assert isinstance(layer, Recurrence)
         self.cell = nn.LSTMCell(WIDTH, WIDTH)
@@ -143,12 +150,15 @@ class PlainDecoder(nn.Module):
     def states(self, memory: Memory, target: Tensor) -> Iterator[Tensor]:
         """The attentional state (B, D) of each target place."""
         assert memory.source is not None
+        assert self.model.attention is not None
         assert self.model.combine is not None
         encoded, keys, mask = memory.source
         hidden, cell = memory.states[0]
         embedded = self.model.embed(target, self.model.target_table)
         for place in range(target.shape[1]):
             hidden, cell = self.cell(embedded[:, place], (hidden, cell))
+            if self.keys_each_step:
+                keys = self.model.attention.score.keys(encoded)
             scores = torch.bmm(keys, hidden.unsqueeze(2)).squeeze(2)
             weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=1)
             context = torch.bmm(weights.unsqueeze(1), encoded).squeeze(1)
