@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST_STEP = 4096
+SMALLEST_STEP = 2048
 """Numbers of one step from which a CPU is busier with them than with calling the kernel (benchmarks/recurrence.py)."""
 
 
