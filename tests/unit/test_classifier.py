@@ -96,7 +96,7 @@ def test_a_few_updates_learn_which_half_is_brighter(architecture: Architecture) 
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2)
     inputs = torch.randn(128, LENGTH, 1)
     labels = (inputs[:, : LENGTH // 2].sum((1, 2)) > inputs[:, LENGTH // 2 :].sum((1, 2))).long()
-    for _ in range(80):
+    for _ in range(160):
         optimizer.zero_grad()
         F.cross_entropy(classifier(inputs), labels).backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
