@@ -23,6 +23,13 @@ RECIPES = {
     "translate-numbers": ("numbers and dates spelled out, English to French, exact match", ">= 99 % in 2 min"),
     "multi30k-en-de": ("captions, English to German, BLEU", ">= 39 in 30 min on 2 cores"),
     "multi30k-en-fr": ("captions, English to French, BLEU", ">= 58 in 30 min on 2 cores"),
+    "luong-multi30k-de-en": ("captions, German to English, LSTM with attention, BLEU", ">= 33 in 30 min on 2 cores"),
+    "luong-newstest-de-en": ("news, German to English, LSTM with attention, BLEU-1", ">= 0.30 in 30 min"),
+    "digits-rnn": ("8 x 8 digits pixel by pixel, LSTM, accuracy", "under 1 min"),
+    "mnist-rows": ("MNIST row by row, accuracy", ">= 99.0 % in 5 min on 2 cores"),
+    "mnist-rows-permuted": ("the same, pixels permuted, accuracy", ">= 98.5 % in 5 min on 2 cores"),
+    "mnist-pixels": ("MNIST pixel by pixel, accuracy", ">= 99.3 %, the best of 60 min"),
+    "mnist-pixels-permuted": ("the same, pixels permuted, accuracy", ">= 97.5 %, the best of 60 min"),
 }
 
 STEPS = {"step": "Intel Xeon with AMX", "step-zen4": "AMD EPYC (Zen 4, AVX512_BF16)"}
