@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from seqlab.data.corpus import TextCorpus, build_corpus
 from seqlab.data.images import ImagesData
+from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
@@ -13,13 +14,14 @@ from seqlab.errors import UserError
 from seqlab.experiment import Experiment
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.kinds import Model, build_encoder_decoder
-from seqlab.models.pretrained import PretrainedConfig, SpanModel, build_network
+from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel, build_network
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.paths import RunFolder
 from seqlab.pretrained import Checkpoint, check_fits, find_checkpoint, load_tokenizer, read_network_config
 from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
+from seqlab.tasks.classify_text import ClassifyText, ClassifyTextConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
@@ -54,6 +56,8 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
             return Assembly(task, SequenceClassifier(model, width, steps, task.learned.num_classes))
         case AnswerConfig() as config, SquadData() as data, PretrainedConfig() as model:
             return _answer(config, data, model, trained)
+        case ClassifyTextConfig() as config, LabelledData() as data, PretrainedConfig() as model:
+            return _classify_text(config, data, model, trained)
         case _:
             raise AssertionError("the check of the experiment lets no other combination through")
 
@@ -80,6 +84,21 @@ def _answer(config: AnswerConfig, data: SquadData, model: PretrainedConfig, trai
     network = build_network(model, checkpoint, read_network_config(checkpoint), SpanModel.HEAD)
     check_fits(checkpoint, tokenizer, network.config, config.window)
     return Assembly(AnswerQuestions(config, corpus, tokenizer, network.config), SpanModel(model, network))
+
+
+def _classify_text(
+    config: ClassifyTextConfig, data: LabelledData, model: PretrainedConfig, trained: RunFolder | None
+) -> Assembly:
+    corpus, checkpoint = LabelledCorpus(data), _checkpoint(model, trained)
+    classes: dict[str, Any] = {}  # those of a run stand in the config of its network
+    if trained is None:
+        corpus.check_files()
+        names = dict(enumerate(corpus.classes))
+        classes = {"num_labels": len(names), "id2label": names, "label2id": {names[n]: n for n in names}}
+    tokenizer = load_tokenizer(checkpoint)
+    network = build_network(model, checkpoint, read_network_config(checkpoint, **classes), SentenceModel.HEAD)
+    check_fits(checkpoint, tokenizer, network.config, config.longest)
+    return Assembly(ClassifyText(config, corpus, tokenizer, network.config), SentenceModel(model, network))
 
 
 def _checkpoint(model: PretrainedConfig, trained: RunFolder | None) -> Checkpoint:

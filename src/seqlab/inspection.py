@@ -7,6 +7,7 @@ from rich.table import Table
 
 from seqlab.data.corpus import build_corpus
 from seqlab.data.images import ImageCorpus, ImagesData
+from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
@@ -14,7 +15,7 @@ from seqlab.data.squad import Squad, SquadData
 from seqlab.experiment import Experiment
 from seqlab.report.image_statistics import class_table
 from seqlab.report.lengths import terminal_tables
-from seqlab.report.statistics import MOST, Statistics, describe
+from seqlab.report.statistics import MOST, Splits, Statistics, describe
 
 
 class Inspection(NamedTuple):
@@ -37,6 +38,10 @@ def inspect(experiment: Experiment) -> Inspection:
             return Inspection(terminal_tables(found), found.remarks, found)
         case SquadData() as data:
             return _questions(Squad(data))
+        case LabelledData() as data:
+            labelled = LabelledCorpus(data)
+            splits = {name: [(e.source, e.label) for e in part] for name, part in labelled.splits().items()}
+            return _texts(splits, labelled.remarks())
 
 
 def _questions(corpus: Squad) -> Inspection:
@@ -45,7 +50,12 @@ def _questions(corpus: Squad) -> Inspection:
         name: [(question.question, question.target.text if question.target else "") for question in questions]
         for name, questions in corpus.splits().items()
     }
-    found = describe(splits, words=True, remarks=corpus.remarks(), sample=MOST)
+    return _texts(splits, corpus.remarks())
+
+
+def _texts(splits: Splits, remarks: Sequence[str]) -> Inspection:
+    """Texts and what they belong to, whose lengths are counted in words."""
+    found = describe(splits, words=True, remarks=remarks, sample=MOST)
     return Inspection(terminal_tables(found), found.remarks, found)
 
 

@@ -11,6 +11,7 @@ from seqlab import recipe
 from seqlab.assembly import assemble
 from seqlab.checks import shrunk
 from seqlab.data.images import ImagesData
+from seqlab.data.labelled import LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelData
@@ -21,6 +22,7 @@ from seqlab.models.transformer import TransformerConfig
 from seqlab.preparation import build_engine, seeded_assembly
 from seqlab.tasks.answer import AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence
+from seqlab.tasks.classify_text import ClassifyText
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.tasks.task import Task
 from seqlab.train.budget import Budget
@@ -56,7 +58,15 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def narrow(experiment: Experiment, pairs: Path, questions: Path, encoder: Path) -> Experiment:
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table that stands in for labelled sentences."""
+    path = tmp_path_factory.mktemp("labels") / "labels.tsv"
+    path.write_text("".join(f"ada wrote {n}\t{n % 2}\n" for n in range(60)), encoding="utf-8")
+    return path
+
+
+def narrow(experiment: Experiment, pairs: Path, questions: Path, labels: Path, encoder: Path) -> Experiment:
     """A few updates of a narrow model on little data; depth, sharing, batching and optimizer are the recipe's."""
     small = shrunk(experiment, max_steps=2).model_dump()
     if isinstance(experiment.data, ParallelData):
@@ -66,6 +76,8 @@ def narrow(experiment: Experiment, pairs: Path, questions: Path, encoder: Path) 
     if isinstance(experiment.data, SquadData):
         small["data"] |= {"train": str(questions), "test": str(questions), "validation_size": 5}
         small["task"] |= {"window": 48, "stride": 8, "longest_question": 16}
+    if isinstance(experiment.data, LabelledData):
+        small["data"] |= {"train": str(labels), "validation": str(labels), "test": str(labels), "text": 1, "label": 2}
     if isinstance(experiment.model, PretrainedConfig):
         small["model"] |= {"checkpoint": str(encoder)}
     else:
@@ -84,14 +96,18 @@ def _choices(task: Task) -> int:
             return task.vocabularies.target.vocab_size
         case ClassifySequence():
             return task.learned.num_classes
+        case ClassifyText():
+            return len(task.classes)
         case AnswerQuestions():
             return task.config.window
     raise AssertionError(task)
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_every_recipe_makes_two_updates(name: str, sentence_pairs: Path, questions: Path, tiny_encoder: Path) -> None:
-    experiment = narrow(load(name), sentence_pairs, questions, tiny_encoder)
+def test_every_recipe_makes_two_updates(
+    name: str, sentence_pairs: Path, questions: Path, labels: Path, tiny_encoder: Path
+) -> None:
+    experiment = narrow(load(name), sentence_pairs, questions, labels, tiny_encoder)
     assembly = seeded_assembly(experiment, ALONE)
     before = {key: tensor.clone() for key, tensor in assembly.model.state_dict().items()}
     engine = build_engine(experiment, assembly, ALONE, "fp32")

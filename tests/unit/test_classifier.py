@@ -91,12 +91,13 @@ def test_the_order_of_steps_matters(architecture: Architecture) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_few_updates_learn_which_half_is_brighter(architecture: Architecture) -> None:
     """Left or right: the place counts, and some of it lies far back."""
-    config = SequenceClassifierConfig(architecture=architecture, width=16, num_layers=2, dropout=0.0)
+    narrow: dict[str, Any] = {"feedforward": 16} if architecture == "transformer" else {}
+    config = SequenceClassifierConfig(architecture=architecture, width=16, num_layers=2, dropout=0.0, **narrow)
     classifier = SequenceClassifier(config, 1, LENGTH, 2)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-2)
     inputs = torch.randn(128, LENGTH, 1)
     labels = (inputs[:, : LENGTH // 2].sum((1, 2)) > inputs[:, LENGTH // 2 :].sum((1, 2))).long()
-    for _ in range(80):
+    for _ in range(160):
         optimizer.zero_grad()
         F.cross_entropy(classifier(inputs), labels).backward()
         torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)

@@ -16,9 +16,9 @@ from seqlab.models.pretrained import (
     SentenceModel,
     SpanModel,
     build_network,
-    rate_factors,
 )
 from seqlab.pretrained import check_fits, find_checkpoint, load_tokenizer, read_network_config
+from seqlab.train.optimizers import AdamW, build_optimizer
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 
@@ -129,11 +129,23 @@ def test_the_top_starts_anew(tiny_encoder: Path) -> None:
 
 
 def test_lower_layers_learn_more_slowly(tiny_encoder: Path) -> None:
-    factors = rate_factors(model(tiny_encoder, layer_decay=0.5))
+    factors = model(tiny_encoder, layer_decay=0.5).rate_factors()
     assert factors["network.qa_outputs.weight"] == 1.0
     assert factors["network.bert.encoder.layer.1.output.dense.bias"] == 0.5
     assert factors["network.bert.encoder.layer.0.output.dense.bias"] == 0.25
     assert factors["network.bert.embeddings.word_embeddings.weight"] == 0.125
+
+
+def test_the_optimizer_has_a_group_for_each_rate(tiny_encoder: Path) -> None:
+    built = model(tiny_encoder, layer_decay=0.5)
+    groups = build_optimizer(built, AdamW(lr=0.8)).param_groups
+    assert groups[0]["lr"] == 0.8
+    rates = {id(parameter): group["peak_lr"] for group in groups for parameter in group["params"]}
+    for name, parameter in built.named_parameters():
+        assert rates.pop(id(parameter)) == pytest.approx(0.8 * built.rate_factors()[name])
+    assert rates == {}
+    assert all(group["weight_decay"] == 0 for group in groups for p in group["params"] if p.ndim < 2)
+    assert len(build_optimizer(model(tiny_encoder), AdamW()).param_groups) == 2
 
 
 def test_operations_are_counted_by_hand(tiny_encoder: Path) -> None:

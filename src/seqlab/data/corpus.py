@@ -8,6 +8,7 @@ from pydantic import Field
 
 from seqlab.data.examples import Example
 from seqlab.data.images import ImageCorpus, ImagesData
+from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
@@ -17,7 +18,7 @@ AnyExample = TypeVar("AnyExample", covariant=True)
 
 TextData = MathematicsData | NumbersData | ParallelData
 
-CorpusConfig = Annotated[TextData | ImagesData | SquadData, Field(discriminator="kind")]
+CorpusConfig = Annotated[TextData | ImagesData | SquadData | LabelledData, Field(discriminator="kind")]
 """One config class a kind."""
 
 
@@ -78,10 +79,10 @@ def build_corpus(config: TextData) -> TextCorpus: ...
 
 
 @overload
-def build_corpus(config: TextData | ImagesData | SquadData) -> Corpus[Any]: ...
+def build_corpus(config: CorpusConfig) -> Corpus[Any]: ...
 
 
-def build_corpus(config: TextData | ImagesData | SquadData) -> Corpus[Any]:
+def build_corpus(config: CorpusConfig) -> Corpus[Any]:
     """The corpus that a config describes; files are read when they are needed, not here."""
     match config:
         case MathematicsData():
@@ -94,3 +95,5 @@ def build_corpus(config: TextData | ImagesData | SquadData) -> Corpus[Any]:
             return ImageCorpus(config)
         case SquadData():
             return Squad(config)
+        case LabelledData():
+            return LabelledCorpus(config)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
-from seqlab.models.pretrained import PretrainedConfig, SpanModel
+from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
 
@@ -17,7 +17,7 @@ ModelConfig = Annotated[EncoderDecoderConfig | SequenceClassifierConfig | Pretra
 EncoderDecoder = Transformer | RecurrentEncoderDecoder
 """What every task of sequences to sequences trains: it meets the decoder contract."""
 
-Model = EncoderDecoder | SequenceClassifier | SpanModel
+Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel
 """All of them count their operations."""
 
 

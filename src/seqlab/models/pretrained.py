@@ -116,6 +116,10 @@ class SpanModel(nn.Module):
             for logits in (found.start_logits, found.end_logits)
         )
 
+    def rate_factors(self) -> dict[str, float]:
+        """The share of the learning rate that each parameter has, by name; empty where all have the same."""
+        return rate_factors(self.network, self.config.layer_decay)
+
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
         return forward_flops(self.network, source_lengths)
@@ -138,6 +142,10 @@ class SentenceModel(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
         """ids, mask and types, each (B, S), as in `SpanModel` -> logits (B, C)."""
         return self.network(**arguments(self.network, ids, mask, types)).logits.float()
+
+    def rate_factors(self) -> dict[str, float]:
+        """The share of the learning rate that each parameter has, by name; empty where all have the same."""
+        return rate_factors(self.network, self.config.layer_decay)
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
@@ -178,18 +186,15 @@ def fit(model: nn.Module, config: PretrainedConfig) -> None:
     model.register_load_state_dict_pre_hook(_with_prefix)
 
 
-def rate_factors(model: SpanModel | SentenceModel) -> dict[str, float]:
-    """The share of the learning rate that each parameter of the model has, by name.
+def rate_factors(network: Any, decay: float) -> dict[str, float]:
+    """The share of the learning rate that each parameter of the network has, by its name in a model; empty: all alike.
 
     The head has 1, layer k of L has decay ** (L + 1 - k), the embeddings below have decay ** (L + 1). Source: Howard
     and Ruder (2018), "Universal language model fine-tuning for text classification", discriminative fine-tuning.
     """
-    network: Any = model.network
     top = len(layers_of(network)) + 1
-    return {
-        f"{PREFIX}{name}": model.config.layer_decay ** (top - depth_of(name, network))
-        for name, _ in network.named_parameters()
-    }
+    names = [name for name, _ in network.named_parameters()] if decay < 1 else []
+    return {f"{PREFIX}{name}": decay ** (top - depth_of(name, network)) for name in names}
 
 
 def depth_of(name: str, network: Any) -> int:

@@ -6,9 +6,12 @@ from pydantic import Field
 
 from seqlab.tasks.answer import AnswerConfig
 from seqlab.tasks.classify_sequence import ClassifySequenceConfig
+from seqlab.tasks.classify_text import ClassifyTextConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 
-TaskConfig = Annotated[SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig, Field(discriminator="kind")]
+TaskConfig = Annotated[
+    SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig | ClassifyTextConfig, Field(discriminator="kind")
+]
 """The settings of any task."""
 
 
@@ -26,5 +29,6 @@ SUITS = {
     ),
     "classify-sequence": Suits(("images",), ("sequence-classifier",)),
     "answer": Suits(("squad",), ("pretrained",)),
+    "classify-text": Suits(("labelled",), ("pretrained",)),
 }
 """By kind of task."""

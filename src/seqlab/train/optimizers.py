@@ -212,9 +212,14 @@ def roles(model: nn.Module) -> Roles:
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     """The optimizer of all trained parameters of `model`, which must be on its device already.
 
-    Every group remembers its peak learning rate as `peak_lr`, which `apply_rates` scales.
+    Every group remembers its peak learning rate as `peak_lr`, which `apply_rates` scales. A model whose parameters are
+    to learn at different rates has a method `rate_factors`: the share of the learning rate by the parameter's name.
     """
     optimizer = _choose(roles(model), config)
+    if factors := getattr(model, "rate_factors", dict)():
+        by_parameter = {id(parameter): factors[name] for name, parameter in model.named_parameters()}
+        for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
+            part.param_groups[:] = _split_by_rate(part.param_groups, by_parameter)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     return optimizer
@@ -275,6 +280,17 @@ def _muon(found: Roles, config: Muon) -> Together:
         return Together([muon])
     rest_lr = config.rest_lr or config.lr
     return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=config.betas, fused=config.fused or None)])
+
+
+def _split_by_rate(groups: Iterable[dict[str, Any]], factors: dict[int, float]) -> list[dict[str, Any]]:
+    """The same groups, with one for each rate; the highest rates first, as logs show that of the first group."""
+    found = []
+    for group in groups:
+        rates = sorted({factors[id(parameter)] for parameter in group["params"]}, reverse=True)
+        for rate in rates:
+            chosen = [parameter for parameter in group["params"] if factors[id(parameter)] == rate]
+            found.append({**group, "params": chosen, "lr": group["lr"] * rate})
+    return found
 
 
 def _groups(decayed: list[nn.Parameter], rest: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
