@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.report.folder import RunRecord, Score
 
-SHARES = frozenset({"accuracy", "exact_match", "token_accuracy"})
+SHARES = frozenset({"accuracy", "exact_match", "masked_accuracy", "nsp_accuracy", "token_accuracy"})
 """Scores in [0, 1] that are written as per cent."""
 
 POINTS = frozenset({"bleu", "chrf"})
@@ -14,7 +14,7 @@ POINTS = frozenset({"bleu", "chrf"})
 FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 """Scores that are written with three digits behind the point."""
 
-LESS_IS_BETTER = frozenset({"loss", "smoothed_loss", "perplexity", "bits_per_character"})
+LESS_IS_BETTER = frozenset({"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character"})
 """All other scores are the better the higher they are."""
 
 NAMES = {
@@ -26,6 +26,7 @@ NAMES = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "matthews": "Matthews correlation",
+    "nsp_accuracy": "Next sentence accuracy",
 }
 """Scores that are not called by an English word."""
 
