@@ -180,7 +180,7 @@ def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> 
         return {"input_ids": ids, "attention_mask": mask.long(), **known}
     hidden = padding_mask(mask, _compute_dtype(ids.device))
     # A mask of four axes is handed on as it is; without one, attention sees all there is.
-    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias[..., : ids.shape[1]], **known}
+    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias, **known}
 
 
 def fit(model: nn.Module, config: PretrainedConfig) -> None:
