@@ -290,7 +290,7 @@ def test_other_encoders_give_what_they_give_in_transformers(kind: str) -> None:
     torch.manual_seed(1)
     config = transformers.AutoConfig.for_model(kind, **SMALL, max_position_embeddings=64)
     theirs = random_network(config, SpanModel.HEAD).eval()
-    ids, mask, types = batch()
+    ids, mask, _ = batch()
     with torch.no_grad():
         wanted = theirs(input_ids=ids, attention_mask=mask.long())
         ours = SpanModel(PretrainedConfig(layer_decay=0.5), theirs).eval()
