@@ -17,6 +17,8 @@ from seqlab.data.passages import Document
 from seqlab.display import Silent
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, load
+from seqlab.models.pretrained import SpanModel, load_network
+from seqlab.pretrained import find_checkpoint, read_network_config
 from seqlab.run import Run
 from seqlab.tasks.masking import Marks, disguised, hidden_tokens, masked_rows
 from seqlab.tasks.packing import Sentences, draw_pairs, encode_documents
@@ -346,6 +348,9 @@ def test_other_tasks_are_fine_tuned_from_a_run(trained: Path, tmp_path: Path) ->
     assert len(same) > 30
     assert all(torch.equal(start[name], weights[name]) for name in same)
     assert train(experiment, tmp_path / "cola", device="cpu", resume=False, overwrite=False, display=Silent())
+    checkpoint = find_checkpoint(str(trained))
+    reader = load_network(checkpoint, read_network_config(checkpoint), SpanModel.HEAD).state_dict()
+    assert all(torch.equal(reader[name], weights[name]) for name in reader if not name.startswith("qa_outputs"))
 
 
 def test_training_goes_on_from_a_checkpoint(trained: Path, experiment: Experiment, tiny_encoder: Path) -> None:
