@@ -144,9 +144,12 @@ def count_words(document: Document) -> int:
 def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: int) -> dict[str, list[Document]]:
     """Takes sets of documents out of `training`; a document that is there twice goes wholly to one side.
 
+    In every set the documents stand in the order of a hash, so that the first ones stand for all.
+
     Raises UserError when too few are left to train on.
     """
-    queue = sorted({document.paragraphs for document in documents}, key=lambda text: fingerprint("\n".join(text), seed))
+    hashes = {document.paragraphs: fingerprint("\n".join(document.paragraphs), seed) for document in documents}
+    queue = sorted(hashes, key=hashes.__getitem__)
     usual = max(FEWEST, min(LARGEST, -(-len(queue) // SHARE)))
     wanted = {name: usual if size is None else size for name, size in sizes.items()}
     if len(queue) < sum(wanted.values()) + FEWEST:
@@ -158,7 +161,7 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
     for name, size in wanted.items():
         place |= {queue.pop(): name for _ in range(size)}
     parts: dict[str, list[Document]] = {"training": [], "validation": [], "test": []}
-    for document in documents:
+    for document in sorted(documents, key=lambda document: hashes[document.paragraphs]):
         parts[place.get(document.paragraphs, "training")].append(document)
     return parts
 
