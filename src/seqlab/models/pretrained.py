@@ -180,7 +180,7 @@ def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> 
         return {"input_ids": ids, "attention_mask": mask.long(), **known}
     hidden = padding_mask(mask, _compute_dtype(ids.device))
     # A mask of four axes is handed on as it is; without one, attention sees all there is.
-    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias[..., : ids.shape[1]], **known}
+    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias, **known}
 
 
 def fit(model: nn.Module, config: PretrainedConfig) -> None:
@@ -234,7 +234,7 @@ def layers_of(network: Any) -> nn.ModuleList:
     for module in network.modules():
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return module
-    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} is no stack of layers")
+    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} has no stack of {number} layers")
 
 
 def forward_flops(network: Any, lengths: Tensor) -> float:
