@@ -55,11 +55,12 @@ def section(record: RunRecord) -> str:
     """The part of a page that shows a run which answers questions; UserError when `answers.json` is damaged."""
     asked = record.exhibit("answers", list[Asked]) or []
     tables = _tables(record.results or {})
+    columns = [*tables[:1], *([markup.block("column", *tables[1:])] if tables[1:] else [])]
     return "\n".join(
         part
         for part in (
             markup.section("What it answers", _legend(), *map(_card, asked)) if asked else "",
-            markup.section("Where it goes wrong", markup.block("groups", *tables)) if tables else "",
+            markup.section("Which questions it answers", markup.block("groups", *columns)) if tables else "",
         )
         if part
     )
