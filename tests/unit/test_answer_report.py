@@ -127,7 +127,9 @@ def printed(table: Any) -> str:
 def test_a_text_is_cut_where_answers_begin_and_end(gold: Any, found: Any, expected: Any) -> None:
     text = "Ada wrote"
     answer = Gold("elsewhere" if gold[0] is None else text[slice(*gold)], gold[0])
-    shown = Asked("Who?", text, [answer], [Found(text[slice(*found)], *found, -1.0)], 0.0, exact_match=False)
+    shown = Asked(
+        "Who?", text, [answer], [Found(text[slice(*found)], found[0], found[1], -1.0)], 0.0, exact_match=False
+    )
     assert passages.stretches(shown) == [Stretch(*part) for part in expected]
 
 

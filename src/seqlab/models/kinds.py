@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from seqlab.models.bert import BertConfig, MaskedLanguageModel
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
@@ -11,13 +12,15 @@ from seqlab.models.transformer import Transformer, TransformerConfig
 
 EncoderDecoderConfig = TransformerConfig | RecurrentConfig
 
-ModelConfig = Annotated[EncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    EncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig | BertConfig, Field(discriminator="kind")
+]
 """The settings of any model."""
 
 EncoderDecoder = Transformer | RecurrentEncoderDecoder
 """What every task of sequences to sequences trains: it meets the decoder contract."""
 
-Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel
+Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel | MaskedLanguageModel
 """All of them count their operations."""
 
 

@@ -12,8 +12,10 @@ SHARES = frozenset(
         "f1",
         "has_answer_exact_match",
         "has_answer_f1",
+        "masked_accuracy",
         "no_answer_exact_match",
         "no_answer_f1",
+        "nsp_accuracy",
         "token_accuracy",
     }
 )
@@ -25,7 +27,7 @@ POINTS = frozenset({"bleu", "chrf"})
 FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 """Scores that are written with three digits behind the point."""
 
-LESS_IS_BETTER = frozenset({"loss", "smoothed_loss", "perplexity", "bits_per_character"})
+LESS_IS_BETTER = frozenset({"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character"})
 """All other scores are the better the higher they are."""
 
 NAMES = {
@@ -42,6 +44,7 @@ NAMES = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "matthews": "Matthews correlation",
+    "nsp_accuracy": "Next sentence accuracy",
 }
 """Scores that are not called by an English word."""
 
