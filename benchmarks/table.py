@@ -73,7 +73,8 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     """One recipe over its seeds."""
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
-    digits = ".1f" if result["score"] == "bleu" else ".1%"  # BLEU is out of 100
+    near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
+    digits = ".1f" if result["score"] == "bleu" else near_one  # BLEU is out of 100
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
