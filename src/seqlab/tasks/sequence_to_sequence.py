@@ -31,7 +31,7 @@ from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
 from seqlab.text.sentences import usual_number
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
+from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
 
@@ -134,8 +134,9 @@ class SequenceToSequence:
         folder = None
         if isinstance(examples, StoredPairs) and variant is None:
             folder = examples.made_of_it(*(side.to_json() for side in self.vocabularies))
+        ids = self.vocabularies.special
         return EncodedPairs.encode(
-            examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, folder=folder
+            examples, *map(encoder, self.vocabularies), pad_id=ids.pad, bos_id=ids.bos, eos_id=ids.eos, folder=folder
         )
 
     def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
@@ -305,8 +306,8 @@ class SequenceToSequence:
                     batch.source,
                     batch.source_mask,
                     decode,
-                    bos_id=BOS_ID,
-                    eos_id=EOS_ID,
+                    bos_id=self.vocabularies.special.bos,
+                    eos_id=self.vocabularies.special.eos,
                     answers=known,
                     generator=generator if decode.method == "sample" else None,
                 )

@@ -15,7 +15,7 @@ from seqlab.text.bytes import ByteTokenizer
 from seqlab.text.characters import CharacterTokenizer
 from seqlab.text.reversal import Reversed
 from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
-from seqlab.text.tokenizer import SPECIALS, Tokenizer, normalized
+from seqlab.text.tokenizer import SPECIALS, SpecialIds, Tokenizer, normalized
 from seqlab.text.words import WordTokenizer, train_words
 
 Unit = Literal["character", "word", "bpe", "unigram", "byte"]
@@ -80,6 +80,11 @@ class Vocabularies(NamedTuple):
     def load(cls, folder: Path) -> "Vocabularies":
         """Reads what `save` wrote; raises UserError that names a missing or damaged file."""
         return cls(*(_read(folder / f"{side}.json") for side in cls._fields))
+
+    @property
+    def special(self) -> SpecialIds:
+        """Those of the targets; a source needs none but padding, which is the same."""
+        return self.target.special
 
     def unknown(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Counter[str]]:
         """Per side, how often each piece without an id occurs; empty when all are known."""
