@@ -76,6 +76,8 @@ def _sequence_to_sequence(
 
 
 def _answer(config: AnswerConfig, data: SquadData, model: PretrainedConfig, trained: RunFolder | None) -> Assembly:
+    if model.pooling != "first":
+        raise UserError(f"model.pooling={model.pooling} has no effect with the task answer: leave it out")
     corpus = build_corpus(data)
     if trained is None:
         corpus.check_files()
@@ -96,7 +98,7 @@ def _classify_text(
         names = dict(enumerate(corpus.classes))
         classes = {"num_labels": len(names), "id2label": names, "label2id": {names[n]: n for n in names}}
     tokenizer = load_tokenizer(checkpoint)
-    network = build_network(model, checkpoint, read_network_config(checkpoint, **classes), SentenceModel.HEAD)
+    network = build_network(model, checkpoint, read_network_config(checkpoint, **classes), SentenceModel.head(model))
     check_fits(checkpoint, tokenizer, network.config, config.longest)
     return Assembly(ClassifyText(config, corpus, tokenizer, network.config), SentenceModel(model, network))
 

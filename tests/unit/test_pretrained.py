@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from seqlab.models.pretrained import (
     SentenceModel,
     SpanModel,
     build_network,
+    random_network,
 )
 from seqlab.pretrained import check_fits, find_checkpoint, load_tokenizer, read_network_config
 from seqlab.train.optimizers import AdamW, build_optimizer
@@ -155,11 +156,38 @@ def test_operations_are_counted_by_hand(tiny_encoder: Path) -> None:
     assert model(tiny_encoder).forward_flops(lengths, lengths) == expected
 
 
-def test_sentences_have_as_many_logits_as_classes(tiny_encoder: Path) -> None:
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_sentences_have_as_many_logits_as_classes(tiny_encoder: Path, pooling: Literal["first", "mean"]) -> None:
     checkpoint = find_checkpoint(str(tiny_encoder))
-    config = read_network_config(checkpoint, num_labels=3)
-    built = build_network(PretrainedConfig(), checkpoint, config, SentenceModel.HEAD)
-    assert SentenceModel(PretrainedConfig(), built).eval()(*batch()).shape == (3, 3)
+    network_config = read_network_config(checkpoint, num_labels=3)
+    config = PretrainedConfig(pooling=pooling)
+    built = SentenceModel(config, build_network(config, checkpoint, network_config, SentenceModel.head(config))).eval()
+    ids, mask, types = batch()
+    found = built(ids, mask, types)
+    assert found.shape == (3, 3)
+    torch.testing.assert_close(found[1:2], built(ids[1:2, :4], mask[1:2, :4], types[1:2, :4]))
+    again = SentenceModel(config, random_network(network_config, SentenceModel.head(config))).eval()
+    again.load_state_dict(built.state_dict())
+    assert torch.equal(again(ids, mask, types), found)
+    assert set(
+        SentenceModel(config.model_copy(update={"layer_decay": 0.5}), built.network).rate_factors().values()
+    ) == {
+        0.125,
+        0.25,
+        0.5,
+        1.0,
+    }
+
+
+def test_the_mean_is_that_of_real_tokens(tiny_encoder: Path) -> None:
+    checkpoint, config = find_checkpoint(str(tiny_encoder)), PretrainedConfig(pooling="mean")
+    network_config = read_network_config(checkpoint, num_labels=2)
+    ours = SentenceModel(config, build_network(config, checkpoint, network_config, "AutoModel")).eval()
+    encoder = transformers.AutoModel.from_pretrained(tiny_encoder, attn_implementation="eager").eval()
+    ids, mask, types = batch()
+    hidden = encoder(input_ids=ids, attention_mask=mask.long(), token_type_ids=types).last_hidden_state
+    means = torch.stack([row[seen].mean(0) for row, seen in zip(hidden, mask, strict=True)])
+    torch.testing.assert_close(ours(ids, mask, types), ours.mean_classifier(means))
 
 
 def test_a_saved_state_is_loaded_by_its_own_model(tiny_encoder: Path) -> None:

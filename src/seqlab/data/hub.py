@@ -9,7 +9,7 @@ from seqlab.errors import UserError
 
 def hub_splits(name: str, subset: str | None) -> list[str]:
     """Its splits, such as `train` and `test`. UserError when there is no such data set, no network or no `datasets`."""
-    return _ask(name, lambda datasets: datasets.get_dataset_split_names(name, subset))
+    return ask(name, lambda datasets: datasets.get_dataset_split_names(name, subset))
 
 
 def read_hub(name: str, subset: str | None, split: str, columns: Columns) -> Records:
@@ -17,17 +17,18 @@ def read_hub(name: str, subset: str | None, split: str, columns: Columns) -> Rec
 
     Raises UserError: a column that is not there, a value that is no text, and what `hub_splits` raises.
     """
-    rows = _ask(name, lambda datasets: datasets.load_dataset(name, subset, split=split))
+    rows = ask(name, lambda datasets: datasets.load_dataset(name, subset, split=split))
     for number, record in enumerate(rows, start=1):
         yield number, record_texts(record, columns, f"{name} ({split}), row {number}")
 
 
 def hub_fingerprint(name: str, subset: str | None, split: str) -> str:
     """What the library `datasets` tells the contents of a split by."""
-    return _ask(name, lambda datasets: datasets.load_dataset(name, subset, split=split)._fingerprint)
+    return ask(name, lambda datasets: datasets.load_dataset(name, subset, split=split)._fingerprint)
 
 
-def _ask(name: str, question: Callable[[Any], Any]) -> Any:
+def ask(name: str, question: Callable[[Any], Any]) -> Any:
+    """What the library `datasets` answers; UserError when it is not installed, or fails for the data set `name`."""
     try:
         import datasets  # pyright: ignore[reportMissingImports] - in the extra "hf"
     except ModuleNotFoundError:

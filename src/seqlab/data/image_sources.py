@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from seqlab.data.hub import _ask as ask_hub
+from seqlab.data import hub
 from seqlab.data.idx import read_idx
 from seqlab.data.sources import COMPRESSED, find
 from seqlab.errors import UserError
@@ -107,7 +107,7 @@ def hub_images(name: str, subset: str | None) -> Source:
     Raises UserError: no library `datasets`, no such data set, no columns with an image and a class, or images that are
     not all alike.
     """
-    training, test = (ask_hub(name, partial(_load, name, subset, part)) for part in PARTS)
+    training, test = (hub.ask(name, partial(_load, name, subset, part)) for part in PARTS)
     if training is None:
         raise UserError(f"data.dataset={name} has no split train")
     image, label = _columns(training.features, name)

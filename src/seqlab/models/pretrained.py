@@ -38,6 +38,8 @@ class PretrainedConfig(Config):
     """false: the same network with random weights, to see what pretraining buys"""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """dropout everywhere; when absent, as the checkpoint says"""
+    pooling: Literal["first", "mean"] = "first"
+    """classification: what the head sees, the first token as in BERT, or the mean of all tokens"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """each layer learns this much slower than the one above it; 1: all alike"""
     freeze_layers: int = Field(default=0, ge=0)
@@ -75,7 +77,7 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
             output_loading_info=True,
             **checkpoint.arguments,
         )
-    inside = f"{network.base_model_prefix}."
+    inside = "" if head == "AutoModel" else f"{network.base_model_prefix}."
     if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
         raise UserError(
             f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} of the encoder are missing): "
@@ -118,7 +120,7 @@ class SpanModel(nn.Module):
 
     def rate_factors(self) -> dict[str, float]:
         """The share of the learning rate that each parameter has, by name; empty where all have the same."""
-        return rate_factors(self.network, self.config.layer_decay)
+        return rate_factors(self, self.config.layer_decay)
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
@@ -128,24 +130,43 @@ class SpanModel(nn.Module):
 class SentenceModel(nn.Module):
     """An encoder that puts a sentence, or a pair of them, into a class.
 
-    Source: Devlin et al. (2019), section 4.1.
+    With `pooling="first"` all of it is a network of `transformers`: the vector of the first token, as its pooler makes
+    it, goes to the head (Devlin et al. 2019, section 4.1). With "mean" the head is ours, and sees the mean of the
+    vectors of all tokens (Reimers and Gurevych 2019, "Sentence-BERT").
     """
-
-    HEAD = "AutoModelForSequenceClassification"
 
     def __init__(self, config: PretrainedConfig, network: Any) -> None:
         super().__init__()
         self.config = config
         self.network = network
         fit(self, config)
+        if config.pooling == "mean":
+            rate = getattr(network.config, "hidden_dropout_prob", 0.1) if config.dropout is None else config.dropout
+            self.dropout = ByteDropout(rate)
+            # No name that transformers knows: it would load the weights, and put them behind the first token.
+            self.mean_classifier = nn.Linear(network.config.hidden_size, network.config.num_labels)
+            nn.init.normal_(self.mean_classifier.weight, std=0.02)
+            nn.init.zeros_(self.mean_classifier.bias)
+            for name, parameter in network.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and "pooler" not in name)  # it is not asked
+
+    @staticmethod
+    def head(config: PretrainedConfig) -> str:
+        """The class of `transformers` that picks the network."""
+        return "AutoModel" if config.pooling == "mean" else "AutoModelForSequenceClassification"
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
         """ids, mask and types, each (B, S), as in `SpanModel` -> logits (B, C)."""
-        return self.network(**arguments(self.network, ids, mask, types)).logits.float()
+        found = self.network(**arguments(self.network, ids, mask, types))
+        if self.config.pooling == "first":
+            return found.logits.float()
+        real = mask[..., None].to(found.last_hidden_state.dtype)
+        mean = (found.last_hidden_state * real).sum(1) / real.sum(1)
+        return self.mean_classifier(self.dropout(mean)).float()
 
     def rate_factors(self) -> dict[str, float]:
         """The share of the learning rate that each parameter has, by name; empty where all have the same."""
-        return rate_factors(self.network, self.config.layer_decay)
+        return rate_factors(self, self.config.layer_decay)
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
@@ -159,7 +180,7 @@ def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> 
         return {"input_ids": ids, "attention_mask": mask.long(), **known}
     hidden = padding_mask(mask, _compute_dtype(ids.device))
     # A mask of four axes is handed on as it is; without one, attention sees all there is.
-    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias[..., : ids.shape[1]], **known}
+    return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias, **known}
 
 
 def fit(model: nn.Module, config: PretrainedConfig) -> None:
@@ -186,15 +207,16 @@ def fit(model: nn.Module, config: PretrainedConfig) -> None:
     model.register_load_state_dict_pre_hook(_with_prefix)
 
 
-def rate_factors(network: Any, decay: float) -> dict[str, float]:
-    """The share of the learning rate that each parameter of the network has, by its name in a model; empty: all alike.
+def rate_factors(model: nn.Module, decay: float) -> dict[str, float]:
+    """The share of the learning rate that each parameter of the model has, by name; empty: all alike.
 
     The head has 1, layer k of L has decay ** (L + 1 - k), the embeddings below have decay ** (L + 1). Source: Howard
     and Ruder (2018), "Universal language model fine-tuning for text classification", discriminative fine-tuning.
     """
+    network: Any = model.network
     top = len(layers_of(network)) + 1
-    names = [name for name, _ in network.named_parameters()] if decay < 1 else []
-    return {f"{PREFIX}{name}": decay ** (top - depth_of(name, network)) for name in names}
+    names = [name for name, _ in model.named_parameters()] if decay < 1 else []
+    return {name: decay ** (top - depth_of(name.removeprefix(PREFIX), network)) for name in names}
 
 
 def depth_of(name: str, network: Any) -> int:
@@ -281,7 +303,8 @@ def _without_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, me
 
 
 def _with_prefix(module: nn.Module, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
+    own = tuple(prefix + name for name, child in module.named_children() if f"{name}." != PREFIX)
+    for name in [name for name in state if name.startswith(prefix) and not name.startswith(own)]:
         state[prefix + PREFIX + name.removeprefix(prefix)] = state.pop(name)
 
 
