@@ -26,6 +26,7 @@ from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
 from seqlab.paths import RunFolder
+from seqlab.pretrained import Layout
 from seqlab.tasks.attention import attention_maps
 from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
@@ -87,6 +88,7 @@ class SequenceToSequence:
         vocabularies: Vocabularies,
         seed: int = 0,
         usual_sentences: int | None = None,
+        layout: Layout | None = None,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -96,16 +98,19 @@ class SequenceToSequence:
             vocabularies: made from them.
             seed: that of the run decides what varying ids training sees.
             usual_sentences: what nearly all training sources have at most, as a trained run knows it.
+            layout: the files of a pretrained model that are kept with the run.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._usual_sentences = seed, usual_sentences
+        self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
         if config.metrics == "translation":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
     def save(self, folder: RunFolder) -> None:
-        """Writes the vocabularies."""
+        """Writes the vocabularies, and what `transformers` needs to load a model of its own from the folder."""
         self.vocabularies.save(folder.tokenizers)
+        if self._layout is not None:
+            self._layout.save(folder.root)
 
     def facts(self) -> dict[str, Any]:
         """How many sentences a training source usually has: lines with more are cut."""
