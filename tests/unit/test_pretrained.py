@@ -280,3 +280,28 @@ def test_the_encoder_of_the_package_loads() -> None:
     assert sum(parameter.numel() for parameter in loaded.parameters()) > 22_000_000
     ids = tokenizer("Who wrote the notes?")["input_ids"]
     assert tokenizer.decode(ids) == "[CLS] who wrote the notes? [SEP]"
+
+
+SMALL = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "mpnet", "deberta-v2"])
+def test_other_encoders_give_what_they_give_in_transformers(kind: str) -> None:
+    torch.manual_seed(1)
+    config = transformers.AutoConfig.for_model(kind, **SMALL, max_position_embeddings=64)
+    theirs = random_network(config, SpanModel.HEAD).eval()
+    ids, mask, _ = batch()
+    with torch.no_grad():
+        wanted = theirs(input_ids=ids, attention_mask=mask.long())
+        ours = SpanModel(PretrainedConfig(layer_decay=0.5), theirs).eval()
+        found = ours(ids, mask)
+    torch.testing.assert_close(found[0][mask], wanted.start_logits[mask], atol=1e-5, rtol=1e-4)
+    factors = ours.rate_factors()
+    assert max(factors.values()) == factors["network.qa_outputs.weight"] == 1.0
+    assert min(factors.values()) < 0.5
+
+
+def test_a_network_that_is_no_stack_of_layers_is_refused() -> None:
+    network_config = transformers.AutoConfig.for_model("albert", **SMALL, embedding_size=16)  # one layer, used twice
+    built = random_network(network_config, SpanModel.HEAD)
+    assert "albert has no stack of 2 layers" in complaint(lambda: SpanModel(PretrainedConfig(), built))

@@ -239,7 +239,7 @@ def layers_of(network: Any) -> nn.ModuleList:
     for module in network.modules():
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return module
-    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} is no stack of layers")
+    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} has no stack of {number} layers")
 
 
 def forward_flops(network: Any, lengths: Tensor) -> float:
