@@ -158,13 +158,14 @@ class PretrainedEncoderDecoder(nn.Module):
         2 a multiply-add; attention has two products over all pairs of tokens.
         """
         source = torch.as_tensor(source_lengths).double()
-        target = torch.as_tensor(target_lengths).double() + len(self.prompt)
+        written = torch.as_tensor(target_lengths).double()
+        target = written + len(self.prompt)
         memory = _weights(self._decoder, of_the_source=True)
         width = self.network.get_output_embeddings().in_features
         encoder = source * _weights(self._encoder) + 2 * source**2 * width * len(_layers(self._encoder))
         decoder = target * _weights(self._decoder, of_the_source=False) + source * memory
         pairs = 2 * target * (target + source) * width * self.attention_layers
-        head = target * self.network.get_output_embeddings().weight.numel()
+        head = written * self.network.get_output_embeddings().weight.numel()
         return 2.0 * float((encoder + decoder + pairs + head).sum())
 
     @property
