@@ -142,7 +142,6 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_decoder_layers=2,
         num_heads=4,
         decoder_start_token_id=0,
-        initializer_factor=4.0,  # what follows then depends on the source
     )
     return _saved(transformers.T5ForConditionalGeneration, config, fast, tmp_path_factory.mktemp("tiny-t5"))
 
@@ -178,7 +177,6 @@ def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
         max_position_embeddings=140,
-        init_std=0.3,  # what follows then depends on the source
     )
     return _saved(transformers.BartForConditionalGeneration, config, fast, tmp_path_factory.mktemp("tiny-bart"))
 

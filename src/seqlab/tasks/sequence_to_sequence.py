@@ -52,7 +52,7 @@ class SequenceToSequenceConfig(Config):
     kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     """which task this is"""
     metrics: Metrics = "exact"
-    """what outputs are judged by: exact (is the whole answer right?) or translation (BLEU, chrF and others)"""
+    """what outputs are judged by: exact (is it all right?), translation (BLEU, chrF), paraphrase (copies count less)"""
     tokenize: str = "13a"
     """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -72,7 +72,7 @@ class SequenceToSequenceConfig(Config):
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:
-        if self.metrics != "translation" and self.tokenize != type(self).model_fields["tokenize"].default:
+        if self.metrics == "exact" and self.tokenize != type(self).model_fields["tokenize"].default:
             raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
         return self
 
@@ -103,7 +103,7 @@ class SequenceToSequence:
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
-        if config.metrics == "translation":
+        if config.metrics != "exact":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
     def save(self, folder: RunFolder) -> None:
@@ -173,7 +173,16 @@ class SequenceToSequence:
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         unknown = {} if quick else self.vocabularies.unknown(examples)
-        return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize, unknown)
+        return Evaluation(
+            self.config.metrics,
+            counts,
+            correct,
+            predictions,
+            examples,
+            self.config.tokenize,
+            unknown,
+            self._outputs(found, decode),
+        )
 
     @torch.inference_mode()
     def predict(
@@ -319,6 +328,12 @@ class SequenceToSequence:
             found.update(zip(batch.rows.tolist(), rows, strict=True))
             progress(len(found))
         return [found[row] for row in range(len(encoded))]
+
+    def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
+        """All texts for each source, where it is asked how they differ."""
+        if self.config.metrics != "paraphrase" or decode.n_best == 1:
+            return []
+        return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
         capped = not hypothesis.finished and len(hypothesis.ids) == self.decode.max_length

@@ -111,6 +111,7 @@ class PretrainedTokenizer(Tokenizer):
             raise ValueError(str(error)) from None
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "</s>" in a text is text: it must not end it
         return tokenizer
 
     @cached_property
