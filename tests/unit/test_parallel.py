@@ -371,7 +371,7 @@ def test_reference_files(reference_data: Path) -> None:
 class TestLabels:
     def test_only_rows_with_the_label_are_pairs(self, tmp_path: Path) -> None:
         (tmp_path / "a.tsv").write_text("1\tone\teins\t1\n2\ttwo\tdrei\t0\n3\tsix\tsechs\t1\n", encoding="utf-8")
-        text = "\ufeffQuality\t#1 ID\t#1 String\t#2 String\r\n1\t7\ta \"b\t\"c\"\r\n0\t8\td\te\r\n"
+        text = '\ufeffQuality\t#1 ID\t#1 String\t#2 String\r\n1\t7\ta "b\t"c"\r\n0\t8\td\te\r\n'
         (tmp_path / "b.txt").write_bytes(text.encode())
         data = ParallelData.model_validate(
             {

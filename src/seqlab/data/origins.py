@@ -212,7 +212,9 @@ def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Gro
     if LANGUAGE not in entry.path and (suffix or format_suffix(path)) in FORMATS:
         return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix)
     if entry.columns or group is not None or entry.label is not None:
-        raise UserError(f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry")
+        raise UserError(
+            f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry"
+        )
     return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
 
 

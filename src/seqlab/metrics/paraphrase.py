@@ -3,8 +3,8 @@
 A copy of the input scores high against the reference, as a paraphrase shares most of its words. iBLEU takes off what an
 output has in common with its input: alpha * BLEU(output, reference) - (1 - alpha) * BLEU(output, input).
 
-Source: Sun and Zhou (2012), "Joint learning of a dual SMT system for paraphrase generation"; alpha is 0.8, as in Hosking
-and Lapata (2021), "Factorising meaning and form for intent-preserving paraphrasing".
+Source: Sun and Zhou (2012), "Joint learning of a dual SMT system for paraphrase generation"; alpha is 0.8, as in
+Hosking and Lapata (2021), "Factorising meaning and form for intent-preserving paraphrasing".
 """
 
 from collections.abc import Sequence

@@ -150,6 +150,8 @@ def _special(tokenizer: Any, start_id: int | None) -> SpecialIds:
     start = next((n for n in range(len(marked)) if marked[n : n + len(plain)] == plain), len(marked))
     before, after = marked[:start], marked[start + len(plain) :]
     if len(after) != 1:
-        raise UserError(f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at")
+        raise UserError(
+            f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at"
+        )
     read = before if before[:1] == [start_id] else [start_id, *before]
     return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], prompt=tuple(read[:-1]))

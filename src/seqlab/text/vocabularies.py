@@ -40,7 +40,7 @@ class TextConfig(Config):
     """How text becomes ids."""
 
     unit: Unit = "character"
-    """what an id stands for; bpe, unigram: frequent pieces of words, down to bytes; pretrained: as the checkpoint says"""
+    """what an id stands for; bpe, unigram: frequent pieces of words, down to bytes; pretrained: as in the model"""
     vocab_size: int = 8000
     """word, bpe, unigram: ids of a vocabulary at most, the four special ones among them"""
     min_frequency: int = Field(default=2, ge=1)
