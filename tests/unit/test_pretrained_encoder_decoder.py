@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seqlab.assembly import assemble
-from seqlab.checks import ROUNDING, run_checks
+from seqlab.checks import run_checks
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.display import Silent
@@ -96,9 +96,9 @@ def log_prob(ours: PretrainedEncoderDecoder, row: int, written: list[int]) -> fl
 
 
 def assert_same(found: Tensor, wanted: Tensor) -> None:
-    """But for rounding; T5 does not scale its scores, so that rounding is relative to its largest logits."""
+    """But for rounding: T5 does not scale its scores, and random weights make much of small differences."""
     assert found.shape == wanted.shape
-    assert ((found - wanted).abs().max() / wanted.abs().max()).item() < ROUNDING
+    assert ((found - wanted).abs().max() / wanted.abs().max()).item() < 1e-5
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -129,8 +129,8 @@ def test_a_beam_of_five_scores_no_worse_than_that_of_generate(name: str, seed: i
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_are_those_of_transformers(name: str) -> None:
-    ours = model(name)
-    network = NETWORKS[name]().eval()
+    ours = model(name).double()
+    network = NETWORKS[name]().eval().double()
     network.load_state_dict(ours.network.state_dict())
     ids, mask = sources()
     target = torch.randint(4, 40, (len(ids), 6), generator=torch.Generator().manual_seed(2))
@@ -143,7 +143,7 @@ def test_logits_are_those_of_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rows_that_share_a_source_go_on_as_rows_of_their_own(name: str) -> None:
-    ours = model(name)
+    ours = model(name).double()
     ids, mask = sources(rows=3)
     first, tokens = torch.zeros(3, dtype=torch.long), torch.arange(4, 16)
     with torch.no_grad():
@@ -230,17 +230,21 @@ def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Pa
     assert json.loads((folder / "attention.json").read_text(encoding="utf-8"))
 
     run = Run(folder, device="cpu")
-    text = "twelve euros"
-    ours = run.answer([text])[0].predictions[0]
+    text = "ten euros"
     network = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(text, return_tensors="pt")
+    target = torch.tensor([[0, 70]])
+    with torch.no_grad():
+        wanted = network(**ids, decoder_input_ids=torch.tensor([[2, 0, 70]])).logits[0, 1:]
+        found = run.model(ids["input_ids"], ids["attention_mask"].bool(), target, torch.arange(2))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
     greedy = Run(folder, device="cpu", settings={"decode.method": "greedy"}).predict(text)
     written = network.generate(**ids, num_beams=1, do_sample=False)[0]
     assert len(written) <= 2 + 12 + 1
     assert written[:2].tolist() == [2, 0]
     assert greedy == tokenizer.decode(written[: 2 + 12], skip_special_tokens=True).strip()
-    assert ours.score <= 0
+    assert run.answer([text])[0].predictions[0].score <= 0
 
 
 def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tiny_encoder: Path) -> None:

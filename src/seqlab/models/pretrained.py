@@ -91,7 +91,7 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     inside = "" if head in WHOLE else f"{network.base_model_prefix}."
     if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} of the encoder are missing): "
+            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} are missing): "
             "the weights are of another network than config.json says"
         )
     return network
