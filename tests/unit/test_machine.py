@@ -138,3 +138,13 @@ def test_seed_and_rank_decide_the_numbers() -> None:
         drawn.setdefault(key, []).append(draw())
     assert drawn[0, 0][0] == drawn[0, 0][1]
     assert len({repr(values[0]) for values in drawn.values()}) == 3
+
+
+def test_few_compiled_products_are_kept_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, "7")
+    machine.prepare_cpu()
+    assert os.environ[name] == "7"
+    monkeypatch.delenv(name)
+    machine.prepare_cpu()
+    assert os.environ[name] == str(machine.PRIMITIVES)
