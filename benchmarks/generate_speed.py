@@ -87,9 +87,9 @@ def build_network(options: argparse.Namespace) -> Any:
         return transformers.AutoModelForSeq2SeqLM.from_pretrained(options.checkpoint, local_files_only=True).eval()
     shape = {"layers": options.layers, "attention_heads": 8, "ffn_dim": 4 * options.width}
     sizes = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in shape.items()}
-    config = transformers.BartConfig(vocab_size=8000, d_model=options.width, init_std=0.1, **sizes)
+    config = transformers.BartConfig(vocab_size=8000, d_model=options.width, init_std=0.4, **sizes)
     network = transformers.BartForConditionalGeneration(config).eval()
-    network.final_logits_bias[0, config.eos_token_id] = 6.0  # else nothing ends
+    network.final_logits_bias[0, config.eos_token_id] = 15.0  # else hardly anything ends
     return network
 
 
