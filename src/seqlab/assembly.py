@@ -9,14 +9,22 @@ from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.passages import Passages, PassagesData
 from seqlab.data.squad import SquadData
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment
+from seqlab.models.bert import HEAD, BertConfig, MaskedLanguageModel, network_config
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.kinds import Model, build_encoder_decoder
-from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel, build_network
+from seqlab.models.pretrained import (
+    PretrainedConfig,
+    SentenceModel,
+    SpanModel,
+    build_network,
+    load_network,
+    random_network,
+)
 from seqlab.models.pretrained_encoder_decoder import (
-    HEAD,
     PretrainedEncoderDecoder,
     PretrainedEncoderDecoderConfig,
     check_known,
@@ -29,10 +37,12 @@ from seqlab.pretrained import Checkpoint, Layout, check_fits, find_checkpoint, l
 from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyText, ClassifyTextConfig
+from seqlab.tasks.pretrain_masked import PretrainMasked, PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
 from seqlab.text.pretrained import sides
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
+from seqlab.text.wordpieces import learn_wordpieces
 
 
 class Assembly(NamedTuple):
@@ -72,6 +82,8 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
             return _answer(config, data, model, trained)
         case ClassifyTextConfig() as config, LabelledData() as data, PretrainedConfig() as model:
             return _classify_text(config, data, model, trained)
+        case PretrainMaskedConfig() as config, PassagesData() as data, BertConfig() as model:
+            return _pretrain_masked(config, data, model, experiment.train.seed, trained)
         case _:
             raise AssertionError("the check of the experiment lets no other combination through")
 
@@ -98,19 +110,19 @@ def _pretrained_sequence_to_sequence(
     if trained is None:
         corpus.check_files()
     checkpoint = _checkpoint(model, trained)
-    network_config = with_settings(model, read_network_config(checkpoint))
-    check_known(network_config)
+    settings = with_settings(model, read_network_config(checkpoint))
+    check_known(settings)
     decode, layout = experiment.decode, None
     if trained is None:
         tokenizer = load_tokenizer(checkpoint)
-        check_fits(checkpoint, tokenizer, network_config, longest=1)
-        start_id = network_config.decoder_start_token_id
+        check_fits(checkpoint, tokenizer, settings, longest=1)
+        start_id = settings.decoder_start_token_id
         vocabularies = Vocabularies(*sides(tokenizer, start_id, experiment.text.prefix))
-        network = build_network(model, checkpoint, network_config, HEAD)
+        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
         layout = Layout.of(network, tokenizer, vocabularies.special.bos, decode.max_length)
     else:
         vocabularies = Vocabularies.load(trained.tokenizers)
-        network = build_network(model, checkpoint, network_config, HEAD)
+        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
     adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.prompt)
     adapter.check_writes(decode.max_length)
     seed, usual = experiment.train.seed, _usual_sentences(trained)
@@ -147,6 +159,29 @@ def _classify_text(
     network = build_network(model, checkpoint, read_network_config(checkpoint, **classes), SentenceModel.head(model))
     check_fits(checkpoint, tokenizer, network.config, config.longest)
     return Assembly(ClassifyText(config, corpus, tokenizer, network.config), SentenceModel(model, network))
+
+
+def _pretrain_masked(
+    config: PretrainMaskedConfig, data: PassagesData, model: BertConfig, seed: int, trained: RunFolder | None
+) -> Assembly:
+    corpus = Passages(data)
+    if trained is None:
+        corpus.check_files()
+    checkpoint = Checkpoint(str(model.checkpoint), "", is_local=True)
+    if trained is not None:
+        checkpoint = Checkpoint.of_run(trained.root)
+        tokenizer = load_tokenizer(checkpoint)
+        network = random_network(read_network_config(checkpoint), HEAD)
+    elif model.checkpoint is not None:
+        checkpoint = find_checkpoint(model.checkpoint)
+        tokenizer = load_tokenizer(checkpoint)
+        network = load_network(checkpoint, read_network_config(checkpoint), HEAD)
+    else:
+        texts = [paragraph for document in corpus.training(0) for paragraph in document.paragraphs]
+        tokenizer = learn_wordpieces(texts, model.vocab_size, model.max_length)
+        network = random_network(network_config(model, tokenizer), HEAD)
+    check_fits(checkpoint, tokenizer, network.config, config.longest)
+    return Assembly(PretrainMasked(config, corpus, tokenizer, network.config, seed), MaskedLanguageModel(network))
 
 
 def _checkpoint(model: PretrainedConfig | PretrainedEncoderDecoderConfig, trained: RunFolder | None) -> Checkpoint:

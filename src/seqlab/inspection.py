@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from seqlab.data.corpus import build_corpus
 from seqlab.data.images import ImageCorpus, ImagesData
@@ -11,6 +11,7 @@ from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.passages import Passages, PassagesData, count_words
 from seqlab.data.squad import Squad, SquadData
 from seqlab.experiment import Experiment
 from seqlab.report.image_statistics import class_table
@@ -42,6 +43,8 @@ def inspect(experiment: Experiment) -> Inspection:
             labelled = LabelledCorpus(data)
             splits = {name: [(e.source, e.label) for e in part] for name, part in labelled.splits().items()}
             return _texts(splits, labelled.remarks())
+        case PassagesData() as data:
+            return _passages(Passages(data))
 
 
 def _questions(corpus: Squad) -> Inspection:
@@ -51,6 +54,15 @@ def _questions(corpus: Squad) -> Inspection:
         for name, questions in corpus.splits().items()
     }
     return _texts(splits, corpus.remarks())
+
+
+def _passages(corpus: Passages) -> Inspection:
+    """How much text there is."""
+    table = Table("", *(Column(name, justify="right") for name in ("documents", "paragraphs", "words")), box=None)
+    for name, documents in corpus.splits().items():
+        paragraphs = sum(len(document.paragraphs) for document in documents)
+        table.add_row(name, f"{len(documents):,}", f"{paragraphs:,}", f"{sum(map(count_words, documents)):,}")
+    return Inspection([table], [])
 
 
 def _texts(splits: Splits, remarks: Sequence[str]) -> Inspection:

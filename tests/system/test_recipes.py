@@ -15,8 +15,10 @@ from seqlab.data.labelled import LabelledData
 from seqlab.data.mathematics import MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelData
+from seqlab.data.passages import PassagesData
 from seqlab.data.squad import SquadData
 from seqlab.experiment import Experiment, check, load
+from seqlab.models.bert import BertConfig
 from seqlab.models.pretrained import PretrainedConfig
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoderConfig
 from seqlab.models.transformer import TransformerConfig
@@ -24,6 +26,7 @@ from seqlab.preparation import build_engine, seeded_assembly
 from seqlab.tasks.answer import AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence
 from seqlab.tasks.classify_text import ClassifyText
+from seqlab.tasks.pretrain_masked import PretrainMasked
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.tasks.task import Task
 from seqlab.train.budget import Budget
@@ -67,8 +70,22 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that stands in for running text."""
+    path = tmp_path_factory.mktemp("book") / "book.txt"
+    path.write_text("\n\n".join(f"Ada wrote {n}. Bob read {n}." for n in range(200)), encoding="utf-8")
+    return path
+
+
 def narrow(
-    experiment: Experiment, pairs: Path, questions: Path, labels: Path, encoder: Path, encoder_decoder: Path
+    experiment: Experiment,
+    pairs: Path,
+    questions: Path,
+    labels: Path,
+    book: Path,
+    encoder: Path,
+    encoder_decoder: Path,
 ) -> Experiment:
     """A few updates of a narrow model on little data; depth, sharing, batching and optimizer are the recipe's."""
     small = shrunk(experiment, max_steps=2).model_dump()
@@ -81,6 +98,10 @@ def narrow(
         small["task"] |= {"window": 48, "stride": 8, "longest_question": 16}
     if isinstance(experiment.data, LabelledData):
         small["data"] |= {"train": str(labels), "validation": str(labels), "test": str(labels), "text": 1, "label": 2}
+    if isinstance(experiment.data, PassagesData):
+        small["data"] |= {"train": str(book), "document_words": 20}
+    if isinstance(experiment.model, BertConfig):
+        small["model"] |= {"vocab_size": 100}
     if isinstance(experiment.model, PretrainedConfig):
         small["model"] |= {"checkpoint": str(encoder)}
     elif isinstance(experiment.model, PretrainedEncoderDecoderConfig):
@@ -103,6 +124,8 @@ def _choices(task: Task) -> int:
             return task.learned.num_classes
         case ClassifyText():
             return len(task.classes)
+        case PretrainMasked():
+            return task.vocab_size
         case AnswerQuestions():
             return task.config.window
     raise AssertionError(task)
@@ -114,12 +137,13 @@ def test_every_recipe_makes_two_updates(
     sentence_pairs: Path,
     questions: Path,
     labels: Path,
+    book: Path,
     tiny_encoder: Path,
     tiny_t5: Path,
     tiny_bart: Path,
 ) -> None:
     encoder_decoder = tiny_bart if "bart" in name else tiny_t5
-    experiment = narrow(load(name), sentence_pairs, questions, labels, tiny_encoder, encoder_decoder)
+    experiment = narrow(load(name), sentence_pairs, questions, labels, book, tiny_encoder, encoder_decoder)
     assembly = seeded_assembly(experiment, ALONE)
     before = {key: tensor.clone() for key, tensor in assembly.model.state_dict().items()}
     engine = build_engine(experiment, assembly, ALONE, "fp32")

@@ -12,13 +12,14 @@ from seqlab.data.labelled import LabelledCorpus, LabelledData
 from seqlab.data.mathematics import Mathematics, MathematicsData
 from seqlab.data.numbers import Numbers, NumbersData
 from seqlab.data.parallel import ParallelCorpus, ParallelData
+from seqlab.data.passages import Passages, PassagesData
 from seqlab.data.squad import Squad, SquadData
 
 AnyExample = TypeVar("AnyExample", covariant=True)
 
 TextData = MathematicsData | NumbersData | ParallelData
 
-CorpusConfig = Annotated[TextData | ImagesData | SquadData | LabelledData, Field(discriminator="kind")]
+CorpusConfig = Annotated[TextData | ImagesData | SquadData | LabelledData | PassagesData, Field(discriminator="kind")]
 """One config class a kind."""
 
 
@@ -97,3 +98,5 @@ def build_corpus(config: CorpusConfig) -> Corpus[Any]:
             return Squad(config)
         case LabelledData():
             return LabelledCorpus(config)
+        case PassagesData():
+            return Passages(config)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from seqlab.models.bert import BertConfig, MaskedLanguageModel
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
@@ -13,7 +14,7 @@ from seqlab.models.transformer import Transformer, TransformerConfig
 EncoderDecoderConfig = TransformerConfig | RecurrentConfig
 
 ModelConfig = Annotated[
-    EncoderDecoderConfig | PretrainedEncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig,
+    EncoderDecoderConfig | PretrainedEncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig | BertConfig,
     Field(discriminator="kind"),
 ]
 """The settings of any model."""
@@ -21,7 +22,7 @@ ModelConfig = Annotated[
 EncoderDecoder = Transformer | RecurrentEncoderDecoder | PretrainedEncoderDecoder
 """What every task of sequences to sequences trains: it meets the decoder contract."""
 
-Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel
+Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel | MaskedLanguageModel
 """All of them count their operations."""
 
 

@@ -28,9 +28,6 @@ from seqlab.models.pretrained import (
     use_our_dropout,
 )
 
-HEAD = "AutoModelForSeq2SeqLM"
-"""The class of `transformers` that picks the network."""
-
 KNOWN = ("t5", "mt5", "bart", "pegasus")
 """Types of networks that are tested against `generate`."""
 
@@ -82,6 +79,9 @@ class PretrainedEncoderDecoder(nn.Module):
     A target starts with the begin token; where the decoder was trained to read marks even before that (BART reads
     `</s>`, then `<s>`), they are put before it here, and nothing else needs to know.
     """
+
+    HEAD = "AutoModelForSeq2SeqLM"
+    """The class of `transformers` that picks the network."""
 
     prompt: Tensor
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from seqlab.report.folder import RunRecord, Score
 
-SHARES = frozenset({"accuracy", "exact_match", "token_accuracy", "copied", "distinct"})
+SHARES = frozenset(
+    {"accuracy", "exact_match", "masked_accuracy", "nsp_accuracy", "token_accuracy", "copied", "distinct"}
+)
 """Scores in [0, 1] that are written as per cent."""
 
 POINTS = frozenset({"bleu", "chrf", "ibleu", "self_bleu"})
@@ -14,7 +16,9 @@ POINTS = frozenset({"bleu", "chrf", "ibleu", "self_bleu"})
 FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 """Scores that are written with three digits behind the point."""
 
-LESS_IS_BETTER = frozenset({"loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"})
+LESS_IS_BETTER = frozenset(
+    {"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"}
+)
 """All other scores are the better the higher they are."""
 
 NAMES = {
@@ -28,6 +32,7 @@ NAMES = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "matthews": "Matthews correlation",
+    "nsp_accuracy": "Next sentence accuracy",
 }
 """Scores that are not called by an English word."""
 

@@ -7,10 +7,12 @@ from pydantic import Field
 from seqlab.tasks.answer import AnswerConfig
 from seqlab.tasks.classify_sequence import ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyTextConfig
+from seqlab.tasks.pretrain_masked import PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 
 TaskConfig = Annotated[
-    SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig | ClassifyTextConfig, Field(discriminator="kind")
+    SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig | ClassifyTextConfig | PretrainMaskedConfig,
+    Field(discriminator="kind"),
 ]
 """The settings of any task."""
 
@@ -32,5 +34,6 @@ SUITS = {
     "classify-sequence": Suits(("images",), ("sequence-classifier",)),
     "answer": Suits(("squad",), ("pretrained",)),
     "classify-text": Suits(("labelled",), ("pretrained",)),
+    "pretrain-masked": Suits(("passages",), ("bert",)),
 }
 """By kind of task."""
