@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TextIO
 import torch
 from torch import nn
 
-from seqlab.data.sources import opened
+from seqlab.data.sources import opened, read_lines
 from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.folders import write_json
@@ -61,6 +61,22 @@ def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: boo
     partial.replace(path)
     record.unlink()
     _report(run, done, shown)
+
+
+def read_context(path: Path) -> str:
+    """The text that questions are about, as it is but for white space around it. UserError when there is none."""
+    text = "\n".join(read_lines(path)).strip()
+    if not text:
+        raise UserError(f"{path}: holds no text that could answer a question")
+    return text
+
+
+def with_context(questions: Iterable[str], context: str) -> Iterator[str]:
+    """Each question with the text behind a tab; an empty line stays empty. UserError when a line has a tab already."""
+    for number, question in enumerate(questions, start=1):
+        if "\t" in question:
+            raise UserError(f"line {number}: has a tab, so it brings its own text: leave out --context")
+        yield f"{question}\t{context}" if question.strip() else question
 
 
 def count_lines(path: Path) -> int | None:

@@ -218,6 +218,7 @@ def predict(
     settings: SearchSettings = None,
     to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
     file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
+    context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="File of the outputs; the same command goes on after a stop.")
     ] = None,
@@ -235,18 +236,23 @@ def predict(
         raise UserError("give a text or --file, not both")
     if overwrite and out is None:
         raise UserError("--overwrite replaces the file in --out: name it")
+    about = "" if context is None else answering.read_context(context)
     model = Run(run, device.value, settings or [])
     if to is not None:
         model.check_translates_into(to)
+    if context is not None:
+        model.check_reads_texts()
     hidden = text is not None or (out is None and sys.stdout.isatty())
     total = answering.count_lines(file) if file and not hidden else None
     with _interrupted(out is not None, "" if file or text else " < INPUT"), LineCount(total, hidden) as shown:
         lines = [text] if text is not None else model.task.inputs(file) if file is not None else _standard_input()
+        lines = answering.with_context(lines, about) if about else lines
         if out is not None:
             answering.write_answer_file(model, lines, out, overwrite, shown)
         elif text is None and file is None and sys.stdin.isatty():
             for line in _prompted():
-                answering.write_answers(model, [line], sys.stdout, shown)
+                asked = answering.with_context([line], about) if about else [line]
+                answering.write_answers(model, asked, sys.stdout, shown)
         else:
             answering.write_answers(model, lines, sys.stdout, shown)
     if listed := model.unknown.most_common(10):

@@ -55,7 +55,7 @@ class RunFolder:
         return self.root / "predictions" / "test.jsonl"
 
     def exhibit(self, name: str) -> Path:
-        """What the task shows of the trained model: `attention`, which source tokens it looked at; `pictures`."""
+        """What the task shows of the trained model: `attention`, `pictures`, `answers` or `sentences`."""
         return self.root / f"{name}.json"
 
     @property

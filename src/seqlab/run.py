@@ -87,6 +87,11 @@ class Run:
         if self.languages[1] != language:
             raise UserError("this run translates {} into {}, not into {}".format(*self.languages, language))
 
+    def check_reads_texts(self) -> None:
+        """Raises UserError if the run does not look for answers in a text."""
+        if self.experiment.task.kind != "answer":
+            raise UserError("this run does not answer questions about a text: leave out --context")
+
 
 def read_experiment(paths: RunFolder) -> Experiment:
     """The config of a run; raises UserError when the folder is none."""

@@ -21,9 +21,9 @@ def on_the_way(record: RunRecord) -> str:
     first = answers[0][1]
     lines = [_line("source", escape(first.source)), _line("target", escape(first.target))]
     for step, answer in answers:
-        _, predicted = samples.differences(answer.target, answer.predicted, by_words=record.is_translation)
+        _, predicted = samples.differences(answer.target, answer.predicted, by_words=record.compares_words)
         lines.append(_line(f"update {step:,}", _marked(predicted)))
-    css = "course prose" if record.is_translation else "course"
+    css = "course prose" if record.compares_words else "course"
     return f'<h3>On the way</h3>\n<div class="{css}"><div class="sample"><dl>{"".join(lines)}</dl></div></div>'
 
 

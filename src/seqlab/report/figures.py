@@ -76,7 +76,7 @@ def score(record: RunRecord, name: str) -> Plot | None:
         if name in wording.SHARES:
             share_axis(axes)
         else:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(bottom=min(0, 1.1 * min([*training.y, *validation.y])))  # correlations may be negative
         step_axis(axes, [*training.x, *validation.x])
         caption = (
             "A gap between the two is what was learned by heart rather than by rule; "

@@ -37,6 +37,8 @@ class Prediction(NamedTuple):
     predicted: str
     correct: bool
     score: float
+    f1: float | None = None
+    """words that an answer to a question shares with those of people, as a share"""
 
 
 class LabelPrediction(NamedTuple):
@@ -47,6 +49,8 @@ class LabelPrediction(NamedTuple):
     predicted: str
     correct: bool
     probability: float
+    source: str | None = None
+    """the text, where texts are classified"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class AttentionMap:
 
 
 AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)
+Exhibit = TypeVar("Exhibit")
 
 
 class Curve(NamedTuple):
@@ -121,9 +126,20 @@ class RunRecord:
         """Whether the answers are classes."""
         return _classifies(self.config)
 
-    def exhibit(self, name: str) -> Tree | None:
-        """What the task has written for the report under this name, if anything."""
-        return _read_json(self.folder.exhibit(name))
+    @property
+    def answers_questions(self) -> bool:
+        """Whether the answers are passages of texts."""
+        return self.config.get("task", {}).get("kind") == "answer"
+
+    @property
+    def compares_words(self) -> bool:
+        """Whether answers differ by words, not by characters."""
+        return self.is_translation or self.answers_questions
+
+    def exhibit(self, name: str, kind: type[Exhibit]) -> Exhibit | None:
+        """What the task has written for the report under this name, if anything; UserError when it is damaged."""
+        path = self.folder.exhibit(name)
+        return _read(path, kind) if path.is_file() else None
 
     @property
     def scores(self) -> list[Score]:
@@ -250,10 +266,16 @@ def _read_predictions(path: Path, parsed: Callable[[Tree], AnyPrediction]) -> li
 
 def _prediction(row: Tree) -> Prediction:
     score = float(row.get("score") or 0)
-    return Prediction(row["source"], row["target"], row["predicted"], bool(row["correct"]), score)
+    f1 = float(row["f1"]) if "f1" in row else None
+    return Prediction(row["source"], row["target"], row["predicted"], bool(row["correct"]), score, f1)
 
 
 def _label_prediction(row: Tree) -> LabelPrediction:
     return LabelPrediction(
-        int(row["row"]), str(row["label"]), str(row["predicted"]), bool(row["correct"]), float(row["probability"])
+        int(row["row"]),
+        str(row["label"]),
+        str(row["predicted"]),
+        bool(row["correct"]),
+        float(row["probability"]),
+        str(row["source"]) if "source" in row else None,
     )

@@ -214,7 +214,8 @@ def _row(ablation: Ablation, run: Run) -> dict[str, object]:
 def measures(ablation: Ablation) -> list[Measure]:
     """The columns of the table, as far as there is something to measure."""
     records = list(ablation.records.values())
-    counted = "examples" if records and records[0].classifies else "real tokens"
+    unit = wording.counted_unit(records[0]) if records else "tokens"
+    counted = "real tokens" if unit == "tokens" else unit
     columns = [
         Measure("step_s", "a step", _step_time, "less", "ratio"),
         Measure("tokens_per_s", f"{counted} a second", "{:,.0f}".format, "more", "ratio"),

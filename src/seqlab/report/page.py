@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqlab.config import Tree
 from seqlab.paths import RunFolder
-from seqlab.report import answers, attention, classification, figures, lengths, markup, wording
+from seqlab.report import answers, attention, classification, figures, lengths, markup, passages, sentences, wording
 from seqlab.report.folder import RunRecord, Score, load_run
 
 NUM_UNKNOWN = 8
@@ -25,7 +25,7 @@ def write_report(run: RunFolder) -> Path:
             markup.section(
                 "How it learned", markup.figures(figures.learning_plots(record), "large"), answers.on_the_way(record)
             ),
-            classification.section(record) if record.classifies else answers.section(record),
+            _outcome(record),
             attention.section(record),
             lengths.section(record.data) if record.data else "",
             markup.section("How it ran", markup.figures(figures.machine_plots(record), "small"), _log(record)),
@@ -110,6 +110,13 @@ def _scale(score: Score) -> str:
         f'<div class="bar" style="width:{value:.2f}%"></div>'
         f'<div class="band" style="left:{low:.2f}%;width:{max(high - low, 0.4):.2f}%"></div></div>'
     )
+
+
+def _outcome(record: RunRecord) -> str:
+    """What the task answers, in its own form."""
+    if record.classifies:
+        return f"{sentences.section(record)}\n{classification.section(record)}"
+    return passages.section(record) if record.answers_questions else answers.section(record)
 
 
 def _remarks(record: RunRecord) -> str:
@@ -201,7 +208,7 @@ def _reproduction(record: RunRecord) -> str:
     run = shlex.quote(record.folder.root.name if record.folder.root.is_absolute() else record.folder.root.as_posix())
     further = {
         "Train it again": command,
-        "Ask it something": f"seqlab predict {run}",
+        "Ask it something": f"seqlab predict {run}{' --context FILE QUESTION' if record.answers_questions else ''}",
         "Score it on other data": f"seqlab evaluate {run} --data FILE",
         "Go on from the last checkpoint": "" if record.results else f"seqlab train --resume {run}",
         "Set it beside another run": f"seqlab compare {run} OTHER_RUN",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from seqlab.metrics.repetition import repeated_ngram
 from seqlab.metrics.translation import sentence_scores
-from seqlab.report.folder import Prediction, RunRecord
+from seqlab.report.folder import AnyPrediction, Prediction, RunRecord
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """What is marked as a whole in a translation: a word, or a punctuation mark."""
@@ -53,7 +53,7 @@ def choose(predictions: Sequence[Prediction], n: int, *, translations: bool, see
     return Choice(best, worst, drawn, stuck)
 
 
-def draw(predictions: Sequence[Prediction], n: int, seed: int = 0) -> list[Prediction]:
+def draw(predictions: Sequence[AnyPrediction], n: int, seed: int = 0) -> list[AnyPrediction]:
     """`n` answers at random, all of them when there are fewer, in their order in the file."""
     return [
         predictions[i] for i in sorted(random.Random(seed).sample(range(len(predictions)), min(n, len(predictions))))
@@ -73,9 +73,9 @@ def chrf(prediction: Prediction) -> float:
 def differences(target: str, predicted: str, *, by_words: bool) -> tuple[list[Piece], list[Piece]]:
     """Both texts cut into pieces; what the other lacks is marked, by whole words or by single characters.
 
-    A target without spaces is compared by characters: it is a single word, or its language writes none.
+    Without a space in either, they are compared by characters: they are single words, or their language writes none.
     """
-    unit = WORD if by_words and " " in target.strip() else re.compile(r"(?s).")
+    unit = WORD if by_words and " " in f"{target.strip()}{predicted.strip()}" else re.compile(r"(?s).")
     spans = [[match.span() for match in unit.finditer(text)] for text in (target, predicted)]
     left, right = (
         [text[slice(*span)] for span in found] for text, found in zip((target, predicted), spans, strict=True)

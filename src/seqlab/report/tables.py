@@ -7,7 +7,7 @@ from rich.text import Text
 
 from seqlab.report import samples, wording
 from seqlab.report.compare import comparison_rows
-from seqlab.report.folder import Prediction, RunRecord
+from seqlab.report.folder import LabelPrediction, Prediction, RunRecord
 
 
 def results_table(record: RunRecord) -> Table:
@@ -26,14 +26,18 @@ def results_table(record: RunRecord) -> Table:
 
 
 def samples_table(record: RunRecord, n: int) -> Table:
-    """`n` test examples drawn at random, with what was predicted; what is wrong stands out."""
+    """`n` test examples drawn at random, with what was predicted; what is wrong stands out. None of images."""
     table = _table()
-    if record.classifies:
+    classified = [row for row in record.label_predictions or [] if row.source is not None]
+    if record.classifies and not classified:
         return table
     for title in ("source", "target", "predicted", ""):
         table.add_column(title, overflow="fold")
+    for row in samples.draw(classified, n):
+        sure = wording.per_cent(row.probability)
+        table.add_row(_plain(row.source or ""), _plain(row.label), _plain(f"{row.predicted} ({sure})"), _right(row))
     for prediction in samples.draw(record.predictions or [], n):
-        _, pieces = samples.differences(prediction.target, prediction.predicted, by_words=record.is_translation)
+        _, pieces = samples.differences(prediction.target, prediction.predicted, by_words=record.compares_words)
         predicted = Text.assemble(*((text, "bold red" if marked else "") for text, marked in pieces))
         table.add_row(_plain(prediction.source), _plain(prediction.target), predicted, _verdict(record, prediction))
     return table
@@ -42,6 +46,12 @@ def samples_table(record: RunRecord, n: int) -> Table:
 def _verdict(record: RunRecord, prediction: Prediction) -> Text:
     if record.is_translation:
         return Text(f"chrF {samples.chrf(prediction):.0f}")
+    if prediction.f1 and not prediction.correct:
+        return Text(f"F1 {wording.per_cent(prediction.f1, digits=0)}")
+    return _right(prediction)
+
+
+def _right(prediction: Prediction | LabelPrediction) -> Text:
     return Text("right", style="green") if prediction.correct else Text("wrong", style="red")
 
 

@@ -6,7 +6,20 @@ from typing import Any
 from seqlab.report.folder import RunRecord, Score
 
 SHARES = frozenset(
-    {"accuracy", "exact_match", "masked_accuracy", "nsp_accuracy", "token_accuracy", "copied", "distinct"}
+    {
+        "accuracy",
+        "copied",
+        "distinct",
+        "exact_match",
+        "f1",
+        "has_answer_exact_match",
+        "has_answer_f1",
+        "masked_accuracy",
+        "no_answer_exact_match",
+        "no_answer_f1",
+        "nsp_accuracy",
+        "token_accuracy",
+    }
 )
 """Scores in [0, 1] that are written as per cent."""
 
@@ -29,6 +42,11 @@ NAMES = {
     "bleu1": "BLEU-1",
     "bleu2": "BLEU-2",
     "rouge_l": "ROUGE-L",
+    "f1": "F1",
+    "has_answer_f1": "F1 where there is an answer",
+    "has_answer_exact_match": "Exact match where there is an answer",
+    "no_answer_f1": "F1 where there is no answer",
+    "no_answer_exact_match": "Exact match where there is no answer",
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "matthews": "Matthews correlation",
@@ -90,8 +108,8 @@ def with_interval(score: Score) -> str:
 
 
 def counted_unit(record: RunRecord) -> str:
-    """What throughput counts: real target tokens, or where the answer is a class, examples."""
-    return "examples" if record.classifies else "tokens"
+    """What throughput counts: real target tokens, or where an example has one answer that is not written, examples."""
+    return "examples" if record.classifies or record.answers_questions else "tokens"
 
 
 def best(name: str, values: Sequence[float]) -> float | None:
