@@ -24,16 +24,23 @@ from seqlab.models.pretrained import (
     load_network,
     random_network,
 )
+from seqlab.models.pretrained_encoder_decoder import (
+    PretrainedEncoderDecoder,
+    PretrainedEncoderDecoderConfig,
+    check_known,
+    with_settings,
+)
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.paths import RunFolder
-from seqlab.pretrained import Checkpoint, check_fits, find_checkpoint, load_tokenizer, read_network_config
+from seqlab.pretrained import Checkpoint, Layout, check_fits, find_checkpoint, load_tokenizer, read_network_config
 from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyText, ClassifyTextConfig
 from seqlab.tasks.pretrain_masked import PretrainMasked, PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
+from seqlab.text.pretrained import sides
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.text.wordpieces import learn_wordpieces
 
@@ -61,6 +68,12 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
             task = _sequence_to_sequence(experiment, config, build_corpus(data), trained)
             source, target = task.vocabularies
             return Assembly(task, build_encoder_decoder(model, source.vocab_size, target.vocab_size))
+        case (
+            SequenceToSequenceConfig() as config,
+            (MathematicsData() | NumbersData() | ParallelData()) as data,
+            PretrainedEncoderDecoderConfig() as model,
+        ):
+            return _pretrained_sequence_to_sequence(experiment, config, build_corpus(data), model, trained)
         case ClassifySequenceConfig() as config, ImagesData() as data, SequenceClassifierConfig() as model:
             task = ClassifySequence(config, data, trained)
             steps, width = task.reading.steps, task.reading.width
@@ -80,12 +93,44 @@ def _sequence_to_sequence(
 ) -> SequenceToSequence:
     if trained is None:
         corpus.check_files()
-        vocabularies, usual_sentences = build_vocabularies(experiment.text, *corpus.texts()), None
+        vocabularies = build_vocabularies(experiment.text, *corpus.texts())
     else:
         vocabularies = Vocabularies.load(trained.tokenizers)
-        usual_sentences = read_environment(trained).get("usual_sentences")
     seed = experiment.train.seed
-    return SequenceToSequence(config, experiment.decode, corpus, vocabularies, seed, usual_sentences)
+    return SequenceToSequence(config, experiment.decode, corpus, vocabularies, seed, _usual_sentences(trained))
+
+
+def _pretrained_sequence_to_sequence(
+    experiment: Experiment,
+    config: SequenceToSequenceConfig,
+    corpus: TextCorpus,
+    model: PretrainedEncoderDecoderConfig,
+    trained: RunFolder | None,
+) -> Assembly:
+    if trained is None:
+        corpus.check_files()
+    checkpoint = _checkpoint(model, trained)
+    settings = with_settings(model, read_network_config(checkpoint))
+    check_known(settings)
+    decode, layout = experiment.decode, None
+    if trained is None:
+        tokenizer = load_tokenizer(checkpoint)
+        check_fits(checkpoint, tokenizer, settings, longest=1)
+        start_id = settings.decoder_start_token_id
+        vocabularies = Vocabularies(*sides(tokenizer, start_id, experiment.text.prefix))
+        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
+        layout = Layout.of(network, tokenizer, vocabularies.special.bos, decode.max_length)
+    else:
+        vocabularies = Vocabularies.load(trained.tokenizers)
+        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
+    adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.prompt)
+    adapter.check_writes(decode.max_length)
+    seed, usual = experiment.train.seed, _usual_sentences(trained)
+    return Assembly(SequenceToSequence(config, decode, corpus, vocabularies, seed, usual, layout), adapter)
+
+
+def _usual_sentences(trained: RunFolder | None) -> int | None:
+    return None if trained is None else read_environment(trained).get("usual_sentences")
 
 
 def _answer(config: AnswerConfig, data: SquadData, model: PretrainedConfig, trained: RunFolder | None) -> Assembly:
@@ -139,7 +184,7 @@ def _pretrain_masked(
     return Assembly(PretrainMasked(config, corpus, tokenizer, network.config, seed), MaskedLanguageModel(network))
 
 
-def _checkpoint(model: PretrainedConfig, trained: RunFolder | None) -> Checkpoint:
+def _checkpoint(model: PretrainedConfig | PretrainedEncoderDecoderConfig, trained: RunFolder | None) -> Checkpoint:
     """Where a model starts from; a run that has been started has all but the weights in its own folder."""
     return find_checkpoint(model.checkpoint) if trained is None else Checkpoint.of_run(trained.root)
 

@@ -25,7 +25,6 @@ from seqlab.display import Silent
 from seqlab.experiment import Experiment, check
 from seqlab.preparation import seeded_assembly
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
-from seqlab.text.tokenizer import BOS_ID, EOS_ID
 from seqlab.train.checkpoint import load_weights
 from seqlab.train.distributed import DeviceName, World, resolve_device
 from seqlab.training import train
@@ -114,8 +113,10 @@ def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: Wor
     """A beam of width one writes what greedy search writes."""
     batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     length = min(experiment.decode.max_length, 16)
+    task: Any = assembly.task
+    ids = task.vocabularies.special
     greedy, beam = (
-        search(model, batch.source, batch.source_mask, config, bos_id=BOS_ID, eos_id=EOS_ID)
+        search(model, batch.source, batch.source_mask, config, bos_id=ids.bos, eos_id=ids.eos)
         for config in (
             DecodeConfig(method="greedy", max_length=length),
             DecodeConfig(method="beam", beam_width=1, max_length=length),

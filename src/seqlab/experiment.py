@@ -12,6 +12,7 @@ from seqlab.data.corpus import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.models.kinds import ModelConfig
+from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoderConfig
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
 from seqlab.tasks.kinds import SUITS, TaskConfig
@@ -177,6 +178,11 @@ def check(tree: Tree, origin: str) -> Experiment:
     model, text = experiment.model, experiment.text
     if isinstance(model, TransformerConfig | RecurrentConfig) and model.tying == "all" and not text.shared:
         raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
+    comes_with_text = isinstance(model, PretrainedEncoderDecoderConfig)
+    if comes_with_text and text.unit != "pretrained":
+        raise UserError(f'{origin}: the checkpoint brings its own vocabulary: set text.unit="pretrained"')
+    if text.unit == "pretrained" and not comes_with_text:
+        raise UserError(f'{origin}: text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"')
     same_order = text.reverse_source == text.reverse_target
     if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
         raise UserError(

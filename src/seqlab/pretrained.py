@@ -82,6 +82,28 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
+class Layout(NamedTuple):
+    """What makes the folder of a run, with its weights, one that `transformers` loads."""
+
+    network_config: Any
+    tokenizer: Any
+    generation_config: Any
+
+    @classmethod
+    def of(cls, network: Any, tokenizer: Any, first_id: int, tokens: int) -> "Layout":
+        """The files of an encoder-decoder whose outputs start with `first_id` and have `tokens` tokens at most."""
+        settings = network.generation_config
+        forced = first_id if first_id != network.config.decoder_start_token_id else None
+        # Nobody sets a length in `generate` and wants 20 tokens.
+        settings.update(forced_bos_token_id=forced, max_length=None, max_new_tokens=tokens + 1 + (forced is not None))
+        return cls(network.config, tokenizer, settings)
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json, generation_config.json and the files of the tokenizer."""
+        for part in self:
+            part.save_pretrained(folder)
+
+
 def check_fits(checkpoint: Checkpoint, tokenizer: Any, network_config: Any, longest: int) -> None:
     """Raises UserError where the tokenizer belongs to another network, or rows are longer than the network can read."""
     if len(tokenizer) > network_config.vocab_size:

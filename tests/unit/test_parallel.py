@@ -366,3 +366,40 @@ def test_reference_files(reference_data: Path) -> None:
     assert multi30k.remarks()[0] == (
         "training: 29,000 pairs read, 5 left out: 3 duplicates, 2 with a length ratio over 4"
     )
+
+
+class TestLabels:
+    def test_only_rows_with_the_label_are_pairs(self, tmp_path: Path) -> None:
+        (tmp_path / "a.tsv").write_text("1\tone\teins\t1\n2\ttwo\tdrei\t0\n3\tsix\tsechs\t1\n", encoding="utf-8")
+        text = '\ufeffQuality\t#1 ID\t#1 String\t#2 String\r\n1\t7\ta "b\t"c"\r\n0\t8\td\te\r\n'
+        (tmp_path / "b.txt").write_bytes(text.encode())
+        data = ParallelData.model_validate(
+            {
+                "source": "x",
+                "target": "y",
+                "folder": tmp_path,
+                "train": [
+                    {"path": "a.tsv", "columns": {"x": 2, "y": 3}, "label": {"column": 4}},
+                    {
+                        "path": "b.txt",
+                        "format": "tsv",
+                        "columns": {"x": "#1 String", "y": "#2 String"},
+                        "label": {"column": "Quality"},
+                    },
+                ],
+                "validation": {"path": "a.tsv", "columns": {"x": 2, "y": 3}, "label": {"column": 4, "value": "0"}},
+                "test": {"path": "a.tsv", "columns": {"x": 2, "y": 3}},
+            }
+        )
+        corpus = ParallelCorpus(data)
+        corpus.check_files()
+        assert [tuple(pair) for pair in corpus.training(0)] == [("one", "eins"), ("six", "sechs"), ('a "b', '"c"')]
+        assert corpus.validation() == [("two", "drei")]
+        assert len(corpus.test()) == 3
+
+    def test_line_aligned_files_have_none(self, tmp_path: Path) -> None:
+        data = ParallelData.model_validate(
+            {"source": "x", "target": "y", "train": {"path": str(tmp_path / "half"), "label": {"column": 1}}}
+        )
+        with pytest.raises(UserError, match="nor a label"):
+            ParallelCorpus(data).check_files()

@@ -37,13 +37,13 @@ class Columns:
     """nobody said where they are, so a table of exactly two columns without a header has them in this order"""
 
 
-def read_table(path: Path, columns: Columns) -> Records:
-    """The wanted columns of a file of any format in `FORMATS`, which its name tells (`.gz`, `.xz`, `.zst` aside).
+def read_table(path: Path, columns: Columns, suffix: str | None = None) -> Records:
+    """The wanted columns of a file of any format in `FORMATS`: `suffix`, or what its name tells (`.gz`, ... aside).
 
     Raises UserError: a column that is not there (with those that are), a line that is not as the others, and all that
     `read_lines` raises.
     """
-    return FORMATS[format_suffix(path)](path, columns)
+    return FORMATS[suffix or format_suffix(path)](path, columns)
 
 
 def read_aligned(source: Path, target: Path) -> Records:

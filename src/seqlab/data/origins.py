@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field, field_validator
 
@@ -42,6 +42,15 @@ class Group(Config):
         return key
 
 
+class Label(Config):
+    """Which rows of a table are pairs, where a column says so, as in collections of true and false paraphrases."""
+
+    column: Column
+    """column of the label: its name, or its number in a file without a header"""
+    value: str = "1"
+    """label of the rows that are kept"""
+
+
 class PairFile(Config):
     """One entry of a list of files that says more than a path."""
 
@@ -51,6 +60,10 @@ class PairFile(Config):
     """columns of the languages, as in {en = 2, fr = 3}, where they differ from data.columns"""
     group: Group | None = None
     """what belongs together in this file"""
+    label: Label | None = None
+    """keep only the rows with this label"""
+    format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
+    """what the file is, where its name does not tell"""
 
 
 class Pair(NamedTuple):
@@ -84,12 +97,13 @@ class Languages(NamedTuple):
     target: str
     columns: dict[str, Column]
 
-    def asked_for(self, group: Group | None) -> Columns:
-        """The columns of source, target and group; guessed where nothing is said of them."""
+    def asked_for(self, group: Group | None, label: Label | None = None) -> Columns:
+        """The columns of source, target, label and group; guessed where nothing is said of them."""
         sides = (self.source, self.target)
         wanted = [self.columns.get(language, language) for language in sides]
-        guessed = group is None and not any(language in self.columns for language in sides)
-        return Columns((*wanted, *([group.column] if group else [])), guessed)
+        others = [asked.column for asked in (label, group) if asked is not None]
+        guessed = not others and not any(language in self.columns for language in sides)
+        return Columns((*wanted, *others), guessed)
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,9 @@ class Table:
     path: Path
     columns: Columns
     group: Group | None
+    label: Label | None = None
+    suffix: str | None = None
+    """tells the format where the name does not"""
 
     def check(self) -> None:
         """Raises UserError when the file is missing."""
@@ -107,7 +124,7 @@ class Table:
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the file."""
         file = self._file()
-        return _pairs(file, read_table(file, self.columns), self.group)
+        return _pairs(file, read_table(file, self.columns, self.suffix), self.group, self.label)
 
     def contents(self) -> str:
         """The hash of the file."""
@@ -191,16 +208,21 @@ def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Gro
     group = entry.group or group
     languages = languages._replace(columns={**languages.columns, **entry.columns})
     path = folder / Path(entry.path).expanduser()
-    if LANGUAGE not in entry.path and format_suffix(path) in FORMATS:
-        return Table(path, languages.asked_for(group), group)
-    if entry.columns or group is not None:
-        raise UserError(f"{path}: line-aligned files have no columns and no group: leave them out of its entry")
+    suffix = f".{entry.format}" if entry.format else None
+    if LANGUAGE not in entry.path and (suffix or format_suffix(path)) in FORMATS:
+        return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix)
+    if entry.columns or group is not None or entry.label is not None:
+        raise UserError(
+            f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry"
+        )
     return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
 
 
-def _pairs(place: object, records: Records, group: Group | None) -> Iterator[Pair]:
+def _pairs(place: object, records: Records, group: Group | None, label: Label | None = None) -> Iterator[Pair]:
     key = re.compile(group.key) if group else None
     for number, (source, target, *rest) in records:
+        if label is not None and rest.pop(0).strip() != label.value:
+            continue
         example = Example(_one_line(source), _one_line(target))
         if key is None:
             yield Pair(example, example.source)

@@ -59,7 +59,7 @@ def translation_scores(
     from sacrebleu.metrics.chrf import CHRF
 
     _check(predictions, references)
-    bleu, chrf, n = _bleu(tokenize), CHRF(), len(predictions)
+    bleu, chrf, n = sacrebleu_of(tokenize), CHRF(), len(predictions)
     rouge = [
         [rouge_l(bleu.tokenizer(ours), bleu.tokenizer(theirs))]
         for ours, theirs in zip(predictions, references, strict=True)
@@ -69,10 +69,10 @@ def translation_scores(
     def scores(sums: np.ndarray) -> dict[str, float]:
         words, characters = sums[:BLEU_SUMS], sums[BLEU_SUMS:-1]
         return {
-            "bleu": _bleu_of(words, 4),
+            "bleu": bleu_from_sums(words, 4),
             "chrf": chrf._compute_score_from_stats(characters.tolist()).score,
-            "bleu1": _bleu_of(words, 1) / 100,
-            "bleu2": _bleu_of(words, 2) / 100,
+            "bleu1": bleu_from_sums(words, 1) / 100,
+            "bleu2": bleu_from_sums(words, 2) / 100,
             "rouge_l": float(sums[-1]) / n,
             "length_ratio": _ratio(*words[:2]),
         }
@@ -88,7 +88,7 @@ def quick_scores(predictions: Sequence[str], references: Sequence[str], *, token
 
     _check(predictions, references)
     return {
-        "bleu": _bleu(tokenize).corpus_score(predictions, [references]).score,
+        "bleu": sacrebleu_of(tokenize).corpus_score(predictions, [references]).score,
         "chrf": CHRF().corpus_score(predictions, [references]).score,
     }
 
@@ -109,7 +109,7 @@ def sentence_scores(predictions: Sequence[str], references: Sequence[str]) -> li
 
 def bleu_signature(tokenize: str = "13a") -> str:
     """What sacreBLEU prints beside BLEU, so that others can compute the same: settings and version."""
-    bleu = _bleu(tokenize)
+    bleu = sacrebleu_of(tokenize)
     bleu.corpus_score(["."], [["."]])  # the number of references is known only after a score
     return bleu.get_signature().format()
 
@@ -204,7 +204,7 @@ def _check(predictions: Sequence[str], references: Sequence[str]) -> None:
         raise ValueError(f"cannot score {len(predictions)} predictions by {len(references)} references")
 
 
-def _bleu(tokenize: str) -> "BLEU":
+def sacrebleu_of(tokenize: str) -> "BLEU":
     """sacreBLEU's BLEU; `force` silences its warning about tokenised text, for which there is one of ours."""
     from sacrebleu.metrics.bleu import BLEU
 
@@ -217,7 +217,7 @@ def _bleu(tokenize: str) -> "BLEU":
         raise UserError(f'sacreBLEU tokenizer "{tokenize}": {" ".join(str(error).split())}') from None
 
 
-def _bleu_of(sums: np.ndarray, order: int) -> float:
+def bleu_from_sums(sums: np.ndarray, order: int) -> float:
     """Corpus BLEU, 0 to 100, of n-grams up to `order` from BLEU's ten sums."""
     from sacrebleu.metrics.bleu import BLEU
 
@@ -227,7 +227,7 @@ def _bleu_of(sums: np.ndarray, order: int) -> float:
 
 
 def _length_ratio(predictions: Sequence[str], references: Sequence[str], tokenize: str) -> float:
-    find = _bleu(tokenize).tokenizer
+    find = sacrebleu_of(tokenize).tokenizer
     ours, theirs = (sum(len(find(text).split()) for text in side) for side in (predictions, references))
     return _ratio(ours, theirs)
 

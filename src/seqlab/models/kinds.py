@@ -7,17 +7,19 @@ from pydantic import Field
 from seqlab.models.bert import BertConfig, MaskedLanguageModel
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
 from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel
+from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 EncoderDecoderConfig = TransformerConfig | RecurrentConfig
 
 ModelConfig = Annotated[
-    EncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig | BertConfig, Field(discriminator="kind")
+    EncoderDecoderConfig | PretrainedEncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig | BertConfig,
+    Field(discriminator="kind"),
 ]
 """The settings of any model."""
 
-EncoderDecoder = Transformer | RecurrentEncoderDecoder
+EncoderDecoder = Transformer | RecurrentEncoderDecoder | PretrainedEncoderDecoder
 """What every task of sequences to sequences trains: it meets the decoder contract."""
 
 Model = EncoderDecoder | SequenceClassifier | SpanModel | SentenceModel | MaskedLanguageModel

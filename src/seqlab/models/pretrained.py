@@ -8,7 +8,7 @@ Shapes: `B` rows, `S` tokens of a row, `C` classes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -23,6 +23,8 @@ from seqlab.pretrained import MINILM, Checkpoint, quiet, told
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "pytorch_model.bin.index.json")
 PREFIX = "network."
+WHOLE = ("AutoModel", "AutoModelForSeq2SeqLM")
+"""Networks without a new head: all of their weights are pretrained."""
 ATTENTION = "seqlab"
 """Under which `transformers` knows our attention."""
 
@@ -48,7 +50,16 @@ class PretrainedConfig(Config):
     """highest layers that start from random weights, and with them the pooler"""
 
 
-def build_network(config: PretrainedConfig, checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
+class Startable(Protocol):
+    """The config of any pretrained model."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from the weights of the checkpoint."""
+        ...
+
+
+def build_network(config: Startable, checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     """The network with a new head, and with pretrained weights where they are wanted and there."""
     if config.pretrained and checkpoint.has_weights:
         return load_network(checkpoint, network_config, head)
@@ -77,10 +88,10 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
             output_loading_info=True,
             **checkpoint.arguments,
         )
-    inside = "" if head == "AutoModel" else f"{network.base_model_prefix}."
+    inside = "" if head in WHOLE else f"{network.base_model_prefix}."
     if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} of the encoder are missing): "
+            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} are missing): "
             "the weights are of another network than config.json says"
         )
     return network
@@ -178,7 +189,7 @@ def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> 
     known = {} if types is None else {"token_type_ids": types}
     if network.config._attn_implementation != ATTENTION:
         return {"input_ids": ids, "attention_mask": mask.long(), **known}
-    hidden = padding_mask(mask, _compute_dtype(ids.device))
+    hidden = padding_mask(mask, compute_dtype(ids.device))
     # A mask of four axes is handed on as it is; without one, attention sees all there is.
     return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias, **known}
 
@@ -191,20 +202,14 @@ def fit(model: nn.Module, config: PretrainedConfig) -> None:
         if getattr(config, name) > len(layers):
             raise UserError(f"model.{name}={getattr(config, name)}: the network has {len(layers)} layers")
     if network._supports_attention_backend:
-        _register_attention()
-        network.config._attn_implementation = ATTENTION
-    for module in network.modules():
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, ByteDropout(child.p if config.dropout is None else config.dropout))
+        use_our_attention(network)
+    use_our_dropout(network, config.dropout)
     depths = {name: depth_of(name, network) for name, _ in network.named_parameters()}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(config.freeze_layers == 0 or depths[name] > config.freeze_layers)
     if config.reinitialize_layers:
         _reinitialize(network, layers[-config.reinitialize_layers :])
-    # As in a file of `transformers`: a run's weights and config.json are then a folder that it can load.
-    model.register_state_dict_post_hook(_without_prefix)
-    model.register_load_state_dict_pre_hook(_with_prefix)
+    name_weights_as_in_files(model)
 
 
 def rate_factors(model: nn.Module, decay: float) -> dict[str, float]:
@@ -254,10 +259,36 @@ class ByteDropout(nn.Dropout):
         return dropout(input, self.p) if self.training else input
 
 
-def _register_attention() -> None:
+def use_our_attention(network: Any) -> None:
+    """All attention of a network of `transformers` goes through ours."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(ATTENTION, _attention)
+    set_attention(network, ATTENTION)
+
+
+def set_attention(network: Any, name: str) -> None:
+    """Which of the kinds of attention that `transformers` knows a network has from now on."""
+    for module in network.modules():
+        if hasattr(module, "config"):  # encoders and decoders have copies of their own
+            module.config._attn_implementation = name
+
+
+def use_our_dropout(network: nn.Module, rate: float | None) -> None:
+    """Our dropout in place of torch's, at this rate or as it is."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, ByteDropout(child.p if rate is None else rate))
+
+
+def name_weights_as_in_files(model: nn.Module) -> None:
+    """Gives and takes the weights of `model.network` by the names in a file of `transformers`.
+
+    A run's weights and config.json are then a folder that it can load.
+    """
+    model.register_state_dict_post_hook(_without_prefix)
+    model.register_load_state_dict_pre_hook(_with_prefix)
 
 
 def _attention(
@@ -268,16 +299,27 @@ def _attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Heads (B, H, T, K) -> (B, T, H, K), in the form that `transformers` wants."""
+    """Heads (B, H, T, K) -> (B, T, H, K), in the form that `transformers` wants.
+
+    T5 adds a bias (1, H, T, S) to the scores. There may be fewer keys than queries: single queries (T = 1) whose
+    neighbours have a source in common are then the queries of one row.
+    """
     if scaling is not None and scaling != query.shape[-1] ** -0.5:
         query = query * (scaling * query.shape[-1] ** 0.5)
-    mask = None if attention_mask is None else AttentionMask(attention_mask)
-    return attend(query, KeyValue(key, value), mask, dropout).transpose(1, 2), None
+    if position_bias is not None:
+        attention_mask = position_bias if attention_mask is None else attention_mask + position_bias
+    mask = None if attention_mask is None else AttentionMask(attention_mask.to(query.dtype))
+    if len(query) == len(key):
+        return attend(query, KeyValue(key, value), mask, dropout).transpose(1, 2), None
+    together = query.view(len(key), -1, *query.shape[1:]).squeeze(3).transpose(1, 2)  # (sources, H, W, K)
+    found = attend(together, KeyValue(key, value), mask, dropout).transpose(1, 2)
+    return found.reshape(len(query), 1, *found.shape[2:]), None
 
 
-def _compute_dtype(device: torch.device) -> torch.dtype:
+def compute_dtype(device: torch.device) -> torch.dtype:
     """The dtype of products."""
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return torch.float32

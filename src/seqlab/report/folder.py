@@ -118,8 +118,8 @@ class RunRecord:
 
     @property
     def is_translation(self) -> bool:
-        """Whether answers are judged as translations: by how near they come, not only by whether they are right."""
-        return self.config.get("task", {}).get("metrics") == "translation"
+        """Whether answers are texts that are judged by how near they come, not only by whether they are right."""
+        return self.config.get("task", {}).get("metrics") in ("translation", "paraphrase")
 
     @property
     def classifies(self) -> bool:

@@ -8,6 +8,8 @@ from seqlab.report.folder import RunRecord, Score
 SHARES = frozenset(
     {
         "accuracy",
+        "copied",
+        "distinct",
         "exact_match",
         "f1",
         "has_answer_exact_match",
@@ -21,17 +23,21 @@ SHARES = frozenset(
 )
 """Scores in [0, 1] that are written as per cent."""
 
-POINTS = frozenset({"bleu", "chrf"})
+POINTS = frozenset({"bleu", "chrf", "ibleu", "self_bleu"})
 """Scores in [0, 100] that are written with one digit behind the point, as everybody does."""
 
 FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 """Scores that are written with three digits behind the point."""
 
-LESS_IS_BETTER = frozenset({"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character"})
+LESS_IS_BETTER = frozenset(
+    {"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"}
+)
 """All other scores are the better the higher they are."""
 
 NAMES = {
     "bleu": "BLEU",
+    "ibleu": "iBLEU",
+    "self_bleu": "self-BLEU",
     "chrf": "chrF",
     "bleu1": "BLEU-1",
     "bleu2": "BLEU-2",

@@ -12,7 +12,6 @@ from seqlab.data.pairs import EncodedPairs
 from seqlab.decode.search import search
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.text.reversal import Reversed
-from seqlab.text.tokenizer import BOS_ID, EOS_ID
 from seqlab.text.vocabularies import Vocabularies
 
 NUM_MAPS = 4
@@ -110,10 +109,11 @@ def _map(task: Searches, model: Any, encoded: EncodedPairs, row: int, autocast: 
     device = next(model.parameters()).device
     batch = encoded.batch(np.array([row]), *encoded.shapes[row]).to(device)
     decode = task.decode if task.decode.method != "sample" else task.decode.model_copy(update=GREEDY)
+    ids = task.vocabularies.special
     with autocast():
-        best = search(model, batch.source, batch.source_mask, decode, bos_id=BOS_ID, eos_id=EOS_ID)[0][0]
-        written = ([*best.ids, EOS_ID] if best.finished else best.ids)[:LONGEST]
-        target = torch.tensor([[BOS_ID, *written[:-1]]], device=device)
+        best = search(model, batch.source, batch.source_mask, decode, bos_id=ids.bos, eos_id=ids.eos)[0][0]
+        written = ([*best.ids, ids.eos] if best.finished else best.ids)[:LONGEST]
+        target = torch.tensor([[ids.bos, *written[:-1]]], device=device)
         everything = torch.ones_like(target, dtype=torch.bool)
         layers = [
             model.attention_weights(batch.source, batch.source_mask, target, everything, kind="cross", depth=depth)

@@ -27,7 +27,9 @@ class Suits(NamedTuple):
 
 SUITS = {
     "sequence-to-sequence": Suits(
-        ("mathematics", "numbers", "parallel"), ("transformer", "recurrent"), reads=("text", "decode", "sizes")
+        ("mathematics", "numbers", "parallel"),
+        ("transformer", "recurrent", "pretrained-encoder-decoder"),
+        reads=("text", "decode", "sizes"),
     ),
     "classify-sequence": Suits(("images",), ("sequence-classifier",)),
     "answer": Suits(("squad",), ("pretrained",)),

@@ -7,23 +7,26 @@ from functools import cached_property
 from typing import Any, Literal
 
 from seqlab.data.examples import Example
-from seqlab.metrics import translation
+from seqlab.metrics import paraphrase, translation
 from seqlab.metrics.intervals import Interval, wilson
 from seqlab.metrics.translation import bits_per_character, perplexity
 from seqlab.tasks.task import Prediction
 
-Metrics = Literal["exact", "translation"]
+Metrics = Literal["exact", "translation", "paraphrase"]
 
 SCORES: dict[Metrics, tuple[str, ...]] = {
     "exact": ("loss", "accuracy"),
     "translation": ("loss", "bleu", "chrf", "exact_match", "token_accuracy", "bits_per_character"),
+    "paraphrase": (
+        *("loss", "ibleu", "self_bleu", "bleu", "chrf", "exact_match", "token_accuracy", "bits_per_character"),
+    ),
 }
 """What is measured during training, by the names that `--until` and the curves use."""
 
 NUM_UNKNOWN = 10
 """Pieces that the vocabulary lacks and a note names."""
 
-MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu"}
+MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu", "paraphrase": "ibleu"}
 """The score that chooses the best checkpoint; more is better."""
 
 
@@ -55,6 +58,8 @@ class Evaluation:
     """how sacreBLEU finds words"""
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
     """by side, how often the examples have pieces that the vocabulary lacks"""
+    outputs: Sequence[Sequence[str]] = ()
+    """all texts for each source, where paraphrases have more than one"""
 
     @property
     def loss(self) -> float:
@@ -67,7 +72,12 @@ class Evaluation:
         right = sum(self.correct) / len(self.correct)
         if self.metrics == "exact":
             return {"loss": self.loss, "accuracy": right}
-        overlap = translation.quick_scores(self._texts, self._targets, tokenize=self.tokenize)
+        if self.metrics == "translation":
+            overlap = translation.quick_scores(self._texts, self._targets, tokenize=self.tokenize)
+        else:
+            overlap = paraphrase.quick_paraphrase_scores(
+                self._texts, self._targets, self._sources, tokenize=self.tokenize
+            )
         return {"loss": self.loss, **overlap, "exact_match": right, **self._token_scores}
 
     @property
@@ -81,14 +91,22 @@ class Evaluation:
             intervals = {"accuracy": wilson(sum(self.correct), len(self.correct))}
             plain = {"loss": self.loss}
         else:
-            intervals = translation.translation_scores(self._texts, self._targets, tokenize=self.tokenize)
+            intervals = self._overlap
             plain = {
+                **({"distinct": paraphrase.distinct(self.outputs)} if self.outputs else {}),
                 **self._token_scores,
                 "loss": self.loss,
                 "smoothed_loss": self.counts.smoothed_nats / self.counts.tokens,
                 "perplexity": perplexity(self.counts.nats, self.counts.tokens),
             }
         return {**intervals, **{name: Interval(value) for name, value in plain.items()}}
+
+    @property
+    def _overlap(self) -> dict[str, Interval]:
+        """What words the outputs share with the targets, and where that matters with the sources."""
+        if self.metrics == "translation":
+            return translation.translation_scores(self._texts, self._targets, tokenize=self.tokenize)
+        return paraphrase.paraphrase_scores(self._texts, self._targets, self._sources, tokenize=self.tokenize)
 
     @property
     def capped(self) -> int:
@@ -103,12 +121,12 @@ class Evaluation:
             "capped": self.capped,
             "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
         }
-        if self.metrics == "translation":
-            sources = [example.source for example in self.examples]
-            words, targets = self.tokenize, self._targets
+        if self.metrics != "exact":
+            sources, targets, words = self._sources, self._targets, self.tokenize
+            copying = translation.copy_baseline if self.metrics == "translation" else paraphrase.copying
             result |= {
                 "signatures": {"bleu": translation.bleu_signature(words), "chrf": translation.chrf_signature()},
-                "baselines": {"copy of the source": translation.copy_baseline(sources, targets, tokenize=words)},
+                "baselines": {"copy of the source": copying(sources, targets, tokenize=words)},
                 "warnings": translation.warnings(self._texts, targets, self.capped, sources, tokenize=words),
             }
         return result
@@ -139,6 +157,10 @@ class Evaluation:
     @property
     def _targets(self) -> list[str]:
         return [example.target for example in self.examples]
+
+    @property
+    def _sources(self) -> list[str]:
+        return [example.source for example in self.examples]
 
     @property
     def _token_scores(self) -> dict[str, float]:

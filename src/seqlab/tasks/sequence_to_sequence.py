@@ -26,12 +26,13 @@ from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
 from seqlab.paths import RunFolder
+from seqlab.pretrained import Layout
 from seqlab.tasks.attention import attention_maps
 from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
 from seqlab.text.sentences import usual_number
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
+from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
 
@@ -51,7 +52,7 @@ class SequenceToSequenceConfig(Config):
     kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     """which task this is"""
     metrics: Metrics = "exact"
-    """what outputs are judged by: exact (is the whole answer right?) or translation (BLEU, chrF and others)"""
+    """what outputs are judged by: exact (is it all right?), translation (BLEU, chrF), paraphrase (copies count less)"""
     tokenize: str = "13a"
     """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -71,7 +72,7 @@ class SequenceToSequenceConfig(Config):
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:
-        if self.metrics != "translation" and self.tokenize != type(self).model_fields["tokenize"].default:
+        if self.metrics == "exact" and self.tokenize != type(self).model_fields["tokenize"].default:
             raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
         return self
 
@@ -87,6 +88,7 @@ class SequenceToSequence:
         vocabularies: Vocabularies,
         seed: int = 0,
         usual_sentences: int | None = None,
+        layout: Layout | None = None,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -96,16 +98,19 @@ class SequenceToSequence:
             vocabularies: made from them.
             seed: that of the run decides what varying ids training sees.
             usual_sentences: what nearly all training sources have at most, as a trained run knows it.
+            layout: the files of a pretrained model that are kept with the run.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._usual_sentences = seed, usual_sentences
+        self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
         self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
-        if config.metrics == "translation":
+        if config.metrics != "exact":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
     def save(self, folder: RunFolder) -> None:
-        """Writes the vocabularies."""
+        """Writes the vocabularies, and what `transformers` needs to load a model of its own from the folder."""
         self.vocabularies.save(folder.tokenizers)
+        if self._layout is not None:
+            self._layout.save(folder.root)
 
     def facts(self) -> dict[str, Any]:
         """How many sentences a training source usually has: lines with more are cut."""
@@ -134,8 +139,9 @@ class SequenceToSequence:
         folder = None
         if isinstance(examples, StoredPairs) and variant is None:
             folder = examples.made_of_it(*(side.to_json() for side in self.vocabularies))
+        ids = self.vocabularies.special
         return EncodedPairs.encode(
-            examples, *map(encoder, self.vocabularies), pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, folder=folder
+            examples, *map(encoder, self.vocabularies), pad_id=ids.pad, bos_id=ids.bos, eos_id=ids.eos, folder=folder
         )
 
     def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
@@ -167,7 +173,16 @@ class SequenceToSequence:
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         unknown = {} if quick else self.vocabularies.unknown(examples)
-        return Evaluation(self.config.metrics, counts, correct, predictions, examples, self.config.tokenize, unknown)
+        return Evaluation(
+            self.config.metrics,
+            counts,
+            correct,
+            predictions,
+            examples,
+            self.config.tokenize,
+            unknown,
+            self._outputs(found, decode),
+        )
 
     @torch.inference_mode()
     def predict(
@@ -305,14 +320,20 @@ class SequenceToSequence:
                     batch.source,
                     batch.source_mask,
                     decode,
-                    bos_id=BOS_ID,
-                    eos_id=EOS_ID,
+                    bos_id=self.vocabularies.special.bos,
+                    eos_id=self.vocabularies.special.eos,
                     answers=known,
                     generator=generator if decode.method == "sample" else None,
                 )
             found.update(zip(batch.rows.tolist(), rows, strict=True))
             progress(len(found))
         return [found[row] for row in range(len(encoded))]
+
+    def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
+        """All texts for each source, where it is asked how they differ."""
+        if self.config.metrics != "paraphrase" or decode.n_best == 1:
+            return []
+        return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
         capped = not hypothesis.finished and len(hypothesis.ids) == self.decode.max_length

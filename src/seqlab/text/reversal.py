@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from seqlab.text.tokenizer import Tokenizer
+from seqlab.text.tokenizer import SpecialIds, Tokenizer
 
 
 class Reversed(Tokenizer):
@@ -21,6 +21,11 @@ class Reversed(Tokenizer):
     def vocab_size(self) -> int:
         """As inside."""
         return self.inner.vocab_size
+
+    @property
+    def special(self) -> SpecialIds:
+        """As inside."""
+        return self.inner.special
 
     @property
     def varies(self) -> bool:

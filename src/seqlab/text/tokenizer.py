@@ -4,11 +4,22 @@ import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """The first four ids of every vocabulary made here. No text is ever encoded as one of them, save as `<unk>`."""
+
+
+class SpecialIds(NamedTuple):
+    """The ids that a model needs to know; those of every vocabulary made here, unless a checkpoint brings others."""
+
+    pad: int = PAD_ID
+    bos: int = BOS_ID
+    """what the decoder reads before the first token of an output"""
+    eos: int = EOS_ID
+    prompt: tuple[int, ...] = ()
+    """what the decoder reads even before that"""
 
 
 class Tokenizer(Protocol):
@@ -44,6 +55,11 @@ class Tokenizer(Protocol):
     def to_json(self) -> str:
         """Everything needed to make the same tokenizer again, with its `kind`."""
         ...
+
+    @property
+    def special(self) -> SpecialIds:
+        """Padding, begin and end."""
+        return SpecialIds()
 
     @property
     def varies(self) -> bool:

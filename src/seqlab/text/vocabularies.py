@@ -13,17 +13,22 @@ from seqlab.config import Config
 from seqlab.errors import UserError
 from seqlab.text.bytes import ByteTokenizer
 from seqlab.text.characters import CharacterTokenizer
+from seqlab.text.pretrained import PretrainedTokenizer
 from seqlab.text.reversal import Reversed
 from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
-from seqlab.text.tokenizer import SPECIALS, Tokenizer, normalized
+from seqlab.text.tokenizer import SPECIALS, SpecialIds, Tokenizer, normalized
 from seqlab.text.words import WordTokenizer, train_words
 
-Unit = Literal["character", "word", "bpe", "unigram", "byte"]
+Unit = Literal["character", "word", "bpe", "unigram", "byte", "pretrained"]
 
 UNITS_OF: dict[str, tuple[Unit, ...]] = {
     "vocab_size": ("word", "bpe", "unigram"),
     "min_frequency": ("word", "bpe"),
     "dropout": ("bpe",),
+    "shared": ("character", "word", "bpe", "unigram", "byte"),
+    "reverse_source": ("character", "word", "bpe", "unigram", "byte"),
+    "reverse_target": ("character", "word", "bpe", "unigram", "byte"),
+    "prefix": ("pretrained",),
 }
 """The settings that only some units read; all others matter to every unit."""
 
@@ -35,7 +40,7 @@ class TextConfig(Config):
     """How text becomes ids."""
 
     unit: Unit = "character"
-    """what an id stands for; bpe and unigram: frequent pieces of words, down to bytes"""
+    """what an id stands for; bpe, unigram: frequent pieces of words, down to bytes; pretrained: as in the model"""
     vocab_size: int = 8000
     """word, bpe, unigram: ids of a vocabulary at most, the four special ones among them"""
     min_frequency: int = Field(default=2, ge=1)
@@ -48,6 +53,8 @@ class TextConfig(Config):
     """read the source last id first"""
     reverse_target: bool = False
     """write the target last id first"""
+    prefix: str = ""
+    """pretrained: what stands before every source and names the task, as "translate German to English: " does for T5"""
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "TextConfig":
@@ -57,7 +64,7 @@ class TextConfig(Config):
                 readers = " or ".join(f'unit="{unit}"' for unit in units)
                 raise ValueError(
                     f'{name}={getattr(self, name)} has no effect with unit="{self.unit}": '
-                    f"choose {readers}, or leave {name} at {default}"
+                    f"choose {readers}, or leave {name} at {default!r}"
                 )
         if self.vocab_size < (smallest := SMALLEST.get(self.unit, 0)):
             raise ValueError(f'vocab_size={self.vocab_size} is too small: unit="{self.unit}" needs {smallest} or more')
@@ -80,6 +87,11 @@ class Vocabularies(NamedTuple):
     def load(cls, folder: Path) -> "Vocabularies":
         """Reads what `save` wrote; raises UserError that names a missing or damaged file."""
         return cls(*(_read(folder / f"{side}.json") for side in cls._fields))
+
+    @property
+    def special(self) -> SpecialIds:
+        """Those of the targets; a source needs none but padding, which is the same."""
+        return self.target.special
 
     def unknown(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Counter[str]]:
         """Per side, how often each piece without an id occurs; empty when all are known."""
@@ -124,6 +136,8 @@ def tokenizer_from_json(text: str) -> Tokenizer:
             tokenizer = SubwordTokenizer(Merges(tuple((left, right) for left, right in pairs), dropout))
         case {"kind": "unigram", "pieces": dict(pieces)}:
             tokenizer = SubwordTokenizer(Pieces({piece: float(score) for piece, score in pieces.items()}))
+        case {"kind": "pretrained"}:
+            tokenizer = PretrainedTokenizer.from_fields(fields)
         case _:
             raise ValueError("no kind of vocabulary looks like this")
     return Reversed(tokenizer) if fields.get("reverse") else tokenizer
@@ -141,6 +155,8 @@ def _trained(config: TextConfig, texts: Iterator[str]) -> Tokenizer:
             return train_bpe(texts, config.vocab_size, config.min_frequency, config.dropout)
         case "unigram":
             return train_unigram(texts, config.vocab_size)
+        case "pretrained":
+            raise AssertionError("a checkpoint brings its own vocabulary")
 
 
 def _some(texts: Iterable[str], side: str) -> Iterator[str]:

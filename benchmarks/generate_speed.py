@@ -1,0 +1,125 @@
+"""How many sentences does our beam search write through the adapter, next to `generate` of transformers?
+
+    python benchmarks/generate_speed.py [--checkpoint FOLDER] [--sentences 32] [--rows 16] [--tokens 24] [--beam 5]
+
+The same weights, the same sentences in the same batches, in seconds of processor time, which other processes on the
+machine disturb less than the clock. Without a checkpoint the model is a BART with random weights. Sentences are random
+ids, so outputs say nothing; their length and their log-probability are compared. Both searches compare plain
+log-probabilities (length penalty 0), as their penalties for other settings differ. An ended hypothesis takes a place in
+our beam and none in theirs, so that ours is also measured at twice the width: compare what reaches the same log p.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.decode.search import search
+from seqlab.decode.settings import DecodeConfig
+from seqlab.models.pretrained import set_attention
+from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
+from seqlab.train.machine import prepare_cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--sentences", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--beam", type=int, default=5)
+    options = parser.parse_args()
+    prepare_cpu()
+    torch.manual_seed(1)
+    network = build_network(options)
+    config = network.config
+    prompt = (config.decoder_start_token_id,) if config.model_type == "bart" else ()
+    first = config.bos_token_id if prompt else config.decoder_start_token_id
+    model = PretrainedEncoderDecoder(PretrainedEncoderDecoderConfig(checkpoint=""), network, prompt).eval()
+
+    def ours(width: int, ids: Tensor, mask: Tensor) -> list[list[int]]:
+        decode = DecodeConfig(method="beam", beam_width=width, length_penalty=0.0, max_length=options.tokens)
+        found = search(model, ids, mask, decode, bos_id=first, eos_id=config.eos_token_id)
+        return [best.ids + [config.eos_token_id] * best.finished for best, *_ in found]
+
+    @torch.inference_mode()
+    def theirs(ids: Tensor, mask: Tensor) -> list[list[int]]:
+        rows = network.generate(
+            input_ids=ids,
+            attention_mask=mask.long(),
+            max_new_tokens=options.tokens + 1 + len(prompt),
+            num_beams=options.beam,
+            do_sample=False,
+            length_penalty=0.0,
+            early_stopping="never",
+            forced_bos_token_id=first if prompt else None,
+            forced_eos_token_id=None,
+        )[:, 1 + len(prompt) :].tolist()
+        end = config.eos_token_id
+        return [row[: row.index(end) + 1] if end in row else row[: options.tokens] for row in rows]
+
+    batches = list(sentences(options.sentences, options.rows, config))
+    widths = (options.beam, 2 * options.beam)
+    measured = {f"ours, beam {width}": measure(partial(ours, width), batches) for width in widths}
+    set_attention(network, "sdpa")
+    measured[f"generate, beam {options.beam}"] = reference = measure(theirs, batches)
+    set_attention(network, "seqlab")
+    for name, (seconds, outputs) in measured.items():
+        total = sum(
+            log_prob(model, ids[row : row + 1], mask[row : row + 1], first, written)
+            for (ids, mask), part in zip(batches, outputs, strict=True)
+            for row, written in enumerate(part)
+        )
+        tokens = sum(len(written) for part in outputs for written in part)
+        rate, ratio = options.sentences / seconds, reference[0] / seconds
+        print(f"{name}: {rate:.1f} sentences/s ({ratio:.2f}), {tokens} tokens, log p {total:.2f}", flush=True)
+
+
+def build_network(options: argparse.Namespace) -> Any:
+    """The checkpoint, or a BART with random weights that differ enough for outputs to depend on their source."""
+    import transformers
+
+    if options.checkpoint:
+        return transformers.AutoModelForSeq2SeqLM.from_pretrained(options.checkpoint, local_files_only=True).eval()
+    shape = {"layers": options.layers, "attention_heads": 8, "ffn_dim": 4 * options.width}
+    sizes = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in shape.items()}
+    config = transformers.BartConfig(vocab_size=8000, d_model=options.width, init_std=0.4, **sizes)
+    network = transformers.BartForConditionalGeneration(config).eval()
+    network.final_logits_bias[0, config.eos_token_id] = 15.0  # else hardly anything ends
+    return network
+
+
+def sentences(number: int, rows: int, config: Any) -> Any:
+    """Batches of random ids (B, S) with their masks, from short to long."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randint(8, 33, (number,), generator=generator).sort().values
+    for part in lengths.split(rows):
+        mask = torch.arange(int(part.max())) < part[:, None]
+        ids = torch.randint(4, config.vocab_size, mask.shape, generator=generator)
+        yield ids.where(mask, config.pad_token_id), mask
+
+
+def measure(write: Callable[[Tensor, Tensor], list[list[int]]], batches: list[Any]) -> tuple[float, list[Any]]:
+    """Seconds of processor time for all batches, after a first one that does not count; and what was written."""
+    write(*(part[:2] for part in batches[0]))
+    start = time.process_time()
+    outputs = [write(*batch) for batch in batches]
+    return time.process_time() - start, outputs
+
+
+@torch.inference_mode()
+def log_prob(model: PretrainedEncoderDecoder, ids: Tensor, mask: Tensor, first: int, written: list[int]) -> float:
+    """Of one source (1, S) to become these tokens."""
+    target = torch.tensor([[first, *written[:-1]]])
+    logits = model(ids, mask, target, torch.arange(target.numel()))
+    return logits.log_softmax(-1).gather(1, torch.tensor(written)[:, None]).sum().item()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""How does text become the ids of a pretrained model? By its own tokenizer, with its own marks and special ids."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from seqlab.errors import UserError
+from seqlab.text.tokenizer import SpecialIds, Tokenizer, visible
+
+
+class PretrainedTokenizer(Tokenizer):
+    """A tokenizer in the format of the library `tokenizers`, as a checkpoint of `transformers` brings it.
+
+    Text is left in the Unicode form that it has: what becomes of it is the tokenizer's own affair.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str,
+        special: SpecialIds,
+        unknown_id: int | None = None,
+        *,
+        marks: bool = False,
+        prefix: str = "",
+    ) -> None:
+        """A side of a vocabulary.
+
+        Args:
+            tokenizer: the content of tokenizer.json.
+            special: the ids that the model wants.
+            unknown_id: what stands for a piece without an id; None where every text has ids.
+            marks: put the marks around the ids that the checkpoint was trained with, as sources have them.
+            prefix: stands before every text, such as "translate German to English: ".
+        """
+        self._json, self._special, self._unknown_id = tokenizer, special, unknown_id
+        self._marks, self._prefix = marks, prefix
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added ones among them."""
+        return self._inner.get_vocab_size()
+
+    @property
+    def special(self) -> SpecialIds:
+        """As the checkpoint has them."""
+        return self._special
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text behind the prefix, with marks where they are wanted."""
+        return [encoding.ids for encoding in self._encodings([self._prefix + text for text in texts])]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids, marks and prefix aside."""
+        return self._inner.decode(list(ids)).strip()
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The pieces; those of bytes as the text that they stand for."""
+        if not self._reads_bytes:
+            return [self._inner.id_to_token(index) or "" for index in ids]
+        return [visible(self._inner.decode([index], skip_special_tokens=False)) for index in ids]
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """How often each piece of the texts occurs that has no id."""
+        found: Counter[str] = Counter()
+        if self._unknown_id is None:
+            return found
+        written = list(texts)
+        for text, encoding in zip(written, self._encodings(written), strict=True):
+            places = zip(encoding.ids, encoding.offsets, strict=True)
+            found.update(text[start:end].strip() for index, (start, end) in places if index == self._unknown_id)
+        return found
+
+    def to_json(self) -> str:
+        """The whole tokenizer, so that a run needs nothing else."""
+        fields = {
+            "kind": "pretrained",
+            "special": self._special._asdict(),
+            "unknown_id": self._unknown_id,
+            "marks": self._marks,
+            "prefix": self._prefix,
+            "tokenizer": self._json,
+        }
+        return json.dumps(fields, ensure_ascii=False, indent=0)
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "PretrainedTokenizer":
+        """What `to_json` wrote; raises ValueError, TypeError or LookupError if it is damaged."""
+        special = SpecialIds(**fields["special"])
+        special = special._replace(prompt=tuple(special.prompt))
+        tokenizer = cls(
+            fields["tokenizer"], special, fields["unknown_id"], marks=fields["marks"], prefix=fields["prefix"]
+        )
+        if tokenizer.vocab_size <= max(special.pad, special.bos, special.eos, *special.prompt):
+            raise ValueError("its special ids are not in it")
+        return tokenizer
+
+    def _encodings(self, texts: Sequence[str]) -> list[Any]:
+        # Half a surrogate pair is no character, but JSON can bring one in: it becomes "?".
+        sound = [text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
+        return self._inner.encode_batch(sound, add_special_tokens=self._marks)
+
+    @cached_property
+    def _inner(self) -> Any:
+        from tokenizers import Tokenizer as Library
+
+        try:
+            tokenizer = Library.from_str(self._json)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(str(error)) from None
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "</s>" in a text is text: it must not end it
+        return tokenizer
+
+    @cached_property
+    def _reads_bytes(self) -> bool:
+        """Whether a piece is written in the letters that stand for bytes (Radford et al. 2019)."""
+        decoder = json.loads(self._json).get("decoder") or {}
+        return decoder.get("type") == "ByteLevel"
+
+
+def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[PretrainedTokenizer, PretrainedTokenizer]:
+    """Source and target as a pretrained encoder-decoder reads and writes them.
+
+    A source has the prefix and the marks of the checkpoint. A target is what the decoder reads and writes between its
+    first mark and its last: T5 starts from padding, BART from `</s>` and then `<s>`.
+
+    Args:
+        tokenizer: a fast one of `transformers`.
+        start_id: the id that the decoder starts from.
+        prefix: stands before every source.
+
+    Raises:
+        UserError: where the checkpoint does not say how an output starts or ends.
+    """
+    text = tokenizer.backend_tokenizer.to_str()
+    special = _special(tokenizer, start_id)
+    unknown_id = tokenizer.unk_token_id
+    source = PretrainedTokenizer(text, special, unknown_id, marks=True, prefix=prefix)
+    return source, PretrainedTokenizer(text, special, unknown_id)
+
+
+def _special(tokenizer: Any, start_id: int | None) -> SpecialIds:
+    if start_id is None:
+        raise UserError("model.checkpoint: its config.json has no decoder_start_token_id: no output can be started")
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    marked = tokenizer("a")["input_ids"]
+    start = next((n for n in range(len(marked)) if marked[n : n + len(plain)] == plain), len(marked))
+    before, after = marked[:start], marked[start + len(plain) :]
+    if len(after) != 1:
+        raise UserError(
+            f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at"
+        )
+    read = before if before[:1] == [start_id] else [start_id, *before]
+    return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], prompt=tuple(read[:-1]))

@@ -1,0 +1,260 @@
+"""T5 and BART: what our search finds through the adapter is what `generate` finds, and all promises of models hold."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.assembly import assemble
+from seqlab.checks import run_checks
+from seqlab.decode.search import search
+from seqlab.decode.settings import DecodeConfig
+from seqlab.display import Silent
+from seqlab.errors import UserError
+from seqlab.experiment import Experiment, load
+from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
+from seqlab.run import Run
+from seqlab.training import train
+
+transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
+
+SIZES = {"vocab_size": 40, "d_model": 32, "decoder_start_token_id": 0}
+T5 = {"d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "initializer_factor": 3.0}
+BART = {
+    **{f"{side}_layers": 2 for side in ("encoder", "decoder")},
+    **{f"{side}_attention_heads": 4 for side in ("encoder", "decoder")},
+    **{f"{side}_ffn_dim": 64 for side in ("encoder", "decoder")},
+    "max_position_embeddings": 64,
+    "init_std": 0.3,
+}
+NETWORKS: dict[str, Callable[[], Any]] = {
+    "t5": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**SIZES, **T5)),
+    "gated-t5": lambda: transformers.T5ForConditionalGeneration(
+        transformers.T5Config(**SIZES, **T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    ),
+    "mt5": lambda: transformers.MT5ForConditionalGeneration(transformers.MT5Config(**SIZES, **T5)),
+    "bart": lambda: transformers.BartForConditionalGeneration(
+        transformers.BartConfig(**{**SIZES, "decoder_start_token_id": 2}, **BART)
+    ),
+    "pegasus": lambda: transformers.PegasusForConditionalGeneration(transformers.PegasusConfig(**SIZES, **BART)),
+}
+
+
+def model(name: str, seed: int = 3) -> PretrainedEncoderDecoder:
+    torch.manual_seed(seed)
+    network = NETWORKS[name]()
+    if name == "bart":  # random ones never stop: make an end likely
+        network.final_logits_bias[0, 2] = 4.0
+    prompt = (2,) if name == "bart" else ()
+    return PretrainedEncoderDecoder(PretrainedEncoderDecoderConfig(checkpoint="none"), network, prompt).eval()
+
+
+def sources(rows: int = 12, width: int = 9) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(4, 40, (rows, width), generator=generator)
+    lengths = torch.randint(1, width + 1, (rows, 1), generator=generator)
+    lengths[0] = width
+    mask = torch.arange(width) < lengths
+    return ids.where(mask, 1), mask
+
+
+def generated(name: str, ours: PretrainedEncoderDecoder, tokens: int, **settings: Any) -> list[list[int]]:
+    """What `generate` writes with the same weights and attention of its own: the marks left out, the end included."""
+    network = NETWORKS[name]()
+    network.load_state_dict(ours.network.state_dict())
+    ids, mask = sources()
+    network_rows = network.eval().generate(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        max_new_tokens=tokens + 1 + len(ours.prompt),
+        do_sample=False,
+        forced_bos_token_id=0 if name == "bart" else None,
+        forced_eos_token_id=None,
+        eos_token_id=end(ours),
+        **settings,
+    )
+    rows = network_rows[:, 1 + len(ours.prompt) :].tolist()
+    return [row[: row.index(end(ours)) + 1] if end(ours) in row else row for row in rows]
+
+
+def end(ours: PretrainedEncoderDecoder) -> int:
+    return ours.network.config.eos_token_id
+
+
+def log_prob(ours: PretrainedEncoderDecoder, row: int, written: list[int]) -> float:
+    """Of a row of `sources` to become these tokens, ends included; by teacher forcing."""
+    ids, mask = sources()
+    target = torch.tensor([[0, *written[:-1]]])
+    with torch.no_grad():
+        logits = ours(ids[row : row + 1], mask[row : row + 1], target, torch.arange(target.numel()))
+    return logits.log_softmax(-1).gather(1, torch.tensor(written)[:, None]).sum().item()
+
+
+def assert_same(found: Tensor, wanted: Tensor) -> None:
+    """But for rounding: T5 does not scale its scores, and random weights make much of small differences."""
+    assert found.shape == wanted.shape
+    assert ((found - wanted).abs().max() / wanted.abs().max()).item() < 1e-5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_greedy_search_writes_what_generate_writes(name: str) -> None:
+    ours = model(name)
+    found = search(ours, *sources(), DecodeConfig(max_length=15), bos_id=0, eos_id=end(ours))
+    theirs = generated(name, ours, 15, num_beams=1)
+    for (hypothesis,), ids in zip(found, theirs, strict=True):
+        written = hypothesis.ids + [end(ours)] * hypothesis.finished
+        assert written == (ids if hypothesis.finished else ids[:15])
+        assert hypothesis.finished or len(written) == 15
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_beam_of_five_scores_no_worse_than_that_of_generate(name: str, seed: int) -> None:
+    ours = model(name, seed)
+    decode = DecodeConfig(method="beam", beam_width=5, length_penalty=0.0, max_length=15)
+    found = search(ours, *sources(), decode, bos_id=0, eos_id=end(ours))
+    theirs = generated(name, ours, 15, num_beams=5, length_penalty=0.0, early_stopping="never")
+    for row, ((hypothesis, *_), written) in enumerate(zip(found, theirs, strict=True)):
+        whole = hypothesis.ids + [end(ours)] * hypothesis.finished
+        assert hypothesis.score == pytest.approx(log_prob(ours, row, whole), abs=1e-3)
+        if written[-1] == end(ours):
+            assert hypothesis.finished
+            assert hypothesis.score >= log_prob(ours, row, written) - 1e-4
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_are_those_of_transformers(name: str) -> None:
+    ours = model(name).double()
+    network = NETWORKS[name]().eval().double()
+    network.load_state_dict(ours.network.state_dict())
+    ids, mask = sources()
+    target = torch.randint(4, 40, (len(ids), 6), generator=torch.Generator().manual_seed(2))
+    read = torch.cat([ours.prompt.expand(len(ids), -1), target], 1)
+    with torch.no_grad():
+        wanted = network(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=read, use_cache=False).logits
+        found = ours(ids, mask, target, torch.arange(target.numel()))
+    assert_same(found, wanted[:, len(ours.prompt) :].flatten(0, 1))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_that_share_a_source_go_on_as_rows_of_their_own(name: str) -> None:
+    ours = model(name).double()
+    ids, mask = sources(rows=3)
+    first, tokens = torch.zeros(3, dtype=torch.long), torch.arange(4, 16)
+    with torch.no_grad():
+        _, state = ours.step(first, ours.start(ours.encode(ids, mask)))
+        shared = ours.select_rows(state, torch.tensor([[2, 2, 2], [0, 0, 0], [1, 1, 1], [0, 0, 0]]))
+        assert len(shared.source[0].key) == 4
+        apart = ours.select_rows(state, torch.tensor([2, 2, 2, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
+        found, shared = ours.step(tokens, shared)
+        wanted, apart = ours.step(tokens, apart)
+        assert_same(found, wanted)
+        again = torch.tensor([[5, 3], [6, 8]])
+        found, _ = ours.step(tokens[:4], ours.select_rows(shared, again))
+        wanted, _ = ours.step(tokens[:4], ours.select_rows(apart, again.flatten()))
+        assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_attention_can_be_seen(name: str) -> None:
+    ours = model(name)
+    ids, mask = sources()
+    target, target_mask = ids[:, :5], torch.ones_like(mask[:, :5])
+    with torch.no_grad():
+        before = ours(ids, mask, target, torch.arange(target.numel()))
+        for depth in range(ours.attention_layers):
+            weights = ours.attention_weights(ids, mask, target, target_mask, "cross", depth)
+            assert weights.shape == (len(ids), 4, 5, ids.shape[1])
+            torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+            assert (weights[~mask[:, None, None].expand_as(weights)] == 0).all()
+        assert torch.equal(before, ours(ids, mask, target, torch.arange(target.numel())))
+
+
+def test_operations_are_counted_as_for_our_transformer() -> None:
+    from seqlab.models.transformer import Transformer, TransformerConfig
+
+    ours = model("bart")
+    config = TransformerConfig(width=32, feedforward=64, num_heads=4, encoder_layers=2, decoder_layers=2, tying="all")
+    lengths = torch.tensor([5, 9]), torch.tensor([4, 7])
+    with_mark = lengths[0], lengths[1] + 1
+    heads = 2 * 2 * 32 * 40  # the mark is read, but nothing is chosen after it
+    wanted = Transformer(config, 40, 40).forward_flops(*with_mark) - heads
+    assert ours.forward_flops(*lengths) == wanted
+
+
+# Runs
+
+
+def experiment(checkpoint: Path, **changes: Any) -> Experiment:
+    settings = {
+        "model": {"kind": "pretrained-encoder-decoder", "checkpoint": str(checkpoint)},
+        "text": {"unit": "pretrained"},
+        "task": {"metrics": "exact"},
+        "data.epoch_size": 200,
+        "data.validation_size": 20,
+        "data.test_size": 20,
+        "batch.tokens": 512,
+        "batch.pool": 100,
+        "train.max_steps": 4,
+        "train.max_minutes": None,
+        "train.precision": "fp32",
+        "train.evaluate_every": 2,
+        "train.evaluate_examples": 5,
+        "train.trackers": [],
+    }
+    return load("translate-numbers", {**settings, **changes})
+
+
+@pytest.mark.parametrize("kind", ["tiny_t5", "tiny_bart"])
+def test_the_engines_promises_hold(kind: str, request: pytest.FixtureRequest) -> None:
+    outcomes = list(run_checks(experiment(request.getfixturevalue(kind)), "cpu"))
+    assert len(outcomes) == 5
+    assert [outcome for outcome in outcomes if not outcome.passed] == []
+
+
+def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Path, tmp_path: Path) -> None:
+    checkpoint, folder = Path(shutil.copytree(tiny_bart, tmp_path / "checkpoint")), tmp_path / "run"
+    settings = {"train.max_steps": 2, "train.test_examples": 5, "task": {"metrics": "paraphrase"}}
+    decode = {"method": "beam", "beam_width": 2, "n_best": 2, "max_length": 12}
+    small = experiment(checkpoint, **settings, decode=decode)
+    assert train(small, folder, device="cpu", resume=False, overwrite=False, display=Silent())
+    shutil.rmtree(checkpoint)
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["scores"].keys() >= {"ibleu", "self_bleu", "distinct"}
+    assert "ibleu" in results["baselines"]["copy of the source"]
+    assert json.loads((folder / "attention.json").read_text(encoding="utf-8"))
+
+    run = Run(folder, device="cpu")
+    text = "ten euros"
+    network = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(text, return_tensors="pt")
+    target = torch.tensor([[0, 70]])
+    with torch.no_grad():
+        wanted = network(**ids, decoder_input_ids=torch.tensor([[2, 0, 70]])).logits[0, 1:]
+        found = run.model(ids["input_ids"], ids["attention_mask"].bool(), target, torch.arange(2))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    greedy = Run(folder, device="cpu", settings={"decode.method": "greedy"}).predict(text)
+    written = network.generate(**ids, num_beams=1, do_sample=False)[0]
+    assert len(written) <= 2 + 12 + 1
+    assert written[:2].tolist() == [2, 0]
+    assert greedy == tokenizer.decode(written[: 2 + 12], skip_special_tokens=True).strip()
+    assert run.answer([text])[0].predictions[0].score <= 0
+
+
+def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tiny_encoder: Path) -> None:
+    mixed = Path(shutil.copytree(tiny_t5, tiny_t5.parent / "mixed", dirs_exist_ok=True))
+    shutil.copy(tiny_bart / "model.safetensors", mixed)
+    with pytest.raises(UserError, match="has no weights"):
+        assemble(experiment(mixed))
+    with pytest.raises(UserError, match="type bert is not known here"):
+        assemble(experiment(tiny_encoder))
+    with pytest.raises(UserError, match=r"decode.max_length=500"):
+        assemble(experiment(tiny_bart, **{"decode.max_length": 500}))
+    with pytest.raises(UserError, match="brings its own vocabulary"):
+        experiment(tiny_t5, text={"unit": "character"})
