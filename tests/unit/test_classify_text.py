@@ -32,6 +32,7 @@ def settings(tiny_encoder: Path, train: Path, **more: object) -> dict[str, objec
         "data.text": "text",
         "data.label": "label",
         "model.checkpoint": str(tiny_encoder),
+        "model.pooling": "first",
         "task.longest": 24,
         "train.max_steps": 30,
         "train.evaluate_every": 15,

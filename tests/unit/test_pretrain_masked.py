@@ -336,6 +336,7 @@ def test_other_tasks_are_fine_tuned_from_a_run(trained: Path, tmp_path: Path) ->
         "data.text": "text",
         "data.label": "label",
         "model.checkpoint": str(trained),
+        "model.pooling": "first",
         "task.longest": 24,
         "train.max_steps": 2,
         "train.precision": "fp32",

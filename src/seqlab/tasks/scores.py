@@ -144,7 +144,8 @@ class Evaluation:
     def notes(self) -> list[str]:
         """Pieces that the vocabulary lacks, and answers that were cut."""
         found = [
-            f"unknown on the {side} side: " + ", ".join(f'"{piece}" x{number}' for piece, number in listed)
+            f"the {side} side has pieces that the model does not know: "
+            + ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
             for side, counts in self.unknown.items()
             if (listed := counts.most_common(NUM_UNKNOWN))
         ]
