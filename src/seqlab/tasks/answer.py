@@ -20,11 +20,12 @@ from seqlab.data.sources import format_suffix, read_lines
 from seqlab.data.squad import Question, read_squad
 from seqlab.data.token_rows import TokenBatch, TokenRows
 from seqlab.errors import UserError
-from seqlab.paths import RunFolder
 from seqlab.tasks.answer_scores import AnswerEvaluation, FoundAnswer
 from seqlab.tasks.judging import batches
+from seqlab.tasks.once import Once
 from seqlab.tasks.spans import Candidate, best_spans, log_probabilities, merged
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.transformers_folder import TransformersFolder
 from seqlab.tasks.windows import NOWHERE, Windows, WindowSize, encode_windows
 from seqlab.train.loop import LossSum
 
@@ -76,32 +77,18 @@ class AnswerConfig(Config):
         return "f1"
 
 
-class AnswerQuestions:
+class AnswerQuestions(TransformersFolder):
     """The task: questions with texts, and a tokenizer that knows where its tokens stand."""
 
     def __init__(self, config: AnswerConfig, corpus: Corpus[Question], tokenizer: Any, network_config: Any) -> None:
         """`tokenizer` and `network_config` are those of `transformers`, and saved with the run."""
+        super().__init__(tokenizer, network_config)
         self.config, self.corpus = config, corpus
-        self._tokenizer, self._network_config = tokenizer, network_config
-        self._training: tuple[Sequence[Question], TokenRows] | None = None
-
-    def save(self, folder: RunFolder) -> None:
-        """With the weights of the run, these files make its folder one that `transformers` loads."""
-        self._network_config.save_pretrained(folder.root)
-        self._tokenizer.save_pretrained(folder.root)
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing but what is saved."""
-        return {}
+        self._training = Once(self._windows)
 
     def training(self, epoch: int) -> TokenRows:
         """The windows of an epoch; questions that stay the same are encoded once."""
-        examples = self.corpus.training(epoch)
-        if self._training is None or self._training[0] is not examples:
-            if not self.config.no_answer and (row := next((q for q in examples if not q.answers), None)):
-                raise UserError(f"question {row.id} has no answer, as in SQuAD 2.0: set task.no_answer=true")
-            self._training = examples, self._encode(examples).rows
-        return self._training[1]
+        return self._training(self.corpus.training(epoch))
 
     def loss(self, model: nn.Module, batch: TokenBatch) -> LossSum:
         """Cross-entropy of the first and of the last token of the answer, halved, in nats, added up over windows."""
@@ -170,6 +157,12 @@ class AnswerQuestions:
         for row, found in zip(asked, evaluation.found if evaluation else [], strict=True):
             answers[row] = Answer([Prediction(one.text, one.score) for one in found])
         return answers
+
+    def _windows(self, examples: Sequence[Question]) -> TokenRows:
+        """Those of training; UserError for a question without an answer where each must have one."""
+        if not self.config.no_answer and (row := next((q for q in examples if not q.answers), None)):
+            raise UserError(f"question {row.id} has no answer, as in SQuAD 2.0: set task.no_answer=true")
+        return self._encode(examples).rows
 
     def _encode(self, examples: Sequence[Question]) -> Windows:
         size = WindowSize(self.config.window, self.config.stride, self.config.longest_question)

@@ -24,10 +24,11 @@ from seqlab.data.token_rows import TokenBatch, TokenRows
 from seqlab.errors import UserError
 from seqlab.metrics.classification import confusion_matrix, quick_scores
 from seqlab.metrics.intervals import Interval
-from seqlab.paths import RunFolder
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.judging import batches
+from seqlab.tasks.once import Once
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.transformers_folder import TransformersFolder
 from seqlab.train.loop import LossSum
 
 CHUNK = 2000
@@ -114,33 +115,21 @@ class TextEvaluation:
         return [records[row] for row in sorted(random.Random(1).sample(range(len(records)), min(SHOWN, len(records))))]
 
 
-class ClassifyText:
+class ClassifyText(TransformersFolder):
     """The task: texts with labels, and the tokenizer of a pretrained encoder."""
 
     def __init__(
         self, config: ClassifyTextConfig, corpus: Corpus[Labelled], tokenizer: Any, network_config: Any
     ) -> None:
         """`tokenizer` and `network_config`, which knows the classes, are those of `transformers`."""
+        super().__init__(tokenizer, network_config)
         self.config, self.corpus = config, corpus
         self.classes = [network_config.id2label[number] for number in range(network_config.num_labels)]
-        self._tokenizer, self._network_config = tokenizer, network_config
-        self._training: tuple[Sequence[Labelled], TokenRows] | None = None
-
-    def save(self, folder: RunFolder) -> None:
-        """With the weights of the run, these files make its folder one that `transformers` loads."""
-        self._network_config.save_pretrained(folder.root)
-        self._tokenizer.save_pretrained(folder.root)
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing but what is saved."""
-        return {}
+        self._training: Once[Sequence[Labelled], TokenRows] = Once(lambda examples: self.encode(examples)[0])
 
     def training(self, epoch: int) -> TokenRows:
         """The texts of an epoch; those that stay the same are encoded once."""
-        examples = self.corpus.training(epoch)
-        if self._training is None or self._training[0] is not examples:
-            self._training = examples, self.encode(examples)[0]
-        return self._training[1]
+        return self._training(self.corpus.training(epoch))
 
     def encode(self, examples: Sequence[Labelled]) -> tuple[TokenRows, int]:
         """Texts to ids, and how many of them were cut."""

@@ -18,17 +18,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqlab.config import Config
-from seqlab.data.buckets import in_order_of_length
 from seqlab.data.corpus import Corpus
 from seqlab.data.masked_rows import MaskedBatch, MaskedRows
 from seqlab.data.passages import Document
 from seqlab.data.sources import read_lines
 from seqlab.errors import UserError
-from seqlab.paths import RunFolder
+from seqlab.tasks.judging import batches
 from seqlab.tasks.masked_scores import MEASURED, MaskedEvaluation
 from seqlab.tasks.masking import Marks, hidden_tokens, masked_rows, ranges
+from seqlab.tasks.once import Once
 from seqlab.tasks.packing import Sentences, draw_pairs, encode_documents
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.transformers_folder import TransformersFolder
 from seqlab.text.sentences import sentences
 from seqlab.text.wordpieces import CONTINUES
 from seqlab.train.loop import LossSum
@@ -59,33 +60,21 @@ class PretrainMaskedConfig(Config):
         return "masked_accuracy"
 
 
-class PretrainMasked:
+class PretrainMasked(TransformersFolder):
     """The task: documents, and the tokenizer that was learned from them or came with a checkpoint."""
 
     def __init__(
         self, config: PretrainMaskedConfig, corpus: Corpus[Document], tokenizer: Any, network_config: Any, seed: int
     ) -> None:
         """`tokenizer` and `network_config` are those of `transformers`, and saved with the run."""
+        super().__init__(tokenizer, network_config)
         self.config, self.corpus, self.seed = config, corpus, seed
         self.marks = Marks.of(tokenizer)
-        self._tokenizer, self._network_config = tokenizer, network_config
-        self._training: tuple[Sequence[Document], Sentences] | None = None
-
-    def save(self, folder: RunFolder) -> None:
-        """With the weights of the run, these files make its folder one that `transformers` loads."""
-        self._network_config.save_pretrained(folder.root)
-        self._tokenizer.save_pretrained(folder.root)
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing but what is saved."""
-        return {}
+        self._sentences: Once[Sequence[Document], Sentences] = Once(self._encode)
 
     def training(self, epoch: int) -> MaskedRows:
         """Rows with fresh pairs and fresh hidden words: a pure function of seed and epoch."""
-        examples = self.corpus.training(epoch)
-        if self._training is None or self._training[0] is not examples:
-            self._training = examples, encode_documents(examples, self._tokenizer, self.config.longest)
-        return self._rows(self._training[1], self.seed, epoch)
+        return self._rows(self._sentences(self.corpus.training(epoch)), self.seed, epoch)
 
     def loss(self, model: nn.Module, batch: MaskedBatch) -> LossSum:
         """Cross-entropy of the hidden tokens, and for each of them once more that of the second text of its row.
@@ -101,12 +90,11 @@ class PretrainMasked:
         self, model: Any, examples: Sequence[Document], *, quick: bool, autocast: Autocast
     ) -> MaskedEvaluation:
         """Every sentence about once, with the same words hidden each time."""
-        rows = self._rows(encode_documents(examples, self._tokenizer, self.config.longest), 0, "evaluation")
+        rows = self._rows(self._encode(examples), 0, "evaluation")
         predicted = np.zeros(len(rows.labels.ids), dtype=np.int32)
         nats, nsp_nats, nsp_predicted = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
         with evaluating(model):
-            for bucket in in_order_of_length(rows.shapes, self.config.evaluation_tokens):
-                batch = rows.batch(*bucket).to(next(model.parameters()).device)
+            for batch in batches(rows, model, self.config.evaluation_tokens):
                 with autocast():
                     logits, nsp_logits = model(*batch.inputs)
                 found = [part.cpu().numpy() for part in _cross_entropies(batch, logits, nsp_logits)]
@@ -144,6 +132,9 @@ class PretrainMasked:
             progress(number)
         return answers
 
+    def _encode(self, documents: Sequence[Document]) -> Sentences:
+        return encode_documents(documents, self._tokenizer, self.config.longest)
+
     def _rows(self, encoded: Sentences, seed: int, epoch: int | str) -> MaskedRows:
         """The rows that seed and epoch decide."""
         random = Random(f"rows {seed} {epoch}")
@@ -155,7 +146,7 @@ class PretrainMasked:
         """Of a sentence that fits; the longest of the first paragraph."""
         text = max(sentences(document.paragraphs[0]), key=len)
         alone = Document(document.name, (text,))
-        encoded = encode_documents([alone], self._tokenizer, self.config.longest)
+        encoded = self._encode([alone])
         if not len(encoded.ids):
             return Sample(text, "", "")
         end = encoded.offsets[1]  # a sentence that is too long was cut

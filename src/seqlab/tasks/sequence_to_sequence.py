@@ -4,7 +4,7 @@ Mathematics and translation are such problems. A corpus yields examples; vocabul
 the decoder contract learns them; `tasks.scores` says how good it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config import Config
-from seqlab.data.buckets import in_order_of_length
 from seqlab.data.cache import StoredPairs
 from seqlab.data.corpus import TextCorpus
 from seqlab.data.examples import Example
@@ -28,6 +27,8 @@ from seqlab.metrics.translation import bleu_signature
 from seqlab.paths import RunFolder
 from seqlab.pretrained import Layout
 from seqlab.tasks.attention import attention_maps
+from seqlab.tasks.judging import batches
+from seqlab.tasks.once import Once
 from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
@@ -102,7 +103,7 @@ class SequenceToSequence:
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
-        self._fixed: tuple[Sequence[Example], EncodedPairs] | None = None
+        self._fixed = Once(self.encode)
         if config.metrics != "exact":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
@@ -123,9 +124,7 @@ class SequenceToSequence:
         examples = self.corpus.training(epoch)
         if any(tokenizer.varies for tokenizer in self.vocabularies):
             return self.encode(examples, variant=epoch + EPOCHS * self._seed)
-        if self._fixed is None or self._fixed[0] is not examples:
-            self._fixed = examples, self.encode(examples)
-        return self._fixed[1]
+        return self._fixed(examples)
 
     def encode(self, examples: Sequence[Example], variant: int | None = None) -> EncodedPairs:
         """Text to ids, kept beside texts that are stored; `variant` picks one of the ways training may see them."""
@@ -274,7 +273,7 @@ class SequenceToSequence:
         self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
     ) -> Counts:
         counts = Counts(characters=sum(len(example.target) for example in examples))
-        for batch in self._batches(encoded, model):
+        for batch in batches(encoded, model, self.config.evaluation_tokens):
             with autocast():
                 logits = self._logits(model, batch)
                 loss = cross_entropy_sum(logits, batch.labels)
@@ -296,11 +295,6 @@ class SequenceToSequence:
             return None
         return self.vocabularies.target.encode_batch([example.target for example in examples])
 
-    def _batches(self, encoded: EncodedPairs, model: nn.Module) -> Iterator[PairBatch]:
-        device = next(model.parameters()).device
-        for bucket in in_order_of_length(encoded.shapes, self.config.evaluation_tokens):
-            yield encoded.batch(*bucket).to(device)
-
     def _search(
         self,
         model: Any,
@@ -312,7 +306,7 @@ class SequenceToSequence:
     ) -> list[list[Hypothesis]]:
         found: dict[int, list[Hypothesis]] = {}
         generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
-        for batch in self._batches(encoded, model):
+        for batch in batches(encoded, model, self.config.evaluation_tokens):
             known = None if answers is None else [answers[row] for row in batch.rows]
             with autocast():
                 rows = search(
