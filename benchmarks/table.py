@@ -26,6 +26,7 @@ RECIPES = {
     "luong-multi30k-de-en": ("captions, German to English, LSTM with attention, BLEU", ">= 33 in 30 min on 2 cores"),
     "luong-newstest-de-en": ("news, German to English, LSTM with attention, BLEU-1", ">= 0.30 in 30 min"),
     "digits-rnn": ("8 x 8 digits pixel by pixel, LSTM, accuracy", "under 1 min"),
+    "cola": ("is the sentence acceptable? MiniLM, Matthews correlation", ">= 0.35, the mean of 5 seeds"),
     "mnist-rows": ("MNIST row by row, accuracy", ">= 99.0 % in 5 min on 2 cores"),
     "mnist-rows-permuted": ("the same, pixels permuted, accuracy", ">= 98.5 % in 5 min on 2 cores"),
     "mnist-pixels": ("MNIST pixel by pixel, accuracy", ">= 99.3 %, the best of 60 min"),
@@ -74,7 +75,7 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
     near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
-    digits = ".1f" if result["score"] == "bleu" else near_one  # BLEU is out of 100
+    digits = {"bleu": ".1f", "matthews": ".3f"}.get(result["score"], near_one)  # BLEU is out of 100
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
