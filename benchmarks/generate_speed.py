@@ -1,6 +1,7 @@
 """How many sentences does our beam search write through the adapter, next to `generate` of transformers?
 
     python benchmarks/generate_speed.py [--checkpoint FOLDER] [--sentences 32] [--rows 16] [--tokens 24] [--beam 5]
+                                        [--out FILE]
 
 The same weights, the same sentences in the same batches, in seconds of processor time, which other processes on the
 machine disturb less than the clock. Without a checkpoint the model is a BART with random weights. Sentences are random
@@ -10,9 +11,11 @@ our beam and none in theirs, so that ours is also measured at twice the width: c
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +25,7 @@ from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.pretrained import set_attention
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
-from seqlab.train.machine import prepare_cpu
+from seqlab.train.machine import describe, prepare_cpu
 
 
 def main() -> None:
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     prepare_cpu()
     torch.manual_seed(1)
@@ -70,6 +74,7 @@ def main() -> None:
     set_attention(network, "sdpa")
     measured[f"generate, beam {options.beam}"] = reference = measure(theirs, batches)
     set_attention(network, "seqlab")
+    results = {}
     for name, (seconds, outputs) in measured.items():
         total = sum(
             log_prob(model, ids[row : row + 1], mask[row : row + 1], first, written)
@@ -79,6 +84,10 @@ def main() -> None:
         tokens = sum(len(written) for part in outputs for written in part)
         rate, ratio = options.sentences / seconds, reference[0] / seconds
         print(f"{name}: {rate:.1f} sentences/s ({ratio:.2f}), {tokens} tokens, log p {total:.2f}", flush=True)
+        results[name] = {"sentences_per_s": rate, "times": ratio, "tokens": tokens, "log_p": total}
+    if options.out:
+        report = {"machine": describe(torch.device("cpu")), "results": results}
+        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def build_network(options: argparse.Namespace) -> Any:
