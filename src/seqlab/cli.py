@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -226,8 +224,7 @@ def predict(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Answer one input a line with one output a line, in order."""
-    from seqlab import answering
-    from seqlab.display import LineCount
+    from seqlab.predicting import Inputs, predict_lines
     from seqlab.run import Run
 
     if text is not None and SETTING.match(text):
@@ -236,25 +233,10 @@ def predict(
         raise UserError("give a text or --file, not both")
     if overwrite and out is None:
         raise UserError("--overwrite replaces the file in --out: name it")
-    about = "" if context is None else answering.read_context(context)
     model = Run(run, device.value, settings or [])
     if to is not None:
         model.check_translates_into(to)
-    if context is not None:
-        model.check_reads_texts()
-    hidden = text is not None or (out is None and sys.stdout.isatty())
-    total = answering.count_lines(file) if file and not hidden else None
-    with _interrupted(out is not None, "" if file or text else " < INPUT"), LineCount(total, hidden) as shown:
-        lines = [text] if text is not None else model.task.inputs(file) if file is not None else _standard_input()
-        lines = answering.with_context(lines, about) if about else lines
-        if out is not None:
-            answering.write_answer_file(model, lines, out, overwrite, shown)
-        elif text is None and file is None and sys.stdin.isatty():
-            for line in _prompted():
-                asked = answering.with_context([line], about) if about else [line]
-                answering.write_answers(model, asked, sys.stdout, shown)
-        else:
-            answering.write_answers(model, lines, sys.stdout, shown)
+    predict_lines(model, Inputs(text, file, context), out, overwrite)
     if listed := model.unknown.most_common(10):
         pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
         more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""
@@ -401,35 +383,3 @@ def _print_outcome(folder: Path) -> None:
     console.print(results_table(record))
     console.print(f"report  {RunFolder(folder).report}", soft_wrap=True)
     print(folder)
-
-
-@contextmanager
-def _interrupted(resumable: bool, more: str) -> Iterator[None]:
-    """Ctrl-C says how to go on: with the same command, and what the shell added to it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not resumable:
-            raise
-        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
-        raise typer.Exit(1) from None
-
-
-def _standard_input() -> Iterator[str]:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise UserError(f"standard input, line {number}: not UTF-8 text") from None
-
-
-def _prompted() -> Iterator[str]:
-    """Lines typed at a prompt until Ctrl-D; an empty one is ignored."""
-    while True:
-        try:
-            line = input("> ")
-        except EOFError:
-            print(file=sys.stderr)  # the shell's prompt starts on a line of its own
-            return
-        if line:
-            yield line

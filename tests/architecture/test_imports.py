@@ -16,6 +16,7 @@ ROOT = Path(seqlab.__file__).parent
 ORDER = (
     {"__main__"},
     {"cli"},
+    {"predicting"},
     {"api", "checks", "lr_range", "ablation", "answering", "inspection"},
     {"training"},
     {"preparation", "folders", "sizes", "switches"},
