@@ -216,6 +216,7 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
         "stopped_because": reason,
         "time_to_target": trainer.time_to_target,
         "split": "test",
+        "leaks": task.corpus.leaks(),
         **evaluation.to_json(),
     }
     write_json(paths.results, results)

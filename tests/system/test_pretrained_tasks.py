@@ -25,7 +25,7 @@ def answerer(command: Command, tiny_encoder: Path, tmp_path_factory: pytest.Temp
     """A run that points to passages of texts, with no skill."""
     folder = tmp_path_factory.mktemp("answerer")
     (folder / "train.json").write_text(json.dumps({"data": [article(number) for number in range(30)]}))
-    (folder / "dev.json").write_text(json.dumps({"data": [article(number) for number in range(50, 58)]}))
+    (folder / "dev.json").write_text(json.dumps({"data": [article(number) for number in (3, *range(50, 57))]}))
     settings = (
         f"data.folder={folder}",
         "data.train=train.json",
@@ -42,6 +42,9 @@ def answerer(command: Command, tiny_encoder: Path, tmp_path_factory: pytest.Temp
     assert "who wrote the notes?" in outcome.err  # the samples
     assert "random span" in outcome.err  # the baselines
     assert "examples a second" in outcome.err
+    leak = "test: 1 questions are about a text that is also trained on"
+    assert leak in " ".join(outcome.err.split())
+    assert leak in (folder / "run" / "report.html").read_text().partition("Before you read on")[2]
     return folder / "run"
 
 

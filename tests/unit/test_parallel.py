@@ -80,6 +80,7 @@ def test_the_same_object_every_epoch(multi30k: Path) -> None:
 
 
 def test_leaks_are_told(multi30k: Path) -> None:
+    assert given_files(multi30k).remarks()[2:] == given_files(multi30k).leaks()
     assert given_files(multi30k).remarks() == [
         "training: 3 pairs read, none left out",
         "test: 1 pairs with an empty side left out",

@@ -53,6 +53,10 @@ class Corpus(Protocol[AnyExample]):
         """What a user should know of the data: how much cleaning removed, what leaks."""
         ...
 
+    def leaks(self) -> list[str]:
+        """Those remarks that say which held-out examples are also trained on: scores are then too good."""
+        ...
+
     def read(self, path: Path) -> Sequence[AnyExample]:
         """The examples of a user's file, in any format that this kind of data knows, as the model is to see them."""
         ...

@@ -120,7 +120,11 @@ class ImageCorpus:
 
     def remarks(self) -> list[str]:
         """What was held out, which classes cannot be learned, and which test images are also trained on."""
-        return list(self._remarks())
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
 
     def read(self, path: Path) -> Images:
         """The images of an idx file whose labels file lies beside it, or the test images of a folder of idx files."""
@@ -163,6 +167,9 @@ class ImageCorpus:
         counts = np.bincount(training.labels, minlength=len(self.classes))
         for name in (name for name, count in zip(self.classes, counts, strict=True) if count == 0):
             yield f'class "{name}" has no training images: it cannot be learned'
+
+    def _leaks(self) -> Iterator[str]:
+        training, validation, test = self._sets
         trained = {image.tobytes() for image in training.pixels}
         for name, images in (("validation", validation), ("test", test)):
             if leaked := sum(image.tobytes() in trained for image in images.pixels):

@@ -121,7 +121,11 @@ class LabelledCorpus:
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""
-        return list(self._remarks())
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
 
     def read(self, path: Path) -> Sequence[Labelled]:
         """The texts of a user's file, in the columns of this data; UserError for a blank text."""
@@ -171,8 +175,11 @@ class LabelledCorpus:
             labels.setdefault(example.source, set()).add(example.label)
         if torn := [source for source, found in labels.items() if len(found) > 1]:
             yield f'training: {len(torn):,} texts occur with several labels; one is "{torn[0][:60]}"'
+
+    def _leaks(self) -> Iterator[str]:
+        trained = {example.source for example in self._parts["train"]}
         for name in SETS[1:]:
-            if leaked := sum(example.source in labels for example in self._parts[name]):
+            if leaked := sum(example.source in trained for example in self._parts[name]):
                 yield f"{name}: {leaked:,} texts are also trained on, which flatters its scores"
 
     def _path(self, name: str) -> Path | None:

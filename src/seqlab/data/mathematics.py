@@ -131,6 +131,10 @@ class Mathematics:
         """Nothing to say: drawn questions are clean and shared by no two sets."""
         return []
 
+    def leaks(self) -> list[str]:
+        """None: no two sets share an example."""
+        return []
+
     def read(self, path: Path) -> list[Example]:
         """The examples of a user's file: tab-separated, or a question and its answer on lines that alternate."""
         return self._shown(read_pairs(path))

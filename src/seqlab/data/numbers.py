@@ -124,6 +124,10 @@ class Numbers:
         """Nothing to say: drawn examples are clean and shared by no two sets."""
         return []
 
+    def leaks(self) -> list[str]:
+        """None: no two sets share an example."""
+        return []
+
     def answer(self, text: str) -> str:
         """The part of a target that is scored: all of it."""
         return text

@@ -158,7 +158,11 @@ class ParallelCorpus:
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
-        return list(self._remarks())
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
 
     def answer(self, text: str) -> str:
         """All of a translation is scored."""
@@ -218,7 +222,7 @@ class ParallelCorpus:
         return given
 
     def _remarks(self) -> Iterator[str]:
-        _, held_out, cleaned, left_out, leaks, available = self._sets
+        _, held_out, cleaned, left_out, _, available = self._sets
         yield f"training: {cleaned}"
         if held_out:
             taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in held_out.items())
@@ -232,7 +236,9 @@ class ParallelCorpus:
         for name, examples in self._order.given.items():
             if empty := len(self._given[name]) - len(examples):
                 yield f"{name}: {empty:,} pairs with an empty side left out"
-        for name, (count, first) in leaks.items():
+
+    def _leaks(self) -> Iterator[str]:
+        for name, (count, first) in self._sets.leaks.items():
             sources = len({example.source for example in self._order.given[name]})
             yield (
                 f"{name}: {count:,} of {sources:,} sources are also trained on, which flatters its scores; "

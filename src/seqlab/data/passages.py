@@ -93,6 +93,10 @@ class Passages:
             for name, documents in self._parts.items()
         ]
 
+    def leaks(self) -> list[str]:
+        """None are looked for: sets are made of whole documents."""
+        return []
+
     def read(self, path: Path) -> Sequence[Document]:
         """The documents of a user's file."""
         documents = list(read_documents(find(path) or path, self.config.document_words))

@@ -143,7 +143,11 @@ class Squad:
 
     def remarks(self) -> list[str]:
         """What was wrong in the files, what was held out, and how many questions are trained on."""
-        return list(self._remarks())
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
 
     def read(self, path: Path) -> Sequence[Question]:
         """The questions of a user's file; UserError for one that cannot be scored."""
@@ -193,6 +197,8 @@ class Squad:
             yield f"{name}: {len(part):,} questions of {articles} articles held out (data.seed={self.config.seed})"
         if len(self._training) < len(self._parts["train"]):
             yield f"training: {len(self._training):,} of {len(self._parts['train']):,} questions (data.fraction)"
+
+    def _leaks(self) -> Iterator[str]:
         known = {question.context for question in self._training}
         for name, (questions, _) in self._files.items():
             leaked = sum(question.context in known for question in questions)

@@ -160,7 +160,7 @@ def _warnings(record: RunRecord) -> list[str]:
     for side, counts in results.get("unknown", {}).items():
         if counts:
             remarks.append(f"{side.capitalize()}s of the test have what the vocabulary lacks: {_listed(counts)}.")
-    return remarks
+    return remarks + results.get("leaks", [])
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -20,7 +20,8 @@ def results_table(record: RunRecord) -> Table:
     for name, value in (wording.baselines(record) | wording.measures(record)).items():
         if value != wording.ABSENT:
             table.add_row(_plain(name), _plain(value))
-    for warning in (record.results or {}).get("warnings", []):
+    results = record.results or {}
+    for warning in [*results.get("warnings", []), *results.get("leaks", [])]:
         table.add_row(Text("warning", style="yellow"), _plain(warning))
     return table
 
