@@ -68,19 +68,6 @@ def experiment(folder: Path, tiny_encoder: Path) -> Experiment:
     return load("squad-fifth", settings)
 
 
-@pytest.fixture(scope="module")
-def assembly(experiment: Experiment) -> Assembly:
-    torch.manual_seed(1)
-    return assemble(experiment)
-
-
-@pytest.fixture(scope="module")
-def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "squad"
-    assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
-    return folder
-
-
 def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:
     task, model = assembly
     rows = task.training(0)

@@ -9,17 +9,15 @@ import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef
 
-from seqlab.assembly import Assembly, assemble
+from seqlab.assembly import Assembly
 from seqlab.checks import run_checks
 from seqlab.data.labelled import Labelled
-from seqlab.display import Silent
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, load
 from seqlab.run import Run
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.classify_text import BATCH, TextEvaluation
 from seqlab.train.precision import Precision
-from seqlab.training import train
 
 AUTOCAST = Precision("fp32", torch.device("cpu")).autocast
 
@@ -50,19 +48,6 @@ def experiment(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     rows = [f"{a} wrote {b} {n}\tyes\nnotes {a} {b} {n}\tno" for n in range(3) for a in names for b in names]
     path.write_text("\n".join(["text\tlabel", *rows]) + "\n")
     return load("cola", settings(tiny_encoder, path))
-
-
-@pytest.fixture(scope="module")
-def assembly(experiment: Experiment) -> Assembly:
-    torch.manual_seed(1)
-    return assemble(experiment)
-
-
-@pytest.fixture(scope="module")
-def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "texts"
-    assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
-    return folder
 
 
 def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:

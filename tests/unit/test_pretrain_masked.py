@@ -85,19 +85,6 @@ def experiment(file: Path) -> Experiment:
     return load("pretrain-bert", settings)
 
 
-@pytest.fixture(scope="module")
-def assembly(experiment: Experiment) -> Assembly:
-    torch.manual_seed(1)
-    return assemble(experiment)
-
-
-@pytest.fixture(scope="module")
-def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "pretrained"
-    assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
-    return folder
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_rows_are_neighbours_that_fit(seed: int) -> None:
     encoded, longest = toy(Random(seed)), 25

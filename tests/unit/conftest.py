@@ -1,0 +1,26 @@
+"""What the tests of tasks share: the assembly and a short run of the `experiment` that a test file defines."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.assembly import Assembly, assemble
+from seqlab.display import Silent
+from seqlab.experiment import Experiment
+from seqlab.training import train
+
+
+@pytest.fixture(scope="module")
+def assembly(experiment: Experiment) -> Assembly:
+    """Its task, and its model with first weights."""
+    torch.manual_seed(1)
+    return assemble(experiment)
+
+
+@pytest.fixture(scope="module")
+def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of it."""
+    folder = tmp_path_factory.mktemp("runs") / experiment.about.name
+    assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
+    return folder
