@@ -67,7 +67,8 @@ def run(
     environment = json.loads((folder / "environment.json").read_text())
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     cpu_file = folder / "cpu_s"
-    score = score or next(iter(results["scores"]))  # the most important one stands first
+    main_score = next(iter(results["scores"]))  # the most important one stands first
+    score = score or main_score
     found = results["scores"][score]
     padding = [event["padding_share"] for event in events if event["kind"] == "update"]
     return {
@@ -84,7 +85,7 @@ def run(
         "peak_memory_mb": round(results["peak_memory_mb"]),
         "padding_share": round(statistics.mean(padding), 4),
         "curve": [
-            [event["step"], round(event["time_s"], 1), event[score]]
+            [event["step"], round(event["time_s"], 1), event.get(score, event[main_score])]
             for event in events
             if event["kind"] == "evaluation" and event["split"] == "validation"
         ],
