@@ -1,6 +1,7 @@
 """From a config to task and model: the one place that knows which classes a kind of task is made of."""
 
 import json
+from functools import partial
 from typing import Any, NamedTuple
 
 from seqlab.data.corpus import TextCorpus, build_corpus
@@ -37,6 +38,7 @@ from seqlab.pretrained import Checkpoint, Layout, check_fits, find_checkpoint, l
 from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyText, ClassifyTextConfig
+from seqlab.tasks.frozen_states import with_frozen_states
 from seqlab.tasks.pretrain_masked import PretrainMasked, PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
@@ -143,7 +145,9 @@ def _answer(config: AnswerConfig, data: SquadData, model: PretrainedConfig, trai
     tokenizer = load_tokenizer(checkpoint)
     network = build_network(model, checkpoint, read_network_config(checkpoint), SpanModel.HEAD)
     check_fits(checkpoint, tokenizer, network.config, config.window)
-    return Assembly(AnswerQuestions(config, corpus, tokenizer, network.config), SpanModel(model, network))
+    built = SpanModel(model, network)
+    task = AnswerQuestions(config, corpus, tokenizer, network.config, partial(with_frozen_states, built))
+    return Assembly(task, built)
 
 
 def _classify_text(
@@ -158,7 +162,9 @@ def _classify_text(
     tokenizer = load_tokenizer(checkpoint)
     network = build_network(model, checkpoint, read_network_config(checkpoint, **classes), SentenceModel.head(model))
     check_fits(checkpoint, tokenizer, network.config, config.longest)
-    return Assembly(ClassifyText(config, corpus, tokenizer, network.config), SentenceModel(model, network))
+    built = SentenceModel(model, network)
+    task = ClassifyText(config, corpus, tokenizer, network.config, partial(with_frozen_states, built))
+    return Assembly(task, built)
 
 
 def _pretrain_masked(

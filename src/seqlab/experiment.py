@@ -12,6 +12,7 @@ from seqlab.data.corpus import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.models.kinds import ModelConfig
+from seqlab.models.pretrained import PretrainedConfig
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoderConfig
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
@@ -183,6 +184,8 @@ def check(tree: Tree, origin: str) -> Experiment:
         raise UserError(f'{origin}: the checkpoint brings its own vocabulary: set text.unit="pretrained"')
     if text.unit == "pretrained" and not comes_with_text:
         raise UserError(f'{origin}: text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"')
+    if train.compile and isinstance(model, PretrainedConfig) and model.cache_frozen != "no":
+        raise UserError(f"{origin}: train.compile=true does not go with model.cache_frozen: leave one of them out")
     same_order = text.reverse_source == text.reverse_target
     if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
         raise UserError(

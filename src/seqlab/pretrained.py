@@ -31,6 +31,8 @@ class Checkpoint(NamedTuple):
     """a folder, or a name on the hub"""
     is_local: bool
     has_weights: bool = True
+    unreachable: str = ""
+    """why the hub cannot be asked; what is in the cache of transformers is taken then"""
 
     @classmethod
     def of_run(cls, folder: Path) -> "Checkpoint":
@@ -40,7 +42,15 @@ class Checkpoint(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         """What every loader of `transformers` is called with: no network unless asked for, and never foreign code."""
-        return {"local_files_only": self.is_local, "trust_remote_code": False}
+        return {"local_files_only": self.is_local or bool(self.unreachable), "trust_remote_code": False}
+
+    def complaint(self, error: Exception) -> UserError:
+        """What the user is told of an error of `transformers`: one line, with what to do."""
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if self.unreachable and isinstance(error, OSError):  # else it is damaged there
+            reason = f"it is not in the cache of transformers, and the hub cannot be reached ({self.unreachable})"
+        hint = "" if self.is_local else OFFLINE
+        return UserError(f"model.checkpoint={self.name} cannot be loaded: {reason.rstrip('.')}{hint}")
 
 
 def find_checkpoint(name: str) -> Checkpoint:
@@ -57,10 +67,31 @@ def find_checkpoint(name: str) -> Checkpoint:
     if not folder.is_dir():
         if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name:
             raise UserError(f"model.checkpoint={name}: no such folder")
-        return Checkpoint(name, name, is_local=False)
+        return Checkpoint(name, name, is_local=False, unreachable=_why_unreachable(name))
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: has no config.json: not a model in the layout of transformers")
     return Checkpoint(name, str(folder), is_local=True)
+
+
+def _why_unreachable(name: str) -> str:
+    """Why there is no way to the hub; empty where there is one, or may be.
+
+    Its library asks six times over 23 seconds before it gives up, in case the network comes back. So it is asked once
+    here, without that. Only what fails at once counts: a hub that is slow to answer (HF_HUB_ETAG_TIMEOUT seconds, 10
+    unless set) is left to the library.
+    """
+    with quiet():
+        import huggingface_hub as hub
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            hub.get_hf_file_metadata(hub.hf_hub_url(name, "config.json"))
+        except HfHubHTTPError:  # it answers; what is wrong with the name is told when it is loaded
+            return ""
+        except Exception as error:  # of whichever HTTP library its version uses
+            slow = "timeout" in type(error).__name__.lower()
+            return "" if slow else str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return ""
 
 
 def read_network_config(checkpoint: Checkpoint, **settings: Any) -> Any:
@@ -123,11 +154,7 @@ def told(checkpoint: Checkpoint) -> Iterator[Any]:
         try:
             yield transformers
         except Exception as error:  # it has no exception of its own: damage and missing networks come as any of ten
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            hint = "" if checkpoint.is_local else OFFLINE
-            raise UserError(
-                f"model.checkpoint={checkpoint.name} cannot be loaded: {reason.rstrip('.')}{hint}"
-            ) from None
+            raise checkpoint.complaint(error) from None
 
 
 @contextmanager

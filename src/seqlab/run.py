@@ -14,6 +14,7 @@ from seqlab.config import Overrides, changes, merge, read_toml
 from seqlab.decode.settings import METHODS_OF
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, check
+from seqlab.models.adapters import merge_adapters
 from seqlab.paths import RunFolder
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.tasks.task import Answer, Evaluation
@@ -46,6 +47,8 @@ class Run:
         self.device = resolve_device(device)
         prepare_cpu()
         self.task, self.model = assemble(self.experiment, paths)
+        if paths.weights.is_file():  # a finished run has its adapters in the matrices
+            merge_adapters(self.model)
         weights, origin = _weights(paths)
         checkpoint.load_into(self.model, weights, str(origin))
         self.model.to(self.device).eval()

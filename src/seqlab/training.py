@@ -25,6 +25,7 @@ from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.experiment import Experiment, Target
 from seqlab.folders import check_free, check_resumable, create_folder, write_json
+from seqlab.models.adapters import merge_adapters
 from seqlab.paths import RunFolder
 from seqlab.preparation import build_engine, choose_mode, seeded_assembly
 from seqlab.report import statistics
@@ -196,9 +197,9 @@ def _finish(trainer: Trainer, reason: str, train_s: float) -> None:
     """Chooses the final weights, scores them on the test set, and writes results and report."""
     paths, (task, model) = trainer.paths, trainer.assembly
     autocast = trainer.engine.precision.autocast
-    weights = _final_weights(trainer)
-    checkpoint.load_into(model, weights, "the final weights")
-    checkpoint.save_weights(paths.weights, weights, {"recipe": trainer.experiment.about.name})
+    checkpoint.load_into(model, _final_weights(trainer), "the final weights")
+    merge_adapters(model)
+    checkpoint.save_weights(paths.weights, model.state_dict(), {"recipe": trainer.experiment.about.name})
     examples = task.corpus.test()[: trainer.experiment.train.test_examples]
     evaluation = task.evaluate(model, examples, quick=False, autocast=autocast)
     for note in evaluation.notes():

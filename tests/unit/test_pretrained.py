@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -256,6 +257,39 @@ def test_a_hub_name_without_a_network_says_how_to_use_a_folder(monkeypatch: pyte
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     told = complaint(lambda: read_network_config(find_checkpoint("somebody/no-such-encoder")))
     assert "model.checkpoint=FOLDER" in told
+
+
+def refusing_port() -> str:
+    """An address of this machine at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address := refusing_port())
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    told = complaint(lambda: load_tokenizer(find_checkpoint("somebody/no-such-encoder")))
+    assert "the hub cannot be reached" in told
+    assert "model.checkpoint=FOLDER" in told
+    assert waits == []
+
+
+def test_a_hub_that_is_slow_to_answer_is_left_to_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReadTimeout(Exception):  # noqa: N818 - as it is called there
+        pass
+
+    def slow(*url: str) -> None:
+        raise ReadTimeout("timed out")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", slow)
+    checkpoint = find_checkpoint("somebody/some-encoder")
+    assert checkpoint.unreachable == ""
+    assert not checkpoint.arguments["local_files_only"]
 
 
 def test_no_network_is_touched_for_a_folder(tiny_encoder: Path) -> None:

@@ -1,10 +1,12 @@
 """Encoded rows of tokens with labels, and the padded batch that is cut from them.
 
-Shapes: `N` rows, `B` rows of a batch, `S` tokens. Each row counts once in the loss, however long it is.
+Shapes: `N` rows, `B` rows of a batch, `S` tokens, `D` width of a state. Each row counts once in the loss, however long
+it is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +24,12 @@ class TokenBatch:
     types: Tensor | None  # (B, S), which of two texts a token belongs to; None where the model does not ask
     labels: Tensor  # (B, ...)
     rows: np.ndarray  # (B,), which rows these are
+    states: Tensor | None = None  # (B, S, D), what the lowest layers of the model make of them, where that is known
 
     @property
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None]:
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """What a model is called with."""
-        return self.ids, self.mask, self.types
+        return self.ids, self.mask, self.types, self.states
 
     @property
     def tokens(self) -> int:
@@ -43,7 +46,16 @@ class TokenBatch:
             return pinned.to(device, non_blocking=device.type == "cuda")
 
         types = None if self.types is None else move(self.types)
-        return TokenBatch(move(self.ids), move(self.mask), types, move(self.labels), self.rows)
+        states = None if self.states is None else move(self.states)
+        return TokenBatch(move(self.ids), move(self.mask), types, move(self.labels), self.rows, states)
+
+
+class States(Protocol):
+    """What is known of the tokens of all rows."""
+
+    def padded(self, rows: np.ndarray, width: int) -> Tensor:
+        """Of the chosen rows, (B, S, D), padded to `width` tokens with anything finite."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class TokenRows:
     types: Ragged | None
     labels: np.ndarray  # (N, ...)
     pad_id: int
+    states: States | None = None  # of the tokens, where they are known
 
     @classmethod
     def of(
@@ -80,4 +93,5 @@ class TokenRows:
             types=types,
             labels=torch.from_numpy(self.labels[rows]),
             rows=rows,
+            states=None if self.states is None else self.states.padded(rows, source_width),
         )

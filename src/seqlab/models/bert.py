@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config import Config
-from seqlab.models.pretrained import PretrainedConfig, arguments, fit, forward_flops
+from seqlab.models.pretrained import PretrainedConfig, arguments, fit
+from seqlab.models.stack import forward_flops
 from seqlab.pretrained import quiet
 
 HEAD = "AutoModelForPreTraining"

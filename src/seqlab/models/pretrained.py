@@ -8,16 +8,18 @@ Shapes: `B` rows, `S` tokens of a row, `C` classes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config import Config
 from seqlab.errors import UserError
 from seqlab.layers.attention import AttentionMask, KeyValue, attend, padding_mask
 from seqlab.layers.dropout import dropout
+from seqlab.models.adapters import add_adapters
+from seqlab.models.stack import above_states, depth_of, forward_flops, layers_of, states_below
 from seqlab.pretrained import MINILM, Checkpoint, quiet, told
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -46,8 +48,24 @@ class PretrainedConfig(Config):
     """each layer learns this much slower than the one above it; 1: all alike"""
     freeze_layers: int = Field(default=0, ge=0)
     """lowest layers that are not trained, and with them the embeddings"""
+    cache_frozen: Literal["no", "fp32", "bf16"] = "no"
+    """what frozen layers make of a training row is computed once, without dropout, and kept in memory like this"""
+    cache_gb: float = Field(default=4.0, gt=0)
+    """memory for that; a training set that needs more is refused"""
     reinitialize_layers: int = Field(default=0, ge=0)
     """highest layers that start from random weights, and with them the pooler"""
+    lora_rank: int = Field(default=0, ge=0)
+    """above 0: matrices of layers that are not frozen stay, and learn a change of this rank (LoRA); the head is free"""
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.cache_frozen != "no" and not self.freeze_layers:
+            raise ValueError(f"cache_frozen={self.cache_frozen} has no effect without freeze_layers=N")
+        if self.cache_frozen == "no" and self.cache_gb != PretrainedConfig.model_fields["cache_gb"].default:
+            raise ValueError("cache_gb has no effect without cache_frozen=fp32 or bf16")
+        if self.lora_rank and self.reinitialize_layers:
+            raise ValueError("reinitialize_layers needs lora_rank=0: random weights are not learned by a small change")
+        return self
 
 
 class Startable(Protocol):
@@ -117,13 +135,15 @@ class SpanModel(nn.Module):
         self.network = network
         fit(self, config)
 
-    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Tensor, mask: Tensor, types: Tensor | None = None, states: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Logits of every token to be the first, and to be the last one, each (B, S); padding is never either.
 
         ids (B, S), the mask is True at real tokens, types (B, S) tell the question from the text where the network
-        has such a thing.
+        has such a thing; states (B, S, D) are what `frozen_states` gave for this batch, if that is known.
         """
-        found = self.network(**arguments(self.network, ids, mask, types))
+        found = _output(self, ids, mask, types, states)
         return tuple(  # pyright: ignore[reportReturnType] - there are two
             logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
             for logits in (found.start_logits, found.end_logits)
@@ -135,7 +155,7 @@ class SpanModel(nn.Module):
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
-        return forward_flops(self.network, source_lengths)
+        return forward_flops(self.network, source_lengths, cut_of(self.config))
 
 
 class SentenceModel(nn.Module):
@@ -166,9 +186,9 @@ class SentenceModel(nn.Module):
         """The class of `transformers` that picks the network."""
         return "AutoModel" if config.pooling == "mean" else "AutoModelForSequenceClassification"
 
-    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
-        """ids, mask and types, each (B, S), as in `SpanModel` -> logits (B, C)."""
-        found = self.network(**arguments(self.network, ids, mask, types))
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None, states: Tensor | None = None) -> Tensor:
+        """ids, mask and types, each (B, S), and states, as in `SpanModel` -> logits (B, C)."""
+        found = _output(self, ids, mask, types, states)
         if self.config.pooling == "first":
             return found.logits.float()
         real = mask[..., None].to(found.last_hidden_state.dtype)
@@ -181,7 +201,26 @@ class SentenceModel(nn.Module):
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass over rows of these lengths (B,): matrix products only."""
-        return forward_flops(self.network, source_lengths)
+        return forward_flops(self.network, source_lengths, cut_of(self.config))
+
+
+def frozen_states(model: SpanModel | SentenceModel, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+    """What the frozen layers make of a batch, (B, S, D)."""
+    return states_below(model.network, model.config.freeze_layers, **arguments(model.network, ids, mask, types))
+
+
+def cut_of(config: PretrainedConfig) -> int:
+    """How many layers a training does not go through, as what they make of its rows is kept."""
+    return 0 if config.cache_frozen == "no" else config.freeze_layers
+
+
+def _output(
+    model: SpanModel | SentenceModel, ids: Tensor, mask: Tensor, types: Tensor | None, states: Tensor | None
+) -> Any:
+    inputs = arguments(model.network, ids, mask, types)
+    if states is None:
+        return model.network(**inputs)
+    return above_states(model.network, model.config.freeze_layers, states, **inputs)
 
 
 def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> dict[str, Any]:
@@ -201,14 +240,18 @@ def fit(model: nn.Module, config: PretrainedConfig) -> None:
     for name in ("freeze_layers", "reinitialize_layers"):
         if getattr(config, name) > len(layers):
             raise UserError(f"model.{name}={getattr(config, name)}: the network has {len(layers)} layers")
+    if cut_of(config) == len(layers):
+        raise UserError(f"model.cache_frozen={config.cache_frozen}: leave one of the {len(layers)} layers to train")
     if network._supports_attention_backend:
         use_our_attention(network)
     use_our_dropout(network, config.dropout)
-    depths = {name: depth_of(name, network) for name, _ in network.named_parameters()}
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(config.freeze_layers == 0 or depths[name] > config.freeze_layers)
+    _freeze(network, config)
     if config.reinitialize_layers:
         _reinitialize(network, layers[-config.reinitialize_layers :])
+    if config.lora_rank:
+        inside = range(config.freeze_layers + 1, len(layers) + 1)
+        matrices = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+        add_adapters(network, [name for name in matrices if depth_of(name, network) in inside], config.lora_rank)
     name_weights_as_in_files(model)
 
 
@@ -222,33 +265,6 @@ def rate_factors(model: nn.Module, decay: float) -> dict[str, float]:
     top = len(layers_of(network)) + 1
     names = [name for name, _ in model.named_parameters()] if decay < 1 else []
     return {name: decay ** (top - depth_of(name.removeprefix(PREFIX), network)) for name in names}
-
-
-def depth_of(name: str, network: Any) -> int:
-    """0 for a parameter of the embeddings, k for one of layer k (from 1), and one more than the last for the head."""
-    layers = layers_of(network)
-    stack = next(place for place, module in network.named_modules() if module is layers)
-    if name.startswith(f"{stack}."):
-        return int(name.removeprefix(f"{stack}.").partition(".")[0]) + 1
-    return 0 if "embed" in name else len(layers) + 1
-
-
-def layers_of(network: Any) -> nn.ModuleList:
-    """The stack of layers; UserError where the network has none that is known."""
-    number = getattr(network.config, "num_hidden_layers", None)
-    for module in network.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == number:
-            return module
-    raise UserError(f"model.checkpoint: a network of type {network.config.model_type} has no stack of {number} layers")
-
-
-def forward_flops(network: Any, lengths: Tensor) -> float:
-    """2 a multiply-add: each token meets every matrix once, and attention has two products over all pairs of tokens."""
-    config = network.config
-    tokens = torch.as_tensor(lengths).double()
-    matrices = sum(m.weight.numel() for m in layers_of(network).modules() if isinstance(m, nn.Linear))
-    pairs = 2 * config.hidden_size * config.num_hidden_layers
-    return 2.0 * float((tokens * matrices + tokens**2 * pairs).sum())
 
 
 class ByteDropout(nn.Dropout):
@@ -324,6 +340,16 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return torch.float32
     return torch.get_autocast_dtype(device.type)
+
+
+def _freeze(network: Any, config: PretrainedConfig) -> None:
+    """Only what is above the frozen layers is trained; of low rank, only the head, before there are adapters."""
+    top = len(layers_of(network)) if config.lora_rank else config.freeze_layers
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(top == 0 or depth_of(name, network) > top)
+    for name, module in network.named_modules():
+        if cut_of(config) and isinstance(module, ByteDropout) and depth_of(name, network) <= config.freeze_layers:
+            module.p = 0.0  # what is computed once cannot be dropped out anew
 
 
 def _reinitialize(network: Any, layers: nn.ModuleList | Sequence[nn.Module]) -> None:

@@ -80,11 +80,23 @@ class AnswerConfig(Config):
 class AnswerQuestions(TransformersFolder):
     """The task: questions with texts, and a tokenizer that knows where its tokens stand."""
 
-    def __init__(self, config: AnswerConfig, corpus: Corpus[Question], tokenizer: Any, network_config: Any) -> None:
-        """`tokenizer` and `network_config` are those of `transformers`, and saved with the run."""
+    def __init__(
+        self,
+        config: AnswerConfig,
+        corpus: Corpus[Question],
+        tokenizer: Any,
+        network_config: Any,
+        with_states: Callable[[TokenRows], TokenRows] = lambda rows: rows,
+    ) -> None:
+        """`tokenizer` and `network_config` are those of `transformers`, and saved with the run.
+
+        `with_states` adds to the windows of training what the model knows of them.
+        """
         super().__init__(tokenizer, network_config)
         self.config, self.corpus = config, corpus
-        self._training = Once(self._windows)
+        self._training: Once[Sequence[Question], TokenRows] = Once(
+            lambda examples: with_states(self._windows(examples))
+        )
 
     def training(self, epoch: int) -> TokenRows:
         """The windows of an epoch; questions that stay the same are encoded once."""

@@ -119,13 +119,23 @@ class ClassifyText(TransformersFolder):
     """The task: texts with labels, and the tokenizer of a pretrained encoder."""
 
     def __init__(
-        self, config: ClassifyTextConfig, corpus: Corpus[Labelled], tokenizer: Any, network_config: Any
+        self,
+        config: ClassifyTextConfig,
+        corpus: Corpus[Labelled],
+        tokenizer: Any,
+        network_config: Any,
+        with_states: Callable[[TokenRows], TokenRows] = lambda rows: rows,
     ) -> None:
-        """`tokenizer` and `network_config`, which knows the classes, are those of `transformers`."""
+        """`tokenizer` and `network_config`, which knows the classes, are those of `transformers`.
+
+        `with_states` adds to the rows of training what the model knows of them.
+        """
         super().__init__(tokenizer, network_config)
         self.config, self.corpus = config, corpus
         self.classes = [network_config.id2label[number] for number in range(network_config.num_labels)]
-        self._training: Once[Sequence[Labelled], TokenRows] = Once(lambda examples: self.encode(examples)[0])
+        self._training: Once[Sequence[Labelled], TokenRows] = Once(
+            lambda examples: with_states(self.encode(examples)[0])
+        )
 
     def training(self, epoch: int) -> TokenRows:
         """The texts of an epoch; those that stay the same are encoded once."""
