@@ -11,20 +11,14 @@ real tokens a second of processor time of whole updates.
 import argparse
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from seqlab.data.buckets import BatchConfig, plan
-from seqlab.experiment import load
 from seqlab.models.pretrained import ATTENTION, PretrainedConfig, SpanModel, build_network
-from seqlab.preparation import build_engine, seeded_assembly
 from seqlab.pretrained import find_checkpoint, read_network_config
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import updates
 from seqlab.train.machine import prepare_cpu
 from seqlab.train.precision import Mode, Precision
+from squad_updates import Recipe
 
 MODES: tuple[Mode, ...] = ("fp32", "bf16")
 
@@ -74,9 +68,8 @@ def attention_step(model: SpanModel, rows: int, tokens: int, precision: Precisio
 
 def count_windows(steps: int) -> None:
     """Windows, padding and speed of the recipe."""
-    experiment = load("squad-fifth", {"train.max_steps": steps + 1})
-    assembly = seeded_assembly(experiment, ALONE)
-    shapes = assembly.task.training(0).shapes
+    recipe = Recipe.made()
+    shapes = recipe.windows.shapes
     real = shapes[:, 0].sum()
     print(f"{len(shapes):,} windows of {shapes[:, 0].mean():.1f} tokens")
     for name, changes in (
@@ -84,22 +77,13 @@ def count_windows(steps: int) -> None:
         ("random, padded to the longest of the batch", {"order": "random"}),
         ("padded to the longest of all", {"order": "random", "padding": "fixed"}),
     ):
-        config = BatchConfig(**{**experiment.batch.model_dump(), **changes})
-        buckets = plan(shapes, config, np.random.default_rng(1))
+        buckets = recipe.buckets(**changes)
         slots = sum(len(bucket.rows) * bucket.source_width for bucket in buckets)
         print(f"{name}: {len(buckets):,} batches, {real / slots:.1%} real tokens")
     for mode in MODES:
-        engine = build_engine(experiment, assembly, ALONE, mode)
-        windows = tokens = 0
-        start = time.process_time()
-        for update in updates(engine, Budget(steps + 1, None, ALONE)):
-            if update.step == 1:  # the first one also prepares kernels
-                start = time.process_time()
-            else:
-                windows, tokens = windows + len(update.group.shapes), tokens + int(update.group.shapes[:, 0].sum())
-        seconds = time.process_time() - start
-        engine.stream.close()
-        print(f"{mode}: {windows / seconds:.1f} windows/s, {tokens / seconds:.0f} real tokens/s", flush=True)
+        found = recipe.timed(mode, steps, share=0.5)
+        windows, tokens = (found[name] / found["cpu_s"] for name in ("windows", "tokens"))
+        print(f"{mode}: {windows:.1f} windows/s, {tokens:.0f} real tokens/s", flush=True)
 
 
 if __name__ == "__main__":

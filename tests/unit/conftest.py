@@ -1,4 +1,4 @@
-"""What the tests of tasks share: the assembly and a short run of the `experiment` that a test file defines."""
+"""What the tests of tasks share: the assembly and a short run of the `experiment` that a test file defines; texts."""
 
 from pathlib import Path
 
@@ -24,3 +24,12 @@ def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("runs") / experiment.about.name
     assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of short texts in two classes that are easily told apart."""
+    path = tmp_path_factory.mktemp("texts") / "texts.tsv"
+    lines = [f"{a} wrote {b}\tyes\nthe notes {a} {b}\tno" for a in "abcdefgh" for b in "abcdefgh"]
+    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    return path

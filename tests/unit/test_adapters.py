@@ -1,6 +1,7 @@
 """Low-rank changes of a pretrained encoder: what is trained, what is saved, and that merging changes nothing."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from seqlab.checks import run_checks
-from seqlab.display import Silent
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment, load
 from seqlab.models.adapters import merge_adapters
@@ -18,7 +18,6 @@ from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel,
 from seqlab.run import Run
 from seqlab.train.checkpoint import load_weights
 from seqlab.train.optimizers import AdamW, build_optimizer
-from seqlab.training import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 pytest.importorskip("peft", reason="low-rank changes need peft")
@@ -36,7 +35,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return ids, torch.arange(9) < torch.tensor([9, 4, 6])[:, None]
 
 
-def trained(model: torch.nn.Module) -> set[str]:
+def learning(model: torch.nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
@@ -66,7 +65,7 @@ def test_a_change_starts_as_nothing_and_merging_it_changes_nothing(kind: str) ->
 
 
 def test_only_factors_above_the_frozen_layers_and_the_head_are_trained() -> None:
-    names = trained(SpanModel(PretrainedConfig(lora_rank=4, freeze_layers=1), network()))
+    names = learning(SpanModel(PretrainedConfig(lora_rank=4, freeze_layers=1), network()))
     factors = {name for name in names if "lora_" in name}
     assert names - factors == {"network.qa_outputs.weight", "network.qa_outputs.bias"}
     assert len(factors) == 2 * 6  # four matrices of attention, two of the feed-forward net
@@ -75,7 +74,7 @@ def test_only_factors_above_the_frozen_layers_and_the_head_are_trained() -> None
 
 def test_a_pooler_that_is_not_asked_is_not_trained() -> None:
     config = PretrainedConfig(lora_rank=4, pooling="mean")
-    names = trained(SentenceModel(config, network(head="AutoModel")))
+    names = learning(SentenceModel(config, network(head="AutoModel")))
     assert {name for name in names if "lora_" not in name} == {"mean_classifier.weight", "mean_classifier.bias"}
 
 
@@ -101,42 +100,30 @@ def test_a_missing_library_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture(scope="module")
-def experiment(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    path = tmp_path_factory.mktemp("texts") / "texts.tsv"
-    lines = [f"{a} wrote {b}\tyes\nthe notes {a} {b}\tno" for a in "abcdefgh" for b in "abcdefgh"]
-    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
-    data = {"data.train": str(path), "data.validation": None, "data.test": None, "data.text": "text"}
+def experiment(tiny_encoder: Path, texts: Path) -> Experiment:
+    data = {"data.train": str(texts), "data.validation": None, "data.test": None, "data.text": "text"}
     length = {"train.max_steps": 20, "train.evaluate_every": 10, "train.precision": "fp32", "train.trackers": []}
     model = {"model.checkpoint": str(tiny_encoder), "model.pooling": "first", "model.lora_rank": 4}
     return load("cola", {**data, "data.label": "label", "task.longest": 24, "optimizer.lr": 1e-2, **length, **model})
 
 
-@pytest.fixture(scope="module")
-def run(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "low-rank"
-    assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
-    return folder
-
-
-def test_a_finished_run_scores_again_what_it_scored_and_transformers_loads_it(run: Path) -> None:
-    results = json.loads((run / "results.json").read_text())
-    again = Run(run, device="cpu")
+def test_a_finished_run_scores_again_what_it_scored_and_transformers_loads_it(trained: Path) -> None:
+    results = json.loads((trained / "results.json").read_text())
+    again = Run(trained, device="cpu")
     assert again.evaluate().to_json()["scores"] == results["scores"]
-    assert not any("lora" in name for name in load_weights(run / "model.safetensors"))
-    classify = transformers.pipeline("text-classification", model=str(run), device="cpu")
+    assert not any("lora" in name for name in load_weights(trained / "model.safetensors"))
+    classify = transformers.pipeline("text-classification", model=str(trained), device="cpu")
     texts = ["a wrote z", "the notes z a", "b wrote b"]
     assert [found["label"] for found in classify(texts)] == again.predict(texts)
     score = again.answer(texts[:1])[0].predictions[0].score
     assert classify(texts[:1])[0]["score"] == pytest.approx(np.exp(score), abs=1e-4)
 
 
-def test_an_unfinished_run_answers_with_its_newest_checkpoint(run: Path, tmp_path: Path) -> None:
-    import shutil
-
-    unfinished = Path(shutil.copytree(run, tmp_path / "unfinished"))
+def test_an_unfinished_run_answers_with_its_newest_checkpoint(trained: Path, tmp_path: Path) -> None:
+    unfinished = Path(shutil.copytree(trained, tmp_path / "unfinished"))
     (unfinished / "model.safetensors").unlink()
     (unfinished / "results.json").unlink()
-    assert Run(unfinished, device="cpu").predict(["a wrote z"]) == Run(run, device="cpu").predict(["a wrote z"])
+    assert Run(unfinished, device="cpu").predict(["a wrote z"]) == Run(trained, device="cpu").predict(["a wrote z"])
 
 
 def test_the_checks_of_training_pass(experiment: Experiment) -> None:

@@ -119,14 +119,6 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         known(model, [0])
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("texts") / "texts.tsv"
-    lines = [f"{a} wrote {b}\tyes\nthe notes {a} {b}\tno" for a in "abcdefgh" for b in "abcdefgh"]
-    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
-    return path
-
-
 def experiment(tiny_encoder: Path, texts: Path, **settings: object) -> Experiment:
     data = {"data.train": str(texts), "data.validation": None, "data.test": None, "data.text": "text"}
     cut = {"model.checkpoint": str(tiny_encoder), "model.freeze_layers": 1, "model.cache_frozen": "fp32"}
