@@ -28,7 +28,7 @@ from seqlab.models.pretrained import (
 from seqlab.models.pretrained_encoder_decoder import (
     PretrainedEncoderDecoder,
     PretrainedEncoderDecoderConfig,
-    check_known,
+    load_encoder_decoder,
     with_settings,
 )
 from seqlab.models.recurrent import RecurrentConfig
@@ -109,22 +109,17 @@ def _pretrained_sequence_to_sequence(
     model: PretrainedEncoderDecoderConfig,
     trained: RunFolder | None,
 ) -> Assembly:
-    if trained is None:
-        corpus.check_files()
-    checkpoint = _checkpoint(model, trained)
-    settings = with_settings(model, read_network_config(checkpoint))
-    check_known(settings)
     decode, layout = experiment.decode, None
-    if trained is None:
-        tokenizer = load_tokenizer(checkpoint)
-        check_fits(checkpoint, tokenizer, settings, longest=1)
-        start_id = settings.decoder_start_token_id
-        vocabularies = Vocabularies(*sides(tokenizer, start_id, experiment.text.prefix))
-        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
-        layout = Layout.of(network, tokenizer, vocabularies.special.bos, decode.max_length)
-    else:
+    if trained is not None:
         vocabularies = Vocabularies.load(trained.tokenizers)
-        network = build_network(model, checkpoint, settings, PretrainedEncoderDecoder.HEAD)
+        settings = with_settings(model, read_network_config(_checkpoint(model, trained)))
+        network = random_network(settings, PretrainedEncoderDecoder.HEAD)
+    else:
+        corpus.check_files()
+        tokenizer, network = load_encoder_decoder(model, _checkpoint(model, trained))
+        start_id = network.config.decoder_start_token_id
+        vocabularies = Vocabularies(*sides(tokenizer, start_id, experiment.text.prefix))
+        layout = Layout.of(network, tokenizer, vocabularies.special.bos, decode.max_length)
     adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.prompt)
     adapter.check_writes(decode.max_length)
     seed, usual = experiment.train.seed, _usual_sentences(trained)

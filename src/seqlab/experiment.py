@@ -186,6 +186,8 @@ def check(tree: Tree, origin: str) -> Experiment:
         raise UserError(f'{origin}: text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"')
     if train.compile and isinstance(model, PretrainedConfig) and model.cache_frozen != "no":
         raise UserError(f"{origin}: train.compile=true does not go with model.cache_frozen: leave one of them out")
+    if isinstance(experiment.task, SequenceToSequenceConfig) and experiment.task.normalize and not comes_with_text:
+        raise UserError(f'{origin}: task.normalize has no effect with text.unit="{text.unit}": leave it out')
     same_order = text.reverse_source == text.reverse_target
     if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
         raise UserError(

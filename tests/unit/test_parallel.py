@@ -244,6 +244,19 @@ def test_files_to_evaluate(multi30k: Path) -> None:
             "recipe: data.train.group.key: not a reg",
         ),
         ({"columns": {"en": 0}}, "recipe: data.columns.en: "),
+        ({"train": {"path": "half.{lang}", "versions": ["en", "de"]}}, "half.de: no such file"),
+        ({"train": {"path": "half.{lang}", "versions": ["en"]}}, "recipe: data.train.versions: "),
+        ({"train": {"path": "half.{lang}", "versions": [1, "1"]}}, "recipe: data.train: versions names a file twice"),
+        ({"train": {"path": "half", "versions": [1, 2]}}, "recipe: data.train: versions stand for {lang} in the path"),
+        ({"train": {"path": "half.{lang}", "pairs": "one"}}, "recipe: data.train: pairs=one has no effect without"),
+        (
+            {"train": {"path": "{lang}", "versions": [1, 2], "label": {"column": 1}}},
+            "recipe: data.train: versions are line-aligned files, which have no columns, group, label or format",
+        ),
+        (
+            {"train": {"path": "{lang}", "versions": [1, 2]}, "group": {"column": 1}},
+            "{lang}: a line of versions is a group already",
+        ),
     ],
 )
 def test_faults_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Tree, message: str) -> None:
@@ -404,3 +417,57 @@ class TestLabels:
         )
         with pytest.raises(UserError, match="nor a label"):
             ParallelCorpus(data).check_files()
+
+
+class TestVersions:
+    @pytest.fixture
+    def captions(self, tmp_path: Path) -> Path:
+        """Three files of 40 lines; the last line has only one text, and the line before it two."""
+        for version in "abc":
+            lines = [f"{version} {number}" for number in range(40)]
+            write(
+                tmp_path / f"train.{version}.txt",
+                *lines[:38],
+                lines[38] * (version != "c"),
+                lines[39] * (version == "a"),
+            )
+        return tmp_path
+
+    def of(self, folder: Path, **settings: Any) -> ParallelCorpus:
+        sets = {name: settings.pop(name, {}) for name in ("train", "test")}
+        files = {"path": "train.{lang}.txt", "versions": ["a", "b", "c"]}
+        made = corpus(folder=folder, **{name: {**files, **more} for name, more in sets.items()}, **settings)
+        made.check_files()
+        return made
+
+    def test_every_two_texts_of_a_line_are_pairs(self, captions: Path) -> None:
+        whole = self.of(captions, test={"pairs": "one"}, validation_size=6)
+        pairs = [*whole.test(), *self.of(captions, validation="train.{lang}.txt", source="a", target="b").training(0)]
+        wanted = {Example(f"{x} {n}", f"{y} {n}") for n in range(38) for x in "abc" for y in "abc" if x != y}
+        wanted |= {Example("a 38", "b 38"), Example("b 38", "a 38")}
+        assert len(pairs) == 39 + len(wanted)
+        assert {*pairs[39:]} == wanted
+        assert {*pairs[:39]} < wanted
+        assert [pair.source[2:] for pair in pairs[:39]] == [f"{n}" for n in range(39)]
+        assert len({(pair.source[0], pair.target[0]) for pair in pairs[:39]}) == 6
+        assert whole.test() == self.of(captions, test={"pairs": "one"}).test()
+
+    def test_a_line_stays_together(self, captions: Path) -> None:
+        some = self.of(captions, validation_size=6, test={"path": "train.{lang}.txt"})
+        held_out = {pair.source[2:] for pair in some.validation()}
+        assert len(held_out) == 2
+        assert held_out.isdisjoint({text[2:] for pair in some.training(0) for text in pair})
+        assert sorted(pair.source for pair in some.validation()) == sorted(f"{v} {n}" for v in "abc" for n in held_out)
+        assert sorted(pair.target for pair in some.validation()) == sorted(f"{v} {n}" for v in "abc" for n in held_out)
+
+    def test_of_different_lengths_are_refused(self, captions: Path) -> None:
+        write(captions / "train.b.txt", "x")
+        with pytest.raises(UserError, match=r"train\.a\.txt has 40 lines, but .*train\.b\.txt has 1: "):
+            self.of(captions).training(0)
+
+    def test_from_disk_they_are_the_same(self, captions: Path) -> None:
+        stored = self.of(captions, validation_size=6, streaming=True, cache=captions / "cache")
+        plain = self.of(captions, validation_size=6)
+        assert {name: [*pairs] for name, pairs in stored.splits().items()} == {
+            name: [*pairs] for name, pairs in plain.splits().items()
+        }

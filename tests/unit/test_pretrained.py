@@ -300,8 +300,8 @@ def test_no_network_is_touched_for_a_folder(tiny_encoder: Path) -> None:
 def test_a_tokenizer_of_another_model_is_refused(tiny_encoder: Path) -> None:
     checkpoint = find_checkpoint(str(tiny_encoder))
     tokenizer, config = load_tokenizer(checkpoint), read_network_config(checkpoint)
-    check_fits(checkpoint, tokenizer, config, 64)
-    assert "reads 64 tokens at most, not 65" in complaint(lambda: check_fits(checkpoint, tokenizer, config, 65))
+    check_fits(checkpoint, tokenizer, config, 140)
+    assert "reads 140 tokens at most, not 141" in complaint(lambda: check_fits(checkpoint, tokenizer, config, 141))
     config.vocab_size = 10
     assert "do not belong together" in complaint(lambda: check_fits(checkpoint, tokenizer, config, 64))
 

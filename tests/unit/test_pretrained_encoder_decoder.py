@@ -210,7 +210,7 @@ def experiment(checkpoint: Path, **changes: Any) -> Experiment:
     return load("translate-numbers", {**settings, **changes})
 
 
-@pytest.mark.parametrize("kind", ["tiny_t5", "tiny_bart"])
+@pytest.mark.parametrize("kind", ["tiny_t5", "tiny_bart", "tiny_encoder"])
 def test_the_engines_promises_hold(kind: str, request: pytest.FixtureRequest) -> None:
     outcomes = list(run_checks(experiment(request.getfixturevalue(kind)), "cpu"))
     assert len(outcomes) == 5
@@ -247,13 +247,15 @@ def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Pa
     assert run.answer([text])[0].predictions[0].score <= 0
 
 
-def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tiny_encoder: Path) -> None:
+def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(tiny_t5, tiny_t5.parent / "mixed", dirs_exist_ok=True))
     shutil.copy(tiny_bart / "model.safetensors", mixed)
     with pytest.raises(UserError, match="has no weights"):
         assemble(experiment(mixed))
-    with pytest.raises(UserError, match="type bert is not known here"):
-        assemble(experiment(tiny_encoder))
+    other = tmp_path / "electra"
+    transformers.ElectraConfig(vocab_size=50).save_pretrained(other)
+    with pytest.raises(UserError, match=r"type electra is not known here; .* made of an encoder of type bert"):
+        assemble(experiment(other))
     with pytest.raises(UserError, match=r"decode.max_length=500"):
         assemble(experiment(tiny_bart, **{"decode.max_length": 500}))
     with pytest.raises(UserError, match="brings its own vocabulary"):

@@ -46,19 +46,18 @@ def read_table(path: Path, columns: Columns, suffix: str | None = None) -> Recor
     return FORMATS[suffix or format_suffix(path)](path, columns)
 
 
-def read_aligned(source: Path, target: Path) -> Records:
-    """Line n of one file with line n of the other; UserError when one of them is longer."""
-    sides = read_lines(source), read_lines(target)
-    for number, (left, right) in enumerate(zip_longest(*sides), start=1):
-        if left is None or right is None:
-            longer = sides[left is None]
-            counts = [number - 1, number + sum(1 for _ in longer)]
-            of_source, of_target = counts if left is None else reversed(counts)
+def read_aligned(*paths: Path) -> Records:
+    """Line n of the first file with line n of all others; UserError when one of them is longer."""
+    files = [read_lines(path) for path in paths]
+    for number, texts in enumerate(zip_longest(*files), start=1):
+        if None in texts:
+            counts = [number - (text is None) + sum(1 for _ in file) for text, file in zip(texts, files, strict=True)]
+            other = next(place for place, count in enumerate(counts) if count != counts[0])
             raise UserError(
-                f"{source} has {of_source:,} lines, but {target} has {of_target:,}: "
+                f"{paths[0]} has {counts[0]:,} lines, but {paths[other]} has {counts[other]:,}: "
                 "in line-aligned files, line n of one translates line n of the other"
             )
-        yield number, (left, right)
+        yield number, texts
 
 
 def _read_tsv(path: Path, columns: Columns) -> Records:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from random import Random
+from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from seqlab.config import Config
 from seqlab.data.examples import Example
@@ -64,6 +65,24 @@ class PairFile(Config):
     """keep only the rows with this label"""
     format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
     """what the file is, where its name does not tell"""
+    versions: Annotated[tuple[str | int, ...], Field(min_length=2)] | None = None
+    """line-aligned files that say the same in other words, by what stands for {lang}, as in [1, 2, 3]"""
+    pairs: Literal["all", "one"] = "all"
+    """versions: every two texts of a line in both orders, or one such pair of each line, always the same"""
+
+    @model_validator(mode="after")
+    def _versions_stand_alone(self) -> Self:
+        if self.versions is None:
+            if self.pairs != "all":
+                raise ValueError(f"pairs={self.pairs} has no effect without versions: leave it out")
+            return self
+        if LANGUAGE not in self.path:
+            raise ValueError(f"versions stand for {LANGUAGE} in the path, but {self.path} does not have it")
+        if len({*map(str, self.versions)}) < len(self.versions):
+            raise ValueError("versions names a file twice: a line would be a paraphrase of itself")
+        if self.columns or self.group or self.label or self.format:
+            raise ValueError("versions are line-aligned files, which have no columns, group, label or format")
+        return self
 
 
 class Pair(NamedTuple):
@@ -159,20 +178,43 @@ class Aligned:
         return " ".join(map(content_hash, self._files()))
 
     def _files(self) -> tuple[Path, Path]:
-        source, target = (self._file(language) for language in self.languages[:2])
+        source, target = (_aligned_file(self.path, language) for language in self.languages[:2])
         return source, target
 
-    def _file(self, language: str) -> Path:
-        wanted = Path(str(self.path).replace(LANGUAGE, language))
-        if file := find(wanted):
-            return file
-        stem = Path(str(self.path).removesuffix(f".{LANGUAGE}"))
-        if stem.is_file():
-            raise UserError(
-                f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
-                f"line-aligned files it lacks {wanted.name}"
-            )
-        raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
+
+@dataclass(frozen=True)
+class Versions:
+    """Several line-aligned files that say the same in other words. A line is what a split must not tear apart."""
+
+    path: Path
+    """with `{lang}` where the name of a version stands"""
+    names: tuple[str, ...]
+    only_one: bool
+    """a pair of each line, not all of them"""
+
+    def check(self) -> None:
+        """Raises UserError when a file is missing."""
+        self._files()
+
+    def pairs(self) -> Iterator[Pair]:
+        """Of each line its texts with the next version, with the one after that, and so on; empty ones aside."""
+        for number, texts in read_aligned(*self._files()):
+            texts = [text for text in map(_one_line, texts) if text]
+            found = [
+                Example(source, texts[(place + step) % len(texts)])
+                for step in range(1, len(texts))
+                for place, source in enumerate(texts)
+            ]
+            unit = f"\0{self.path.name} {number}"
+            chosen = [Random(unit).choice(found)] if self.only_one and found else found
+            yield from (Pair(example, unit) for example in chosen)
+
+    def contents(self) -> str:
+        """The hashes of all files."""
+        return " ".join(map(content_hash, self._files()))
+
+    def _files(self) -> list[Path]:
+        return [_aligned_file(self.path, name) for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -208,6 +250,10 @@ def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Gro
     group = entry.group or group
     languages = languages._replace(columns={**languages.columns, **entry.columns})
     path = folder / Path(entry.path).expanduser()
+    if entry.versions is not None:
+        if group is not None:
+            raise UserError(f"{path}: a line of versions is a group already: leave out data.group")
+        return Versions(path, tuple(map(str, entry.versions)), entry.pairs == "one")
     suffix = f".{entry.format}" if entry.format else None
     if LANGUAGE not in entry.path and (suffix or format_suffix(path)) in FORMATS:
         return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix)
@@ -216,6 +262,20 @@ def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Gro
             f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry"
         )
     return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
+
+
+def _aligned_file(path: Path, name: str) -> Path:
+    """The file with a name in place of `{lang}`; UserError where there is none."""
+    wanted = Path(str(path).replace(LANGUAGE, name))
+    if file := find(wanted):
+        return file
+    stem = Path(str(path).removesuffix(f".{LANGUAGE}"))
+    if stem.is_file():
+        raise UserError(
+            f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
+            f"line-aligned files it lacks {wanted.name}"
+        )
+    raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
 
 
 def _pairs(place: object, records: Records, group: Group | None, label: Label | None = None) -> Iterator[Pair]:

@@ -21,12 +21,17 @@ from seqlab.errors import UserError
 from seqlab.layers.attention import KeyValue, causal_mask, padding_mask
 from seqlab.models.pretrained import (
     ATTENTION,
+    build_network,
     compute_dtype,
+    load_network,
     name_weights_as_in_files,
+    random_network,
     set_attention,
     use_our_attention,
     use_our_dropout,
 )
+from seqlab.models.warm_start import STARTS, encoder_decoder_config, start_from
+from seqlab.pretrained import Checkpoint, check_fits, load_tokenizer, read_network_config
 
 KNOWN = ("t5", "mt5", "bart", "pegasus")
 """Types of networks that are tested against `generate`."""
@@ -39,11 +44,13 @@ class PretrainedEncoderDecoderConfig(Config):
     """An encoder-decoder with weights from elsewhere."""
 
     kind: Literal["pretrained-encoder-decoder"] = "pretrained-encoder-decoder"
-    """an encoder-decoder such as T5 or BART that is fine-tuned"""
+    """an encoder-decoder such as T5 or BART that is fine-tuned, or made of an encoder such as BERT"""
     checkpoint: str
-    """folder in the layout of transformers, or a name on the Hugging Face hub such as google-t5/t5-small"""
+    """folder in the layout of transformers; minilm; or a name on the Hugging Face hub such as google-t5/t5-small"""
     pretrained: bool = True
     """false: the same network with random weights, to see what pretraining buys"""
+    decoder_layers: int | None = Field(default=None, ge=1)
+    """checkpoint of an encoder: layers of the decoder that is made of it; when absent, as many as the encoder has"""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """dropout of embeddings and of what each sublayer adds; when absent, as the checkpoint says"""
     max_length: int | None = Field(default=None, ge=1)
@@ -253,12 +260,38 @@ class PretrainedEncoderDecoder(nn.Module):
             set_attention(self.network, ATTENTION)
 
 
+def load_encoder_decoder(config: PretrainedEncoderDecoderConfig, checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Tokenizer and network that a new run starts from; of an encoder an encoder-decoder is made.
+
+    Raises UserError for a checkpoint that is damaged, of an unknown type, or does not suit the config.
+    """
+    found, head = read_network_config(checkpoint), PretrainedEncoderDecoder.HEAD
+    is_encoder = found.model_type in STARTS
+    if not is_encoder:
+        check_known(found)
+        if config.decoder_layers is not None:
+            raise UserError(
+                f"model.decoder_layers={config.decoder_layers} has no effect with a checkpoint of type "
+                f"{found.model_type}, which has a decoder: leave it out"
+            )
+    tokenizer = load_tokenizer(checkpoint)
+    check_fits(checkpoint, tokenizer, found, longest=1)
+    if not is_encoder:
+        return tokenizer, build_network(config, checkpoint, with_settings(config, found), head)
+    settings = encoder_decoder_config(found, tokenizer, config.decoder_layers)
+    network = random_network(with_settings(config, settings), head)
+    if config.pretrained:
+        start_from(network, load_network(checkpoint, found, "AutoModel"))
+    return tokenizer, network
+
+
 def check_known(network_config: Any) -> None:
     """Raises UserError for a network that is none of those that this adapter knows."""
     if network_config.model_type not in KNOWN:
         raise UserError(
             f"model.checkpoint: a network of type {network_config.model_type} is not known here; "
-            f"known encoder-decoders are {', '.join(KNOWN)}"
+            f"known encoder-decoders are {', '.join(KNOWN)}, and one can be made of an encoder of type "
+            f"{' or '.join(STARTS)}"
         )
 
 

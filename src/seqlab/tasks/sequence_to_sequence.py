@@ -56,6 +56,8 @@ class SequenceToSequenceConfig(Config):
     """what outputs are judged by: exact (is it all right?), translation (BLEU, chrF), paraphrase (copies count less)"""
     tokenize: str = "13a"
     """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
+    normalize: bool = False
+    """unit="pretrained": compare outputs with texts as the model would spell them, as one without capitals needs"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of the target probability that is spread over the whole vocabulary"""
     evaluation_tokens: int = Field(default=8192, ge=1)
@@ -164,6 +166,8 @@ class SequenceToSequence:
         with evaluating(model):
             counts = self._counts(model, encoded, examples, autocast)
             found = self._search(model, encoded, autocast, decode, self._known(examples) if quick else None)
+        unknown = {} if quick else self.vocabularies.unknown(examples)
+        examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
         predictions = [self._prediction(hypothesis) for hypothesis in best]
         # The text is compared, not the ids: an unknown character in an answer is never right.
@@ -171,7 +175,6 @@ class SequenceToSequence:
             hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
-        unknown = {} if quick else self.vocabularies.unknown(examples)
         return Evaluation(
             self.config.metrics,
             counts,
@@ -322,6 +325,13 @@ class SequenceToSequence:
             found.update(zip(batch.rows.tolist(), rows, strict=True))
             progress(len(found))
         return [found[row] for row in range(len(encoded))]
+
+    def _compared(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """What outputs are compared with: the texts, or the texts as the model would spell them."""
+        if not self.config.normalize:
+            return examples
+        sides = map(self.vocabularies.target.spelled, zip(*examples, strict=True))
+        return [Example(*pair) for pair in zip(*sides, strict=True)]
 
     def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
         """All texts for each source, where it is asked how they differ."""

@@ -61,6 +61,11 @@ class PretrainedTokenizer(Tokenizer):
             return [self._inner.id_to_token(index) or "" for index in ids]
         return [visible(self._inner.decode([index], skip_special_tokens=False)) for index in ids]
 
+    def spelled(self, texts: Sequence[str]) -> list[str]:
+        """What `decode` makes of the pieces of each text, and of what it has in place of those without an id."""
+        plain = self._inner.encode_batch([*map(_sound, texts)], add_special_tokens=False)
+        return [self._spelled(text, encoding) for text, encoding in zip(texts, plain, strict=True)]
+
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """How often each piece of the texts occurs that has no id."""
         found: Counter[str] = Counter()
@@ -96,10 +101,18 @@ class PretrainedTokenizer(Tokenizer):
             raise ValueError("its special ids are not in it")
         return tokenizer
 
+    def _spelled(self, text: str, encoding: Any) -> str:
+        if self._unknown_id is None or self._unknown_id not in encoding.ids:
+            return self._inner.decode(encoding.ids).strip()
+        pieces = [
+            _sound(text)[slice(*place)] if index == self._unknown_id else piece
+            for index, piece, place in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        ]
+        decoder = self._inner.decoder
+        return (" ".join(pieces) if decoder is None else decoder.decode(pieces)).strip()
+
     def _encodings(self, texts: Sequence[str]) -> list[Any]:
-        # Half a surrogate pair is no character, but JSON can bring one in: it becomes "?".
-        sound = [text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
-        return self._inner.encode_batch(sound, add_special_tokens=self._marks)
+        return self._inner.encode_batch([*map(_sound, texts)], add_special_tokens=self._marks)
 
     @cached_property
     def _inner(self) -> Any:
@@ -140,6 +153,11 @@ def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[Pretr
     unknown_id = tokenizer.unk_token_id
     source = PretrainedTokenizer(text, special, unknown_id, marks=True, prefix=prefix)
     return source, PretrainedTokenizer(text, special, unknown_id)
+
+
+def _sound(text: str) -> str:
+    """Half a surrogate pair is no character, but JSON can bring one in: it becomes "?"."""
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _special(tokenizer: Any, start_id: int | None) -> SpecialIds:

@@ -51,6 +51,10 @@ class Tokenizer(Protocol):
         """How often each piece of the texts occurs that has no id."""
         ...
 
+    def spelled(self, texts: Sequence[str]) -> list[str]:
+        """The texts as an output would spell them, perhaps without capitals; pieces without an id stay as they are."""
+        return list(texts)
+
     @abstractmethod
     def to_json(self) -> str:
         """Everything needed to make the same tokenizer again, with its `kind`."""
