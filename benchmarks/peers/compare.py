@@ -28,6 +28,7 @@ CONTENDERS = {
     "transformers-bf16": ("transformers", "bf16"),
     "transformers-fp32": ("transformers", "fp32"),
     "eole-bf16": ("eole", "bf16"),
+    "eole-amp": ("eole", "amp"),
     "eole-fp32": ("eole", "fp32"),
 }
 """Name: toolkit and variant."""
@@ -79,6 +80,7 @@ def measure(job: Job, python: Path, folder: Path, options: argparse.Namespace) -
     command = [str(python), str(HERE / f"{toolkit}_contender.py"), job.measure, "--data", str(folder / "data")]
     command += ["--work", str(work), "--variant", variant, "--seed", str(job.round)]
     command += ["--updates", str(options.updates), "--minutes", str(options.learn_minutes)]
+    command += ["--cpu-time"] if options.cpu_time else []
     log = work / f"{job.measure}-{job.round}.log"
     began = time.monotonic()
     with log.open("w") as errors:
@@ -123,6 +125,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--learn-rounds", type=int, default=1)
     parser.add_argument("--updates", type=int, default=27, help="that count in a measurement of speed")
     parser.add_argument("--learn-minutes", type=float, default=6.0, help="of training, for each contender")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count seconds on the CPU; for one thread on a core that others use too"
+    )
     parser.add_argument("--minutes", type=float, help="start nothing new after this time")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()

@@ -48,6 +48,11 @@ class Options:
     until_loss: float
     look_every: int
     beam: int
+    cpu_time: bool
+
+    def now(self) -> float:
+        """The seconds that count: of the wall clock, or of this process on its core."""
+        return time.process_time() if self.cpu_time else time.perf_counter()
 
 
 class Contender(Protocol):
@@ -93,6 +98,7 @@ class Clock:
 
     def __init__(
         self,
+        now: Callable[[], float],
         *,
         warmup: int = 0,
         updates: float = math.inf,
@@ -101,6 +107,7 @@ class Clock:
         look: Callable[["Clock"], bool] = lambda clock: False,
     ) -> None:
         self.updates, self.seconds, self.tokens, self.real, self.slots = -warmup, 0.0, 0, 0, 0
+        self._now = now
         self._most_updates, self._most_seconds = updates, seconds
         self._look_every, self._look, self._looks = look_every, look, 0
         self._batch: tuple[int, int, int] | None = None
@@ -118,7 +125,7 @@ class Clock:
             Finished: when all updates or seconds are spent, or what is looked at is good enough.
         """
         if self._batch is not None:
-            self._count(time.perf_counter() - self._start)
+            self._count(self._now() - self._start)
             if self.updates >= self._most_updates or self.seconds >= self._most_seconds:
                 raise Finished
             if self._look_every and self.tokens // self._look_every > self._looks:
@@ -126,7 +133,7 @@ class Clock:
                 if self._look(self):
                     raise Finished
         self._batch = target_tokens, tokens, slots
-        self._start = time.perf_counter()
+        self._start = self._now()
 
     def _count(self, seconds: float) -> None:
         self.updates += 1
@@ -159,7 +166,7 @@ def run(build: Callable[[Options], Contender]) -> None:
 
 def speed(contender: Contender, options: Options) -> dict[str, Any]:
     """Tokens a second of `options.updates` updates."""
-    clock = Clock(warmup=options.warmup, updates=options.updates)
+    clock = Clock(options.now, warmup=options.warmup, updates=options.updates)
     trained(contender, clock)
     return clock.result()
 
@@ -176,7 +183,7 @@ def learn(contender: Contender, options: Options) -> dict[str, Any]:
         curve.append({**point, "loss": loss / tokens, "validation_tokens": tokens, "translations": str(path)})
         return loss / tokens <= options.until_loss
 
-    clock = Clock(seconds=60 * options.minutes, look_every=options.look_every, look=look)
+    clock = Clock(options.now, seconds=60 * options.minutes, look_every=options.look_every, look=look)
     trained(contender, clock)
     if not curve or curve[-1]["updates"] < clock.updates:
         look(clock)
@@ -202,9 +209,9 @@ def decode(contender: Contender, options: Options) -> dict[str, Any]:
 
 
 def timed(contender: Contender, options: Options) -> tuple[float, list[list[int]]]:
-    start = time.perf_counter()
+    start = options.now()
     translations = contender.translate("test", options.beam, FORCED_TOKENS)
-    return time.perf_counter() - start, translations
+    return options.now() - start, translations
 
 
 def trained(contender: Contender, clock: Clock) -> None:
@@ -251,4 +258,5 @@ def read_options() -> Options:
     parser.add_argument("--until-loss", type=float, default=0.0, help="learn: validation loss to end at")
     parser.add_argument("--look-every", type=int, default=60_000, help="learn: target tokens between two looks")
     parser.add_argument("--beam", type=int, default=5, help="decode: width of the beam")
+    parser.add_argument("--cpu-time", action="store_true", help="count seconds of the process, not of the wall clock")
     return Options(**vars(parser.parse_args()))

@@ -14,7 +14,7 @@ INSTALLS = {
         ["--no-deps", "eole==0.5.3"],
         ["configargparse", "ctranslate2<5", "datasets", "fastapi", "pandas", "pyahocorasick", "pydantic"],
         ["pyonmttok", "pyyaml", "rapidfuzz", "rich", "sacrebleu", "safetensors", "sentencepiece==0.2.1", "six"],
-        ["subword-nmt", "tensorboard", "tokenizers", "uvicorn", "waitress"],
+        ["subword-nmt", "tensorboard", "tokenizers", "torch-optimi", "uvicorn", "waitress"],
     ],
 }
 

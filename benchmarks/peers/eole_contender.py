@@ -1,7 +1,12 @@
-"""Eole 0.5.3: its Trainer with token batches from length buckets, and its Translator. Variants: "bf16" and "fp32"."""
+"""Eole 0.5.3: its Trainer with token batches from length buckets, and its Translator.
+
+Variants: "bf16", where weights are bf16 too and its optimizer keeps what rounding loses (Kahan summation), as in Eole's
+own recipes for translation; "amp", fp32 weights and autocast; "fp32".
+"""
 
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -39,6 +44,7 @@ from eole.trainer import build_trainer  # noqa: E402
 from eole.utils.optimizers import Optimizer  # noqa: E402
 
 CPU = -1
+DECODE_TOKENS = 4096  # of the sources translated together; with 256 and 1024 it is slower
 
 
 class Eole:
@@ -74,12 +80,12 @@ class Eole:
             yield batch, bucket
 
     def validation(self) -> Iterator[tuple[float, int]]:
-        self.model.eval()
+        model = deepcopy(self.model).float().eval()
         with torch.no_grad():
             for batch, _ in self._batches(CorpusTask.VALID):
                 targets = batch["tgt"][:, 1:].flatten()
-                hidden = self.model(batch["src"], batch["tgt"], batch["srclen"])[0]
-                logits = self.model.generator(hidden.flatten(0, 1))
+                hidden = model(batch["src"], batch["tgt"], batch["srclen"])[0]
+                logits = model.generator(hidden.flatten(0, 1))
                 loss = F.cross_entropy(logits, targets, ignore_index=self.pad_id, reduction="sum")
                 yield loss.item(), int((targets != self.pad_id).sum())
 
@@ -93,7 +99,7 @@ class Eole:
             model=config.model,
             compute_dtype=config.training.compute_dtype,
             share_vocab=True,
-            batch_size=1024,
+            batch_size=DECODE_TOKENS,
             batch_type="tokens",
             beam_size=beam,
             length_penalty="wu",
@@ -115,6 +121,8 @@ class Eole:
 
     def load(self, path: Path) -> None:
         self.model.load_state_dict(torch.load(path))
+        if self.options.variant != "fp32":
+            self.model.to(torch.bfloat16)  # what `eole predict` does with compute_dtype bf16
 
     def _batches(self, task: str) -> Any:
         context = self.context
@@ -148,7 +156,8 @@ def settings(options: Options) -> dict[str, Any]:
         },
         "training": {
             "model_path": str(options.work / "eole"),
-            "compute_dtype": options.variant or "fp32",
+            "compute_dtype": "fp32" if options.variant == "fp32" else "bf16",
+            "use_amp": options.variant == "amp",
             "batch_type": "tokens",
             "batch_size": options.batch_tokens,
             "valid_batch_size": options.batch_tokens,
