@@ -110,7 +110,7 @@ def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: Wor
 
 
 def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
-    """A beam of width one writes what greedy search writes."""
+    """A beam of width one, where length earns nothing, writes what greedy search writes."""
     batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     length = min(experiment.decode.max_length, 16)
     task: Any = assembly.task
@@ -119,7 +119,7 @@ def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: Wor
         search(model, batch.source, batch.source_mask, config, bos_id=ids.bos, eos_id=ids.eos)
         for config in (
             DecodeConfig(method="greedy", max_length=length),
-            DecodeConfig(method="beam", beam_width=1, max_length=length),
+            DecodeConfig(method="beam", beam_width=1, length_penalty=0.0, max_length=length),
         )
     )
     same = sum(left[0].ids == right[0].ids for left, right in zip(greedy, beam, strict=True))

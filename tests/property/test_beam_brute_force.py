@@ -145,7 +145,7 @@ class Live(NamedTuple):
 
 def patient_beam(model: RandomTable, source: int, vocab_size: int, config: DecodeConfig) -> list[Hypothesis]:
     """The same beam in plain Python that always goes on to `max_length`: what stopping early must not change."""
-    alive, ended = [Live(0.0, ())], []
+    alive, ended, length = [Live(0.0, ())], [], 0
     while True:
         extensions = [
             Live(parent.score + log_probs[token], (*parent.ids, token))
@@ -153,12 +153,15 @@ def patient_beam(model: RandomTable, source: int, vocab_size: int, config: Decod
             for log_probs in [model.log_probs_after(source, parent.ids)]
             for token in set(range(vocab_size)) - forbidden(parent.ids, vocab_size, config)
         ]
-        extensions = sorted(extensions, reverse=True)[: config.beam_width]
-        new = [Hypothesis(list(ids[:-1]), score, True) for score, ids in extensions if ids[-1] == EOS]
+        extensions.sort(reverse=True)
+        new = [
+            Hypothesis(list(ids[:-1]), score, True) for score, ids in extensions[: config.beam_width] if ids[-1] == EOS
+        ]
         ended += new
-        if not alive or len(alive[0].ids) == config.max_length:
+        if length == config.max_length:
             break
-        alive = [live for live in extensions if live.ids[-1] != EOS]
+        alive = [live for live in extensions if live.ids[-1] != EOS][: config.beam_width]
+        length += 1
     cut = [Hypothesis(list(ids), score, False) for score, ids in alive]
     cut = [hypothesis for hypothesis in cut if hypothesis.ids not in [other.ids for other in new]]
     ended.sort(key=lambda hypothesis: -ranking(hypothesis.score, hypothesis.ids, config.length_penalty))
@@ -205,7 +208,7 @@ def test_narrow_beam_loses_nothing_by_stopping_early(
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     sources=st.lists(st.integers(0, 10_000), min_size=1, max_size=9),
-    alpha=st.sampled_from(PENALTIES),
+    alpha=st.sampled_from([-1.0, 0.0]),
     min_length=st.integers(0, 4),
     no_repeat_ngram=st.integers(0, 2),
     eos_bias=st.sampled_from([-3.0, 0.0, 2.0]),
@@ -213,6 +216,7 @@ def test_narrow_beam_loses_nothing_by_stopping_early(
 def test_beam_of_one_is_greedy(
     sources: list[int], alpha: float, min_length: int, no_repeat_ngram: int, eos_bias: float
 ) -> None:
+    """A penalty that favours long outputs makes the beam look on behind the end that greedy search takes."""
     model = RandomTable(5, eos_bias=eos_bias)
     limits = {"max_length": 7, "min_length": min_length, "no_repeat_ngram": no_repeat_ngram}
     beam = build(DecodeConfig, {"method": "beam", "beam_width": 1, "length_penalty": alpha, **limits}, "test")

@@ -43,6 +43,28 @@ class PositionTable:
         return state[index.flatten()]
 
 
+class Tree:
+    """The probabilities of the next token after each prefix."""
+
+    def __init__(self, probs: dict[tuple[int, ...], list[float]]):
+        self.probs = probs
+        self.rows_per_step: list[int] = []
+
+    def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        return source[:, :0]
+
+    def start(self, memory: Tensor) -> Tensor:
+        return memory
+
+    def step(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        self.rows_per_step.append(len(tokens))
+        state = torch.cat([state, tokens[:, None]], dim=1)
+        return torch.tensor([self.probs[tuple(prefix)] for prefix in state[:, 1:].tolist()]).log(), state
+
+    def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
+        return state[index.flatten()]
+
+
 class Script:
     """Row r of the source, which holds the number r, says `lines[r]` and then its end with probability near 1."""
 
@@ -67,7 +89,7 @@ class Script:
 
 
 def run(
-    model: PositionTable | Script,
+    model: PositionTable | Tree | Script,
     num_rows: int,
     config: DecodeConfig,
     answers: list[list[int]] | None = None,
@@ -159,6 +181,21 @@ class TestBeam:
         assert best.ids == [A, A, A]
         assert best.score == pytest.approx(math.log(0.6 * 0.9 * 0.9 * 0.6))
         assert run(model, 1, DecodeConfig(method="beam", beam_width=2, length_penalty=0.0))[0][0].ids == []
+
+    def test_an_ended_hypothesis_takes_no_place_of_a_live_one(self):
+        # [A] is second to [] and leads nowhere; [B] is third and certain to end.
+        model = Tree({(): [0.4, 0, 0.35, 0.25], (A,): [0.1, 0.3, 0.3, 0.3], (B,): [1.0, 0, 0, 0]})
+        config = DecodeConfig(method="beam", beam_width=2, n_best=2, length_penalty=0.0, max_length=9)
+        (hypotheses,) = run(model, 1, config)
+        assert [hypothesis.ids for hypothesis in hypotheses] == [[], [B]]
+        assert model.rows_per_step == [1, 2]
+
+    def test_an_end_counts_only_among_the_best_of_all_extensions(self):
+        # [] is third of three extensions and the beam has two places; log 0.2 would have been the best of all ends.
+        model = Tree({(): [0.2, 0, 0.4, 0.4], (A,): [0.4, 0.6, 0, 0], (B,): [0.4, 0.6, 0, 0], (A, 1): [1, 0, 0, 0]})
+        model.probs[B, 1] = model.probs[A, 1]
+        config = DecodeConfig(method="beam", beam_width=2, length_penalty=0.0, max_length=9)
+        assert sorted(run(model, 1, config)[0][0].ids) == [BOS, A]
 
     def test_stops_at_once_when_no_other_end_can_win(self):
         model = PositionTable([[0.7, 0.0, 0.3], [0.1, 0.0, 0.9]])

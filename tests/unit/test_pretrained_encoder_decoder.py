@@ -50,6 +50,8 @@ def model(name: str, seed: int = 3) -> PretrainedEncoderDecoder:
     network = NETWORKS[name]()
     if name == "bart":  # random ones never stop: make an end likely
         network.final_logits_bias[0, 2] = 4.0
+    if name == "t5":
+        network.shared.weight.data[1] *= 4
     prompt = (2,) if name == "bart" else ()
     return PretrainedEncoderDecoder(PretrainedEncoderDecoderConfig(checkpoint="none"), network, prompt).eval()
 
@@ -66,7 +68,7 @@ def sources(rows: int = 12, width: int = 9) -> tuple[Tensor, Tensor]:
 def generated(name: str, ours: PretrainedEncoderDecoder, tokens: int, **settings: Any) -> list[list[int]]:
     """What `generate` writes with the same weights and attention of its own: the marks left out, the end included."""
     network = NETWORKS[name]()
-    network.load_state_dict(ours.network.state_dict())
+    network.to(next(ours.parameters()).dtype).load_state_dict(ours.network.state_dict())
     ids, mask = sources()
     network_rows = network.eval().generate(
         input_ids=ids,
@@ -113,18 +115,54 @@ def test_greedy_search_writes_what_generate_writes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["t5", "bart"])
-@pytest.mark.parametrize("seed", [3, 4])
-def test_a_beam_of_five_scores_no_worse_than_that_of_generate(name: str, seed: int) -> None:
-    ours = model(name, seed)
-    decode = DecodeConfig(method="beam", beam_width=5, length_penalty=0.0, max_length=15)
-    found = search(ours, *sources(), decode, bos_id=0, eos_id=end(ours))
-    theirs = generated(name, ours, 15, num_beams=5, length_penalty=0.0, early_stopping="never")
+@pytest.mark.parametrize("seed", [4, 5, 7])
+@pytest.mark.parametrize(("width", "alpha"), [(1, 0.0), (2, 0.0), (3, 1.0), (5, 0.0), (5, 0.6), (5, -1.0), (9, 1.0)])
+def test_a_beam_finds_nothing_worse_than_that_of_generate(name: str, seed: int, width: int, alpha: float) -> None:
+    """The live hypotheses are the same ones whatever the penalty is, so both choose among the same ended ones."""
+    ours = model(name, seed).double()
+    config = DecodeConfig(method="beam", beam_width=width, length_penalty=alpha, max_length=15, min_length=3)
+    found = search(ours, *sources(), config, bos_id=0, eos_id=end(ours))
+    theirs = beams_of_generate(name, ours, config)
+    assert any(written[-1] == end(ours) for written in theirs)
     for row, ((hypothesis, *_), written) in enumerate(zip(found, theirs, strict=True)):
         whole = hypothesis.ids + [end(ours)] * hypothesis.finished
         assert hypothesis.score == pytest.approx(log_prob(ours, row, whole), abs=1e-3)
         if written[-1] == end(ours):
             assert hypothesis.finished
+            wanted = log_prob(ours, row, written)
+            assert ranked(hypothesis.score, len(whole), alpha) >= ranked(wanted, len(written), alpha) - 1e-4
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+@pytest.mark.parametrize("seed", [4, 5, 7])
+def test_the_n_best_are_no_worse_than_those_of_generate(name: str, seed: int) -> None:
+    ours = model(name, seed).double()
+    settings = {"beam_width": 4, "n_best": 4, "length_penalty": 0.0, "max_length": 15, "min_length": 3}
+    config = DecodeConfig(method="beam", **settings)
+    found = search(ours, *sources(), config, bos_id=0, eos_id=end(ours))
+    theirs = beams_of_generate(name, ours, config)
+    for row, hypotheses in enumerate(found):
+        ended = [written for written in theirs[4 * row : 4 * row + 4] if written[-1] == end(ours)]
+        for hypothesis, written in zip(hypotheses[: len(ended)], ended, strict=True):
+            assert hypothesis.finished
             assert hypothesis.score >= log_prob(ours, row, written) - 1e-4
+
+
+def beams_of_generate(name: str, ours: PretrainedEncoderDecoder, config: DecodeConfig) -> list[list[int]]:
+    return generated(
+        name,
+        ours,
+        config.max_length,
+        min_new_tokens=config.min_length + len(ours.prompt),
+        num_beams=config.beam_width,
+        num_return_sequences=config.n_best,
+        length_penalty=config.length_penalty,
+        early_stopping=False,
+    )
+
+
+def ranked(score: float, tokens: int, alpha: float) -> float:
+    return score / ((5 + tokens) / 6) ** alpha
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -1,11 +1,14 @@
 """Beam search: which sequences have the highest log-probability, after a penalty that makes up for length?
 
-Every step extends the `W` best live hypotheses of a row by every token and keeps the `W` best extensions. Those that
-end move to the `n_best` ended ones, the others live on. Width 1 is greedy search.
+Every step extends the `W` live hypotheses of a row by every token. The `W` best extensions that do not end live on.
+Those that end, and are among the `W` best of all, join the ended ones and take no place of a live one. The `n_best`
+best ended ones are kept. Width 1 is greedy search, unless the penalty favours long outputs.
 
-A sequence of n tokens, its end included, is ranked by log p / penalty(n). Another token never raises log p, so a live
-hypothesis with log p = s ends no better than s / (the largest penalty in reach). A row is done when that bound lets no
-live hypothesis pass the worst kept ended one. The first end proves nothing: a longer output may still win.
+When is a row done? A sequence of n tokens, its end included, is ranked by log p / penalty(n). A live hypothesis with t
+tokens and log p = s ends at some n from t + 1 to max_length + 1. Another token never raises log p, and s <= 0, so that
+it ends no better than s / (the largest of these penalties). The row is done when that bound of the best live hypothesis
+does not pass the worst of the `n_best` ended ones. No smaller bound is certain: all tokens to come may have probability
+1. The first end proves nothing: a longer output may still win.
 
 Shapes: `B` rows, `W` hypotheses of a row, `T` tokens so far, `V` vocabulary.
 """
@@ -43,26 +46,23 @@ def beam_search(
     tokens = first
     while True:
         logits, state = model.step(tokens, state)
-        extended, parent = _best_extensions(live, logits, config, eos_id)
-        is_end = extended.ids[..., -1] == eos_id
-        ended = _best_ended(ended, extended.only(is_end), alpha)
+        longer, parent, new_ended = _extensions(live, logits, config, eos_id)
+        ended = _best_ended(ended, new_ended, alpha)
         if live.ids.size(2) == config.max_length:
             break
-        num_places = live.log_prob.size(1)
-        live = extended.only(~is_end)
 
-        done = ended.ranking(alpha).amin(1) >= _best_end_in_reach(live, config)
+        done = ended.ranking(alpha).amin(1) >= _best_end_in_reach(longer, config)
         keep = (~done).nonzero().squeeze(1)  # the one wait for the device in a step
         if len(keep) < len(rows):
             for row, hypotheses in zip(rows[done].tolist(), ended.rows(done).hypotheses(eos_id), strict=True):
                 results[row] = hypotheses
         if len(keep) == 0:
             return results
-        state = model.select_rows(state, keep[:, None] * num_places + parent[keep])
-        rows, live, ended = rows[keep], live.rows(keep), ended.rows(keep)
+        state = model.select_rows(state, keep[:, None] * live.log_prob.size(1) + parent[keep])
+        rows, live, ended = rows[keep], longer.rows(keep), ended.rows(keep)
         tokens = live.ids[..., -1].flatten()
 
-    cut = live.only(~_has_ended(live, parent, is_end))
+    cut = live.only(new_ended.log_prob.isneginf())
     for row, whole, unfinished in zip(rows.tolist(), ended.hypotheses(eos_id), cut.hypotheses(eos_id), strict=True):
         results[row] = (whole + unfinished)[: config.n_best]
     return results
@@ -126,18 +126,27 @@ class _Beam(NamedTuple):
         ]
 
 
-def _best_extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: int) -> tuple[_Beam, Tensor]:
-    """The best `beam_width` extensions by one token of the live hypotheses, and the place (B, W) of each one's parent.
+def _extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: int) -> tuple[_Beam, Tensor, _Beam]:
+    """The best `beam_width` extensions by one token that do not end; the place (B, W) of each one's parent; the ends.
 
-    All have the same number of tokens, so no penalty is needed to compare them.
+    The end of a live hypothesis stands at the place of that hypothesis, which is empty where the end is not among the
+    best `beam_width` of all extensions. All have the same number of tokens, so no penalty is needed to compare them.
     """
+    width = config.beam_width
     allowed = constrain(logits, live.ids.flatten(0, 1), config, eos_id)
-    best, token = largest(allowed, min(config.beam_width, logits.size(1)))  # of each hypothesis: (B * W, N)
-    best = best.float() - log_normaliser(logits)[:, None]
-    totals = (live.log_prob[..., None] + best.view(*live.log_prob.shape, -1)).flatten(1)  # (B, W * N)
-    log_prob, index = totals.topk(min(config.beam_width, totals.size(1)))
-    parent, token = index // best.size(1), token.view(totals.shape).gather(1, index)
-    return _Beam(torch.cat([live.places(parent).ids, token[..., None]], dim=2), log_prob), parent
+    best, token = largest(allowed, min(width + 1, logits.size(1)))  # of each hypothesis: one may be its end
+    normaliser, total = log_normaliser(logits), live.log_prob.flatten()
+    totals = total[:, None] + (best.float() - normaliser[:, None]).masked_fill(token == eos_id, -torch.inf)
+    totals, token = (each.view(len(live.ids), -1) for each in (totals, token))  # (B, W * (width + 1))
+    log_prob, index = totals.topk(min(width, totals.size(1)))
+    parent = index // best.size(1)
+    longer = _Beam(torch.cat([live.places(parent).ids, token.gather(1, index)[..., None]], dim=2), log_prob)
+
+    ends = (total + (allowed[:, eos_id].float() - normaliser)).view_as(live.log_prob)
+    all_extensions = torch.cat([log_prob, ends], dim=1)
+    last_place = all_extensions.topk(min(width, all_extensions.size(1))).values[:, -1:]
+    new_ended = _Beam(F.pad(live.ids, (0, 1), value=eos_id), ends)
+    return longer, parent, new_ended.only(ends >= last_place)
 
 
 def _best_ended(ended: _Beam, new: _Beam, alpha: float) -> _Beam:
@@ -155,8 +164,3 @@ def _best_end_in_reach(live: _Beam, config: DecodeConfig) -> Tensor:
     """
     ends = torch.tensor([live.ids.size(2) + 1, config.max_length + 1])
     return live.log_prob.amax(1) / length_penalty(ends, config.length_penalty).amax()
-
-
-def _has_ended(live: _Beam, parent: Tensor, is_end: Tensor) -> Tensor:
-    """Which live hypotheses (B, W) have an end among their extensions, whose `parent` and `is_end` these are."""
-    return torch.zeros_like(live.log_prob).scatter_add(1, parent, is_end.float()) > 0

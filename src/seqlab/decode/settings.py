@@ -30,7 +30,7 @@ class DecodeConfig(Config):
     """greedy: the most probable token each step; beam: the best sequence of a few; sample: drawn at random"""
 
     beam_width: int = Field(default=5, ge=1)
-    """beam: hypotheses kept for a row at each step"""
+    """beam: live hypotheses of a row at each step"""
 
     length_penalty: float = Field(default=1.0, ge=-10, le=10)
     """beam: alpha of log p / ((5 + tokens) / 6)^alpha; 0 compares plain log p, more favours longer outputs"""
