@@ -74,13 +74,14 @@ def main() -> None:
     set_attention(network, "seqlab")
     written = {name: [ids for part in outputs for ids in part] for name, (_, outputs) in measured.items()}
     ended = {name: [ids[-1] == config.eos_token_id for ids in found] for name, found in written.items()}
+    both_ended = [all(both) for both in zip(*ended.values(), strict=True)]
     results = {}
     for name, (seconds, _) in measured.items():
         alone = ((ids[row : row + 1], mask[row : row + 1]) for ids, mask in batches for row in range(len(ids)))
         log_p = sum(
             log_prob(model, *source, first, found)
-            for source, found, *both_end in zip(alone, written[name], *ended.values(), strict=True)
-            if all(both_end)
+            for source, found, both_end in zip(alone, written[name], both_ended, strict=True)
+            if both_end
         )
         results[name] = result = {
             "sentences_per_s": options.sentences / seconds,
