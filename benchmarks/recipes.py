@@ -77,6 +77,7 @@ def run(
         "value": found["value"],
         "interval": [found["low"], found["high"]],
         "scores": {name: other["value"] for name, other in results["scores"].items()},
+        "baselines": results.get("baselines"),
         "examples": results["examples"],
         "train_s": round(results["train_s"], 1),
         "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,

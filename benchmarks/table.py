@@ -27,6 +27,13 @@ RECIPES = {
     "luong-newstest-de-en": ("news, German to English, LSTM with attention, BLEU-1", ">= 0.30 in 30 min"),
     "digits-rnn": ("8 x 8 digits pixel by pixel, LSTM, accuracy", "under 1 min"),
     "cola": ("is the sentence acceptable? MiniLM, Matthews correlation", ">= 0.35, the mean of 5 seeds"),
+    "paraphrase-captions": (
+        "captions in other words, BART made of MiniLM, iBLEU",
+        "above a copy, above random weights",
+    ),
+    "paraphrase-captions-random": ("the same from random weights, iBLEU", ""),
+    "paraphrase-quora": ("questions in other words, BART made of MiniLM, iBLEU", "above a copy and random weights"),
+    "paraphrase-quora-random": ("the same from random weights, iBLEU", ""),
     "mnist-rows": ("MNIST row by row, accuracy", ">= 99.0 % in 5 min on 2 cores"),
     "mnist-rows-permuted": ("the same, pixels permuted, accuracy", ">= 98.5 % in 5 min on 2 cores"),
     "mnist-pixels": ("MNIST pixel by pixel, accuracy", ">= 99.3 %, the best of 60 min"),
@@ -75,12 +82,22 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
     near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
-    digits = {"bleu": ".1f", "matthews": ".3f"}.get(result["score"], near_one)  # BLEU is out of 100
+    digits = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f"}.get(result["score"], near_one)  # BLEU is out of 100
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
-    task = f"[`{name}`](src/seqlab/recipes/{name}.toml): {what}, {result['runs'][0]['examples']:,} test examples"
+    examples = result["runs"][0]["examples"]
+    task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
-    score = f"{value['median']:{digits}}{spread}"
+    score = f"{value['median']:{digits}}{spread}{beside_a_copy(result)}"
     return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
+
+
+def beside_a_copy(result: dict[str, Any]) -> str:
+    """Of paraphrases: ROUGE-L too, and both scores of handing in the inputs."""
+    if result["score"] != "ibleu":
+        return ""
+    copy = result["runs"][0]["baselines"]["copy of the source"]
+    rouge = statistics.median(run["scores"]["rouge_l"] for run in result["runs"])
+    return f", ROUGE-L {rouge:.3f}; a copy {copy['ibleu']:.1f}, {copy['rouge_l']:.3f}"
 
 
 def step_rows(name: str, cpu: str) -> list[str]:

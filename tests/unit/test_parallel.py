@@ -14,6 +14,7 @@ from seqlab.config import Config, Tree, build, merge, parse_override, to_toml
 from seqlab.data.corpus import build_corpus
 from seqlab.data.examples import Example
 from seqlab.data.parallel import ParallelCorpus, ParallelData
+from seqlab.data.sources import read_lines
 from seqlab.errors import UserError
 from seqlab.experiment import load
 
@@ -471,3 +472,15 @@ class TestVersions:
         assert {name: [*pairs] for name, pairs in stored.splits().items()} == {
             name: [*pairs] for name, pairs in plain.splits().items()
         }
+
+    def test_captions_of_a_picture_stay_together(self, reference_data: Path) -> None:
+        """In the recipe: 200 pictures to watch, and one pair of each of 1,014 others to be judged by."""
+        captions = ParallelCorpus(load("paraphrase-captions", {"data.folder": str(reference_data)}).data)
+        captions.check_files()
+        training, validation, test = captions.splits().values()
+        assert (len(training), len(validation), len(test)) == (100_000, 1000, 1014)
+        assert {pair.source for pair in training}.isdisjoint({pair.source for pair in validation})
+        assert captions.remarks()[0].startswith("training: 580,000 pairs read, 1,618 left out")
+        texts = [set(read_lines(reference_data / f"multi30k/captions/val.{n}.en.gz")) for n in range(1, 6)]
+        assert all(sum(pair.source in version for pair in test) > 100 for version in texts)
+        assert all(any(pair.target in version for version in texts) for pair in test[:50])
