@@ -14,8 +14,10 @@ from seqlab.data.passages import Passages, PassagesData
 from seqlab.data.squad import SquadData
 from seqlab.errors import UserError
 from seqlab.experiment import Experiment
-from seqlab.models.bert import HEAD, BertConfig, MaskedLanguageModel, network_config
+from seqlab.models import bert, denoisers
+from seqlab.models.bert import BertConfig, MaskedLanguageModel
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
+from seqlab.models.denoisers import BartConfig, T5Config
 from seqlab.models.kinds import Model, build_encoder_decoder
 from seqlab.models.pretrained import (
     PretrainedConfig,
@@ -39,10 +41,13 @@ from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyText, ClassifyTextConfig
 from seqlab.tasks.frozen_states import with_frozen_states
+from seqlab.tasks.pretrain_denoise import PretrainDenoise, PretrainDenoiseConfig
 from seqlab.tasks.pretrain_masked import PretrainMasked, PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.tasks.task import Task
-from seqlab.text.pretrained import sides
+from seqlab.text.bart_pieces import learn_bart_pieces
+from seqlab.text.pretrained import sides, special_ids
+from seqlab.text.t5_pieces import learn_t5_pieces
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
 from seqlab.text.wordpieces import learn_wordpieces
 
@@ -86,6 +91,8 @@ def assemble(experiment: Experiment, trained: RunFolder | None = None) -> Assemb
             return _classify_text(config, data, model, trained)
         case PretrainMaskedConfig() as config, PassagesData() as data, BertConfig() as model:
             return _pretrain_masked(config, data, model, experiment.train.seed, trained)
+        case PretrainDenoiseConfig() as config, PassagesData() as data, (BartConfig() | T5Config()) as model:
+            return _pretrain_denoise(config, data, model, experiment.train.seed, trained)
         case _:
             raise AssertionError("the check of the experiment lets no other combination through")
 
@@ -166,23 +173,62 @@ def _pretrain_masked(
     config: PretrainMaskedConfig, data: PassagesData, model: BertConfig, seed: int, trained: RunFolder | None
 ) -> Assembly:
     corpus = Passages(data)
+    tokenizer, network = _to_pretrain(model, corpus, bert.HEAD, config.longest, trained)
+    return Assembly(PretrainMasked(config, corpus, tokenizer, network.config, seed), MaskedLanguageModel(network))
+
+
+def _pretrain_denoise(
+    config: PretrainDenoiseConfig,
+    data: PassagesData,
+    model: BartConfig | T5Config,
+    seed: int,
+    trained: RunFolder | None,
+) -> Assembly:
+    corpus = Passages(data, fewest=1)
+    tokenizer, network = _to_pretrain(model, corpus, PretrainedEncoderDecoder.HEAD, config.longest, trained)
+    start_id = network.config.decoder_start_token_id
+    special = special_ids(tokenizer, start_id)
+    settings = PretrainedEncoderDecoderConfig(checkpoint=model.checkpoint or model.kind)
+    adapter = PretrainedEncoderDecoder(settings, network, special.prompt)
+    adapter.check_reads(config.longest)
+    layout = None if trained else Layout.of(network, tokenizer, special.bos, config.longest - 1)
+    return Assembly(PretrainDenoise(config, corpus, tokenizer, start_id, seed, layout), adapter)
+
+
+def _to_pretrain(
+    model: BertConfig | BartConfig | T5Config, corpus: Passages, head: str, longest: int, trained: RunFolder | None
+) -> tuple[Any, Any]:
+    """Tokenizer and network, by what there is: a run, a checkpoint to go on from, or the training texts alone."""
     if trained is None:
         corpus.check_files()
     checkpoint = Checkpoint(str(model.checkpoint), "", is_local=True)
     if trained is not None:
         checkpoint = Checkpoint.of_run(trained.root)
         tokenizer = load_tokenizer(checkpoint)
-        network = random_network(read_network_config(checkpoint), HEAD)
+        network = random_network(read_network_config(checkpoint), head)
     elif model.checkpoint is not None:
         checkpoint = find_checkpoint(model.checkpoint)
         tokenizer = load_tokenizer(checkpoint)
-        network = load_network(checkpoint, read_network_config(checkpoint), HEAD)
+        network = load_network(checkpoint, read_network_config(checkpoint), head)
     else:
         texts = [paragraph for document in corpus.training(0) for paragraph in document.paragraphs]
-        tokenizer = learn_wordpieces(texts, model.vocab_size, model.max_length)
-        network = random_network(network_config(model, tokenizer), HEAD)
-    check_fits(checkpoint, tokenizer, network.config, config.longest)
-    return Assembly(PretrainMasked(config, corpus, tokenizer, network.config, seed), MaskedLanguageModel(network))
+        tokenizer, settings = _learned(model, texts)
+        network = random_network(settings, head)
+    check_fits(checkpoint, tokenizer, network.config, longest)
+    return tokenizer, network
+
+
+def _learned(model: BertConfig | BartConfig | T5Config, texts: list[str]) -> tuple[Any, Any]:
+    """A tokenizer that is learned from texts, and the config of the network that goes with it."""
+    match model:
+        case BertConfig():
+            tokenizer = learn_wordpieces(texts, model.vocab_size, model.max_length)
+            return tokenizer, bert.network_config(model, tokenizer)
+        case BartConfig():
+            tokenizer = learn_bart_pieces(texts, model.vocab_size, model.max_length)
+        case T5Config():
+            tokenizer = learn_t5_pieces(texts, model.vocab_size, model.max_length)
+    return tokenizer, denoisers.network_config(model, tokenizer)
 
 
 def _checkpoint(model: PretrainedConfig | PretrainedEncoderDecoderConfig, trained: RunFolder | None) -> Checkpoint:

@@ -198,7 +198,7 @@ def test_sentences_are_cut_between_words_and_words_only_at_need(assembly: Assemb
         Document("a", ("Ada wrote. Bob " + "wrote the " * 30 + "notes.", "Eve.")),
         Document("b", ("adabob" * 9,)),
     ]
-    encoded = encode_documents(documents, tokenizer, 23)
+    encoded = encode_documents(documents, tokenizer, 10)
     assert np.diff(encoded.offsets).max() <= 10
     assert encoded.documents[0] == 0
     assert encoded.documents[-1] == len(encoded.offsets) - 1

@@ -71,20 +71,14 @@ class MaskedRows:
         """The chosen rows, padded to `source_width` tokens; hidden tokens need no padding."""
         columns, hidden = np.arange(source_width), self.labels.lengths_of(rows)
         mask = columns < self.ids.lengths_of(rows)[:, None]
-        places = _joined(self.columns, rows) + np.repeat(np.arange(len(rows)) * source_width, hidden)
+        places = self.columns.ids[self.columns.places(rows)] + np.repeat(np.arange(len(rows)) * source_width, hidden)
         return MaskedBatch(
             ids=torch.from_numpy(self.ids.padded(rows, source_width, self.pad_id)),
             mask=torch.from_numpy(mask),
             types=torch.from_numpy((mask & (columns >= self.first[rows][:, None])).astype(np.int64)),
             places=torch.from_numpy(places),
-            labels=torch.from_numpy(_joined(self.labels, rows)),
+            labels=torch.from_numpy(self.labels.ids[self.labels.places(rows)].astype(np.int64)),
             elsewhere=torch.from_numpy(self.elsewhere[rows].astype(np.int64)),
             hidden=torch.from_numpy(hidden),
             rows=rows,
         )
-
-
-def _joined(sequences: Ragged, rows: np.ndarray) -> np.ndarray:
-    """The chosen sequences, one after the other."""
-    parts = [sequences.ids[sequences.offsets[row] : sequences.offsets[row + 1]] for row in rows]
-    return np.concatenate(parts).astype(np.int64)

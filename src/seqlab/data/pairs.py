@@ -107,6 +107,10 @@ class Ragged:
         """Number of ids of the chosen sequences."""
         return self.offsets[rows + 1] - self.offsets[rows]
 
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where the ids of the chosen sequences are, one sequence after the other."""
+        return ranges(self.offsets[rows], self.lengths_of(rows))
+
     def padded(self, rows: np.ndarray, width: int, fill: int, shift: int = 0) -> np.ndarray:
         """The chosen sequences side by side, filled up to `width`, moved `shift` places to the right."""
         table = np.full((len(rows), width), fill, dtype=np.int64)
@@ -180,6 +184,12 @@ class EncodedPairs:
             labels=torch.from_numpy(labels[target_mask]),
             rows=rows,
         )
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The numbers from each start on, as many as its length, one range after the other."""
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
 
 
 def _encoded(

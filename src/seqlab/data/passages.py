@@ -59,8 +59,9 @@ class Document(NamedTuple):
 class Passages:
     """Documents, read when they are first asked for. No document is on both sides of the split."""
 
-    def __init__(self, config: PassagesData) -> None:
-        self.config = config
+    def __init__(self, config: PassagesData, fewest: int = FEWEST) -> None:
+        """`fewest` documents are what a user's file must have."""
+        self.config, self._fewest = config, fewest
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, or none is named."""
@@ -100,7 +101,7 @@ class Passages:
     def read(self, path: Path) -> Sequence[Document]:
         """The documents of a user's file."""
         documents = list(read_documents(find(path) or path, self.config.document_words))
-        if len(documents) < FEWEST:
+        if len(documents) < self._fewest:
             raise UserError(f"{path}: is one document, but sentences are told from those of another: give a longer one")
         return documents
 

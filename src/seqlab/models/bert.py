@@ -6,52 +6,28 @@ The network is `BertForPreTraining` of `transformers`, made from a config and ne
 Shapes: `B` rows, `S` tokens of a row, `M` hidden tokens of the batch, `V` entries of the vocabulary.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from seqlab.config import Config
 from seqlab.models.pretrained import PretrainedConfig, arguments, fit
 from seqlab.models.stack import forward_flops
+from seqlab.models.untrained import UntrainedConfig
 from seqlab.pretrained import quiet
 
 HEAD = "AutoModelForPreTraining"
 """The class of `transformers` that picks the network."""
 
 
-class BertConfig(Config):
+class BertConfig(UntrainedConfig):
     """Sizes of a BERT with random weights, or the checkpoint that it goes on from."""
 
     kind: Literal["bert"] = "bert"
     """a BERT with the heads that it is pretrained with"""
-    checkpoint: str | None = None
-    """a BERT to go on from, with its own sizes and tokenizer: a folder, minilm, or a name on the hub"""
-    vocab_size: int = Field(default=8000, ge=100)
-    """pieces of words, at most, that are learned from the training texts"""
-    width: int = Field(default=256, ge=1)
-    """numbers that stand for a token"""
     layers: int = Field(default=4, ge=1)
     """layers of attention and feed-forward"""
-    num_heads: int = Field(default=4, ge=1)
-    """heads of attention; the width is divided among them"""
-    feedforward: int = Field(default=1024, ge=1)
-    """width inside the feed-forward nets"""
-    max_length: int = Field(default=512, ge=16)
-    """tokens that can be read at once; those behind task.longest stay untrained"""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """dropout everywhere"""
-
-    @model_validator(mode="after")
-    def _settings_fit(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"width={self.width} cannot be divided among num_heads={self.num_heads}")
-        if self.checkpoint is not None:
-            for name, field in BertConfig.model_fields.items():
-                if name not in ("kind", "checkpoint") and getattr(self, name) != field.default:
-                    raise ValueError(f"{name} has no effect with a checkpoint, which has its own: leave it out")
-        return self
 
 
 def network_config(config: BertConfig, tokenizer: Any) -> Any:

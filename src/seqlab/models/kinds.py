@@ -6,6 +6,7 @@ from pydantic import Field
 
 from seqlab.models.bert import BertConfig, MaskedLanguageModel
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
+from seqlab.models.denoisers import BartConfig, T5Config
 from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
@@ -14,7 +15,13 @@ from seqlab.models.transformer import Transformer, TransformerConfig
 EncoderDecoderConfig = TransformerConfig | RecurrentConfig
 
 ModelConfig = Annotated[
-    EncoderDecoderConfig | PretrainedEncoderDecoderConfig | SequenceClassifierConfig | PretrainedConfig | BertConfig,
+    EncoderDecoderConfig
+    | PretrainedEncoderDecoderConfig
+    | SequenceClassifierConfig
+    | PretrainedConfig
+    | BertConfig
+    | BartConfig
+    | T5Config,
     Field(discriminator="kind"),
 ]
 """The settings of any model."""

@@ -128,6 +128,12 @@ class PretrainedEncoderDecoder(nn.Module):
                 f"{self.config.max_length} tokens of model.max_length"
             )
 
+    def check_reads(self, tokens: int) -> None:
+        """Raises UserError where rows of so many tokens find no place."""
+        assert self.config.max_length is not None
+        if tokens > self.config.max_length:
+            raise UserError(f"task.longest={tokens}: the network reads {self.config.max_length} tokens at most")
+
     def logits(self, states: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
         if getattr(self.network.config, "scale_decoder_outputs", False):  # T5 with tied embeddings

@@ -14,6 +14,7 @@ SHARES = frozenset(
         "f1",
         "has_answer_exact_match",
         "has_answer_f1",
+        "hidden_accuracy",
         "masked_accuracy",
         "no_answer_exact_match",
         "no_answer_f1",
@@ -30,7 +31,7 @@ FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
 """Scores that are written with three digits behind the point."""
 
 LESS_IS_BETTER = frozenset(
-    {"loss", "masked_loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"}
+    {"loss", "masked_loss", "hidden_loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"}
 )
 """All other scores are the better the higher they are."""
 

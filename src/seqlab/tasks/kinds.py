@@ -7,11 +7,17 @@ from pydantic import Field
 from seqlab.tasks.answer import AnswerConfig
 from seqlab.tasks.classify_sequence import ClassifySequenceConfig
 from seqlab.tasks.classify_text import ClassifyTextConfig
+from seqlab.tasks.pretrain_denoise import PretrainDenoiseConfig
 from seqlab.tasks.pretrain_masked import PretrainMaskedConfig
 from seqlab.tasks.sequence_to_sequence import SequenceToSequenceConfig
 
 TaskConfig = Annotated[
-    SequenceToSequenceConfig | ClassifySequenceConfig | AnswerConfig | ClassifyTextConfig | PretrainMaskedConfig,
+    SequenceToSequenceConfig
+    | ClassifySequenceConfig
+    | AnswerConfig
+    | ClassifyTextConfig
+    | PretrainMaskedConfig
+    | PretrainDenoiseConfig,
     Field(discriminator="kind"),
 ]
 """The settings of any task."""
@@ -35,5 +41,6 @@ SUITS = {
     "answer": Suits(("squad",), ("pretrained",)),
     "classify-text": Suits(("labelled",), ("pretrained",)),
     "pretrain-masked": Suits(("passages",), ("bert",)),
+    "pretrain-denoise": Suits(("passages",), ("bart", "t5")),
 }
 """By kind of task."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.masked_rows import MaskedRows
-from seqlab.data.pairs import Ragged
+from seqlab.data.pairs import Ragged, ranges
 from seqlab.errors import UserError
 from seqlab.tasks.packing import Pairs, Sentences
 from seqlab.text.wordpieces import CONTINUES
@@ -101,9 +101,3 @@ def disguised(labels: np.ndarray, marks: Marks, generator: np.random.Generator) 
     chance = generator.random(len(labels))
     random = marks.ordinary[generator.integers(len(marks.ordinary), size=len(labels))]
     return np.where(chance < SHOWN, labels, np.where(chance < SHOWN + RANDOM, random, marks.mask)).astype(np.int32)
-
-
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The numbers from each start on, as many as its length, one range after the other."""
-    before = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(starts - before, lengths)

@@ -1,8 +1,9 @@
-"""How do sentences fill rows? Pairs of texts, of which the second follows the first, or comes from elsewhere.
+"""How do sentences fill rows? As neighbours of one document, or as two texts that may not belong together.
 
-Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", section 3.1 and appendix A.2, and
-the code that was published with it: sentences that follow each other fill a row and are parted at random; for half of
-the rows the second part is replaced by text of another document, and the replaced one starts the next row.
+Source of the pairs: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", section 3.1 and
+appendix A.2, and the code that was published with it: sentences that follow each other fill a row and are parted at
+random; for half of the rows the second part is replaced by text of another document, and the replaced one starts the
+next row.
 
 Shapes: `T` tokens, `U` sentences, `D` documents, `N` rows.
 """
@@ -10,6 +11,7 @@ Shapes: `T` tokens, `U` sentences, `D` documents, `N` rows.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -21,7 +23,10 @@ from seqlab.text.sentences import sentences
 from seqlab.text.wordpieces import CONTINUES
 
 SPECIAL_TOKENS = 3
-"""Of a row: one before the first text and one behind each."""
+"""Of a row: one before the first text and one behind each; of a damaged row, at most, and of what is written for it."""
+
+BEGINS = ("Ġ", "▁")
+"""Stands before a piece that begins a word, in byte-level BPE and in unigram."""
 
 CHUNK = 5000
 """Sentences that are encoded at once."""
@@ -46,20 +51,33 @@ class Pairs:
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: Any, longest: int) -> Sentences:
-    """Ids of all sentences, so short that two fit into a row of `longest` tokens: longer ones are cut between words."""
+    """Ids of all sentences; those of more than `longest` tokens are cut between words."""
     texts = [[text for paragraph in document.paragraphs for text in sentences(paragraph)] for document in documents]
     flat = [text for found in texts for text in found]
-    goes_on = np.zeros(len(tokenizer), dtype=bool)
-    goes_on[[number for piece, number in tokenizer.get_vocab().items() if piece.startswith(CONTINUES)]] = True
     rows = list(_encoded(flat, tokenizer))
     ids = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    starts_word = ~goes_on[ids]
+    starts_word = _begins_word(tokenizer)[ids]
     of_document = np.concatenate([[0], np.cumsum([len(found) for found in texts])])
     borders = offsets[of_document]  # in tokens: cutting moves the numbers of the sentences
-    pieces = np.array(list(_cut(offsets.tolist(), starts_word, (longest - SPECIAL_TOKENS) // 2)), dtype=np.int64)
+    pieces = np.array(list(_cut(offsets.tolist(), starts_word, longest)), dtype=np.int64)
     starts_word[pieces[:-1]] = True  # no word goes on from one text into another
     return Sentences(ids, starts_word, pieces, np.searchsorted(pieces, borders))
+
+
+def fill_rows(encoded: Sentences, longest: int) -> np.ndarray:
+    """(N, 2), the first sentence of each row and the one behind its last: every sentence once, `longest` tokens a row.
+
+    No row has sentences of two documents, and none is made of a document without sentences.
+    """
+    offsets, documents = encoded.offsets.tolist(), encoded.documents.tolist()
+    rows: list[tuple[int, int]] = []
+    for start, stop in pairwise(documents):
+        while start < stop:
+            end = _fill(offsets, start, stop, longest)
+            rows.append((start, end))
+            start = end
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
 
 
 def draw_pairs(encoded: Sentences, longest: int, random: Random) -> Pairs:
@@ -99,11 +117,23 @@ def _fill(offsets: list[int], start: int, stop: int, room: int) -> int:
     return min(stop, bisect_right(offsets, offsets[start] + room) - 1)
 
 
+def _begins_word(tokenizer: Any) -> np.ndarray:
+    """(V,), whether a piece begins a word; where a text begins is not asked."""
+    from tokenizers.models import WordPiece
+
+    begins = np.zeros(len(tokenizer), dtype=bool)
+    marked = isinstance(tokenizer.backend_tokenizer.model, WordPiece)  # which marks the others
+    for piece, number in tokenizer.get_vocab().items():
+        begins[number] = not piece.startswith(CONTINUES) if marked else piece.startswith(BEGINS)
+    return begins
+
+
 def _encoded(texts: Sequence[str], tokenizer: Any) -> Iterator[np.ndarray]:
     """The ids of each text."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
+    backend.encode_special_tokens = True  # "<mask>" in a text is text
     for start in range(0, len(texts), CHUNK):
         for found in backend.encode_batch_fast(texts[start : start + CHUNK], add_special_tokens=False):
             yield np.array(found.ids, dtype=np.int32)

@@ -23,11 +23,11 @@ from seqlab.data.masked_rows import MaskedBatch, MaskedRows
 from seqlab.data.passages import Document
 from seqlab.data.sources import read_lines
 from seqlab.errors import UserError
+from seqlab.tasks.fresh_rows import FreshRows
 from seqlab.tasks.judging import batches
 from seqlab.tasks.masked_scores import MEASURED, MaskedEvaluation
-from seqlab.tasks.masking import Marks, hidden_tokens, masked_rows, ranges
-from seqlab.tasks.once import Once
-from seqlab.tasks.packing import Sentences, draw_pairs, encode_documents
+from seqlab.tasks.masking import Marks, hidden_tokens, masked_rows
+from seqlab.tasks.packing import SPECIAL_TOKENS, Sentences, draw_pairs, encode_documents
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
 from seqlab.tasks.transformers_folder import TransformersFolder
 from seqlab.text.sentences import sentences
@@ -68,13 +68,13 @@ class PretrainMasked(TransformersFolder):
     ) -> None:
         """`tokenizer` and `network_config` are those of `transformers`, and saved with the run."""
         super().__init__(tokenizer, network_config)
-        self.config, self.corpus, self.seed = config, corpus, seed
+        self.config, self.corpus = config, corpus
         self.marks = Marks.of(tokenizer)
-        self._sentences: Once[Sequence[Document], Sentences] = Once(self._encode)
+        self._rows = FreshRows(self._encode, self._draw, seed)
 
     def training(self, epoch: int) -> MaskedRows:
         """Rows with fresh pairs and fresh hidden words: a pure function of seed and epoch."""
-        return self._rows(self._sentences(self.corpus.training(epoch)), self.seed, epoch)
+        return self._rows.training(self.corpus.training(epoch), epoch)
 
     def loss(self, model: nn.Module, batch: MaskedBatch) -> LossSum:
         """Cross-entropy of the hidden tokens, and for each of them once more that of the second text of its row.
@@ -90,7 +90,7 @@ class PretrainMasked(TransformersFolder):
         self, model: Any, examples: Sequence[Document], *, quick: bool, autocast: Autocast
     ) -> MaskedEvaluation:
         """Every sentence about once, with the same words hidden each time."""
-        rows = self._rows(self._encode(examples), 0, "evaluation")
+        rows = self._rows.evaluation(examples)
         predicted = np.zeros(len(rows.labels.ids), dtype=np.int32)
         nats, nsp_nats, nsp_predicted = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
         with evaluating(model):
@@ -99,7 +99,7 @@ class PretrainMasked(TransformersFolder):
                     logits, nsp_logits = model(*batch.inputs)
                 found = [part.cpu().numpy() for part in _cross_entropies(batch, logits, nsp_logits)]
                 hidden = rows.labels.lengths_of(batch.rows)
-                predicted[ranges(rows.labels.offsets[batch.rows], hidden)] = logits.argmax(1).cpu().numpy()
+                predicted[rows.labels.places(batch.rows)] = logits.argmax(1).cpu().numpy()
                 nats[batch.rows] = np.bincount(np.repeat(np.arange(len(hidden)), hidden), found[0])
                 nsp_nats[batch.rows], nsp_predicted[batch.rows] = found[1], nsp_logits.argmax(1).cpu().numpy()
         return MaskedEvaluation(rows, predicted, nats, nsp_nats, nsp_predicted, self._tokenizer.decode)
@@ -133,11 +133,10 @@ class PretrainMasked(TransformersFolder):
         return answers
 
     def _encode(self, documents: Sequence[Document]) -> Sentences:
-        return encode_documents(documents, self._tokenizer, self.config.longest)
+        """Sentences so short that two fit into a row."""
+        return encode_documents(documents, self._tokenizer, (self.config.longest - SPECIAL_TOKENS) // 2)
 
-    def _rows(self, encoded: Sentences, seed: int, epoch: int | str) -> MaskedRows:
-        """The rows that seed and epoch decide."""
-        random = Random(f"rows {seed} {epoch}")
+    def _draw(self, encoded: Sentences, random: Random) -> MaskedRows:
         pairs = draw_pairs(encoded, self.config.longest, random)
         generator = np.random.default_rng(random.getrandbits(128))
         return masked_rows(encoded, pairs, self.marks, self.config.hidden, generator)

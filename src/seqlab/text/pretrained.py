@@ -149,7 +149,7 @@ def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[Pretr
         UserError: where the checkpoint does not say how an output starts or ends.
     """
     text = tokenizer.backend_tokenizer.to_str()
-    special = _special(tokenizer, start_id)
+    special = special_ids(tokenizer, start_id)
     unknown_id = tokenizer.unk_token_id
     source = PretrainedTokenizer(text, special, unknown_id, marks=True, prefix=prefix)
     return source, PretrainedTokenizer(text, special, unknown_id)
@@ -160,16 +160,22 @@ def _sound(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _special(tokenizer: Any, start_id: int | None) -> SpecialIds:
+def special_ids(tokenizer: Any, start_id: int | None) -> SpecialIds:
+    """Padding, begin, end, and what the decoder reads before the begin token; UserError as in `sides`."""
     if start_id is None:
         raise UserError("model.checkpoint: its config.json has no decoder_start_token_id: no output can be started")
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    marked = tokenizer("a")["input_ids"]
-    start = next((n for n in range(len(marked)) if marked[n : n + len(plain)] == plain), len(marked))
-    before, after = marked[:start], marked[start + len(plain) :]
+    before, after = marks(tokenizer)
     if len(after) != 1:
         raise UserError(
             f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at"
         )
     read = before if before[:1] == [start_id] else [start_id, *before]
     return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], prompt=tuple(read[:-1]))
+
+
+def marks(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """What a tokenizer of `transformers` puts before a text, and what behind it."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    marked = tokenizer("a")["input_ids"]
+    start = next((n for n in range(len(marked)) if marked[n : n + len(plain)] == plain), len(marked))
+    return marked[:start], marked[start + len(plain) :]
