@@ -19,6 +19,7 @@ from seqlab.data.passages import PassagesData
 from seqlab.data.squad import SquadData
 from seqlab.experiment import Experiment, check, load
 from seqlab.models.bert import BertConfig
+from seqlab.models.denoisers import BartConfig, T5Config
 from seqlab.models.pretrained import PretrainedConfig
 from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoderConfig
 from seqlab.models.transformer import TransformerConfig
@@ -27,6 +28,7 @@ from seqlab.pretrained import MINILM
 from seqlab.tasks.answer import AnswerQuestions
 from seqlab.tasks.classify_sequence import ClassifySequence
 from seqlab.tasks.classify_text import ClassifyText
+from seqlab.tasks.pretrain_denoise import PretrainDenoise
 from seqlab.tasks.pretrain_masked import PretrainMasked
 from seqlab.tasks.sequence_to_sequence import SequenceToSequence
 from seqlab.tasks.task import Task
@@ -104,6 +106,8 @@ def narrow(
         small["data"] |= {"train": str(book), "document_words": 20}
     if isinstance(experiment.model, BertConfig):
         small["model"] |= {"vocab_size": 100}
+    if isinstance(experiment.model, BartConfig | T5Config):
+        small["model"] |= {"vocab_size": 300}
     if isinstance(experiment.model, PretrainedConfig):
         small["model"] |= {"checkpoint": str(encoder)}
     elif isinstance(experiment.model, PretrainedEncoderDecoderConfig):
@@ -126,7 +130,7 @@ def _choices(task: Task) -> int:
             return task.learned.num_classes
         case ClassifyText():
             return len(task.classes)
-        case PretrainMasked():
+        case PretrainMasked() | PretrainDenoise():
             return task.vocab_size
         case AnswerQuestions():
             return task.config.window
