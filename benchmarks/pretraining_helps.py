@@ -1,0 +1,114 @@
+"""What does pretraining buy? The same network fine-tuned from a run that pretrained it here, and from random weights.
+
+    SEQLAB_DATA=... python benchmarks/pretraining_helps.py [--pretrain-minutes 30] [--steps 1000] [--seeds 1 2 3]
+                                                           [--only bert bart t5] [--out FILE]
+
+Three networks, each pretrained once (`pretrain-bert`, `pretrain-bart`, `pretrain-t5`, seed 1): the BERT is fine-tuned
+on CoLA, the other two on the paraphrases of PAWS, MRPC and Quora. Both starts have the same tokenizer, number of
+updates, learning rate and seeds; what differs is `model.pretrained`. Every run is an ordinary run folder under
+runs/benchmarks/, named for what it depends on: a finished one is read, an interrupted one is resumed, so that the same
+command goes on where it was cut off. The file is written after every network.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recipes import RESULTS, run, spread
+from seqlab.metrics.intervals import student
+
+
+class Comparison(NamedTuple):
+    """How a network is pretrained, and what it is then to learn."""
+
+    pretraining: str
+    recipe: str
+    score: str
+
+
+COMPARISONS = {
+    "bert": Comparison("pretrain-bert", "cola", "matthews"),
+    "bart": Comparison("pretrain-bart", "bart-paraphrase", "ibleu"),
+    "t5": Comparison("pretrain-t5", "bart-paraphrase", "ibleu"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pretrain-minutes", type=float, default=30.0)
+    parser.add_argument("--steps", type=int, default=1000, help="updates of fine-tuning")
+    parser.add_argument("--lr", type=float, default=5e-4, help="of fine-tuning, for either start")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of fine-tuning")
+    parser.add_argument("--test-examples", type=int, default=500, help="that the score is taken from, at most")
+    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS))
+    parser.add_argument("--threads", type=int, default=1, help="cores for one run")
+    parser.add_argument("--out", type=Path, default=RESULTS / "pretraining-helps.json")
+    options = parser.parse_args()
+    summary: dict[str, Any] = {
+        "command": f"python benchmarks/pretraining_helps.py {' '.join(sys.argv[1:])}".rstrip(),
+        "pretrain_minutes": options.pretrain_minutes,
+        "steps": options.steps,
+        "lr": options.lr,
+        "networks": {},
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        found = compare(name, COMPARISONS[name], options)
+        summary["machine"] = found.pop("machine")
+        summary["networks"][name] = found
+        options.out.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        shown = {key: found[key] for key in ("recipe", "score", "pretrained", "random", "difference")}
+        print(json.dumps({name: shown}, indent=1))
+
+
+def compare(network: str, comparison: Comparison, options: argparse.Namespace) -> dict[str, Any]:
+    """Pretrains where that has not been done, fine-tunes from both starts with every seed; returns what is kept."""
+    pretraining, recipe, score = comparison
+    name = f"{pretraining}-{options.pretrain_minutes:g}m"
+    settings = [f"train.max_minutes={options.pretrain_minutes}"]
+    pretrained = run(pretraining, settings, 1, options.threads, name, None)
+    settings = [
+        f"model.checkpoint={Path('runs/benchmarks') / f'{name}-seed1'}",
+        f"optimizer.lr={options.lr}",
+        f"train.max_steps={options.steps}",
+        f"train.evaluate_every={max(1, options.steps // 4)}",
+        f"train.test_examples={options.test_examples}",
+        "train.final=last",
+    ]
+    budget = f"{options.steps}x{options.lr:g}-{options.test_examples}"
+    starts = {
+        start: [
+            run(
+                recipe,
+                [*settings, f"model.pretrained={str(start == 'pretrained').lower()}"],
+                seed,
+                options.threads,
+                f"{network}-{recipe}-{start}-{name}-{budget}",
+                score,
+            )
+            for seed in options.seeds
+        ]
+        for start in ("pretrained", "random")
+    }
+    values = {start: [found["value"] for found in runs] for start, runs in starts.items()}
+    differences = [one - other for one, other in zip(values["pretrained"], values["random"], strict=True)]
+    return {
+        "recipe": recipe,
+        "score": score,
+        "settings": settings,
+        **{start: spread(found) for start, found in values.items()},
+        "difference": student(differences).to_json(),
+        "machine": pretrained["machine"],
+        "pretraining": _kept(pretrained),
+        "runs": {start: [_kept(found) for found in runs] for start, runs in starts.items()},
+    }
+
+
+def _kept(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key not in ("machine", "score")}
+
+
+if __name__ == "__main__":
+    main()
