@@ -93,6 +93,11 @@ def test_a_new_top_needs_all_of_its_weights() -> None:
         PretrainedConfig(lora_rank=4, reinitialize_layers=1)
 
 
+def test_a_network_that_is_frozen_whole_has_no_place_for_a_change() -> None:
+    with pytest.raises(UserError, match="lora_rank needs a layer above"):
+        SpanModel(PretrainedConfig(lora_rank=4, freeze_layers=2), network())
+
+
 def test_a_missing_library_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"model\.lora_rank=4 needs the library peft: pip install 'seqlab\[lora\]'"):

@@ -112,7 +112,7 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         PretrainedConfig(cache_frozen="fp32")
     with pytest.raises(ValueError, match="cache_gb has no effect"):
         PretrainedConfig(freeze_layers=1, cache_gb=1.0)
-    with pytest.raises(UserError, match="leave one of the 3 layers to train"):
+    with pytest.raises(UserError, match=r"cache_frozen needs a layer above those of model\.freeze_layers=3"):
         SpanModel(PretrainedConfig(freeze_layers=3, cache_frozen="fp32"), network("bert"))
     model = SpanModel(PretrainedConfig(freeze_layers=2, cache_frozen="fp32", cache_gb=1e-6), network("bert"))
     with pytest.raises(UserError, match=r"needs 0\.0 GB for the 42 tokens .* model\.cache_gb=1e-06: raise it"):

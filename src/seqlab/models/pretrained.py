@@ -240,8 +240,9 @@ def fit(model: nn.Module, config: PretrainedConfig) -> None:
     for name in ("freeze_layers", "reinitialize_layers"):
         if getattr(config, name) > len(layers):
             raise UserError(f"model.{name}={getattr(config, name)}: the network has {len(layers)} layers")
-    if cut_of(config) == len(layers):
-        raise UserError(f"model.cache_frozen={config.cache_frozen}: leave one of the {len(layers)} layers to train")
+    if config.freeze_layers == len(layers) and (cut_of(config) or config.lora_rank):
+        name = "lora_rank" if config.lora_rank else "cache_frozen"
+        raise UserError(f"model.{name} needs a layer above those of model.freeze_layers={config.freeze_layers}")
     if network._supports_attention_backend:
         use_our_attention(network)
     use_our_dropout(network, config.dropout)
