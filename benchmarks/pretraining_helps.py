@@ -1,16 +1,18 @@
 """What does pretraining buy? The same network fine-tuned from a run that pretrained it here, and from random weights.
 
     SEQLAB_DATA=... python benchmarks/pretraining_helps.py [--pretrain-minutes 30] [--steps 1000] [--seeds 1 2 3]
-                                                           [--only bert bart t5] [--out FILE]
+        [--only bert bart t5] [--paraphrases RECIPE] [--pretraining KEY=VALUE ...] [--fine-tuning KEY=VALUE ...]
+        [--out FILE]
 
 Three networks, each pretrained once (`pretrain-bert`, `pretrain-bart`, `pretrain-t5`, seed 1): the BERT is fine-tuned
 on CoLA, the other two on the paraphrases of PAWS, MRPC and Quora. Both starts have the same tokenizer, number of
 updates, learning rate and seeds; what differs is `model.pretrained`. Every run is an ordinary run folder under
-runs/benchmarks/, named for what it depends on: a finished one is read, an interrupted one is resumed, so that the same
+runs/benchmarks/, named for its settings: a finished one is read, an interrupted one is resumed, so that the same
 command goes on where it was cut off. The file is written after every network.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any, NamedTuple
 
 from recipes import RESULTS, run, spread
 from seqlab.metrics.intervals import student
+
+PARAPHRASES = "bart-paraphrase"
 
 
 class Comparison(NamedTuple):
@@ -30,8 +34,8 @@ class Comparison(NamedTuple):
 
 COMPARISONS = {
     "bert": Comparison("pretrain-bert", "cola", "matthews"),
-    "bart": Comparison("pretrain-bart", "bart-paraphrase", "ibleu"),
-    "t5": Comparison("pretrain-t5", "bart-paraphrase", "ibleu"),
+    "bart": Comparison("pretrain-bart", PARAPHRASES, "ibleu"),
+    "t5": Comparison("pretrain-t5", PARAPHRASES, "ibleu"),
 }
 
 
@@ -43,6 +47,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of fine-tuning")
     parser.add_argument("--test-examples", type=int, default=500, help="that the score is taken from, at most")
     parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS))
+    parser.add_argument("--paraphrases", default=PARAPHRASES, metavar="RECIPE", help="instead of bart-paraphrase")
+    parser.add_argument("--pretraining", nargs="+", default=[], metavar="KEY=VALUE", help="more settings of it")
+    parser.add_argument("--fine-tuning", nargs="+", default=[], metavar="KEY=VALUE", help="more settings of it")
     parser.add_argument("--threads", type=int, default=1, help="cores for one run")
     parser.add_argument("--out", type=Path, default=RESULTS / "pretraining-helps.json")
     options = parser.parse_args()
@@ -66,18 +73,20 @@ def main() -> None:
 def compare(network: str, comparison: Comparison, options: argparse.Namespace) -> dict[str, Any]:
     """Pretrains where that has not been done, fine-tunes from both starts with every seed; returns what is kept."""
     pretraining, recipe, score = comparison
-    name = f"{pretraining}-{options.pretrain_minutes:g}m"
-    settings = [f"train.max_minutes={options.pretrain_minutes}"]
+    recipe = options.paraphrases if recipe == PARAPHRASES else recipe
+    settings = [f"train.max_minutes={options.pretrain_minutes:g}", *options.pretraining]
+    name = f"{pretraining}-{_digest(settings)}"
     pretrained = run(pretraining, settings, 1, options.threads, name, None)
     settings = [
         f"model.checkpoint={Path('runs/benchmarks') / f'{name}-seed1'}",
-        f"optimizer.lr={options.lr}",
+        f"optimizer.lr={options.lr:g}",
+        "train.max_minutes=null",
         f"train.max_steps={options.steps}",
         f"train.evaluate_every={max(1, options.steps // 4)}",
         f"train.test_examples={options.test_examples}",
         "train.final=last",
+        *options.fine_tuning,
     ]
-    budget = f"{options.steps}x{options.lr:g}-{options.test_examples}"
     starts = {
         start: [
             run(
@@ -85,7 +94,7 @@ def compare(network: str, comparison: Comparison, options: argparse.Namespace) -
                 [*settings, f"model.pretrained={str(start == 'pretrained').lower()}"],
                 seed,
                 options.threads,
-                f"{network}-{recipe}-{start}-{name}-{budget}",
+                f"{network}-{recipe}-{start}-{_digest(settings)}",
                 score,
             )
             for seed in options.seeds
@@ -104,6 +113,11 @@ def compare(network: str, comparison: Comparison, options: argparse.Namespace) -
         "pretraining": _kept(pretrained),
         "runs": {start: [_kept(found) for found in runs] for start, runs in starts.items()},
     }
+
+
+def _digest(settings: list[str]) -> str:
+    """Eight letters that other settings would not have."""
+    return hashlib.sha256(" ".join(settings).encode()).hexdigest()[:8]
 
 
 def _kept(found: dict[str, Any]) -> dict[str, Any]:
