@@ -26,6 +26,7 @@ from seqlab.models.pretrained_encoder_decoder import (
 from seqlab.models.warm_start import spaced
 from seqlab.pretrained import MINILM, find_checkpoint, load_tokenizer, read_network_config
 from seqlab.run import Run
+from seqlab.train.optimizers import AdamW, build_optimizer
 from seqlab.training import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
@@ -164,6 +165,32 @@ def test_random_weights_are_those_of_the_same_network(bert: Path) -> None:
 def test_dropout_is_that_of_the_bert_or_as_it_is_asked_for(bert: Path, rate: float | None) -> None:
     config = warm(bert, dropout=rate).network.config
     assert (config.dropout, config.attention_dropout) == (0.1 if rate is None else rate, 0.1)
+
+
+def test_the_encoder_may_learn_more_slowly(bert: Path) -> None:
+    model = warm(bert, encoder_rate=0.1)
+    slow = {name for name, factor in model.rate_factors().items() if factor == 0.1}
+    encoder = {f"network.model.encoder.{name}" for name, _ in model.network.get_encoder().named_parameters()}
+    assert slow == (encoder - {"network.model.encoder.embed_tokens.weight"}) | {"network.model.shared.weight"}
+    groups = build_optimizer(model, AdamW(lr=0.5)).param_groups
+    rates = {id(parameter): group["peak_lr"] for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates.pop(id(parameter)) == pytest.approx(0.05 if name in slow else 0.5)
+    assert rates == {}
+    assert warm(bert).rate_factors() == {}
+
+
+def test_an_encoder_that_is_not_trained_gets_no_gradient(bert: Path) -> None:
+    ids, mask = rows()
+    model = warm(bert, encoder_rate=0.0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = build_optimizer(model, AdamW(lr=0.1))
+    model(ids, mask, ids, torch.arange(ids.numel())).square().mean().backward()
+    optimizer.step()
+    same = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])}
+    assert {name for name in same if name.startswith("model.decoder.")} == {"model.decoder.embed_tokens.weight"}
+    assert {name for name in before if name.startswith(("model.encoder.", "model.shared."))} <= same
+    assert not model.encode(ids, mask).states.requires_grad
 
 
 # Runs

@@ -51,6 +51,8 @@ class PretrainedEncoderDecoderConfig(Config):
     """false: the same network with random weights, to see what pretraining buys"""
     decoder_layers: int | None = Field(default=None, ge=1)
     """checkpoint of an encoder: layers of the decoder that is made of it; when absent, as many as the encoder has"""
+    encoder_rate: float = Field(default=1.0, ge=0, le=1)
+    """share of the learning rate that the encoder and the table of tokens have; 0: they stay as they are"""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """dropout of embeddings and of what each sublayer adds; when absent, as the checkpoint says"""
     max_length: int | None = Field(default=None, ge=1)
@@ -102,6 +104,8 @@ class PretrainedEncoderDecoder(nn.Module):
         use_our_attention(network)
         use_our_dropout(network, config.dropout)
         name_weights_as_in_files(self)
+        for name in self._of_the_encoder if config.encoder_rate == 0 else ():
+            self.get_parameter(name).requires_grad_(False)
 
     def forward(self, source: Tensor, source_mask: Tensor, target: Tensor, target_index: Tensor) -> Tensor:
         """Logits (N, V) of the token after each real target token, row by row.
@@ -118,6 +122,17 @@ class PretrainedEncoderDecoder(nn.Module):
         self._check_length(source.shape[1])
         bias = _bias(source_mask)
         return Memory(self._encoder(input_ids=source, attention_mask=bias).last_hidden_state, source_mask)
+
+    def rate_factors(self) -> dict[str, float]:
+        """The share of the learning rate that each parameter has, by name; empty where all have the same.
+
+        Source: Liu and Lapata (2019), "Text summarization with pretrained encoders", section 4.3: an encoder that is
+        pretrained has to learn more slowly than a decoder that is not, or it is spoilt before the decoder reads it.
+        """
+        if self.config.encoder_rate == 1:
+            return {}
+        slow = self._of_the_encoder
+        return {name: self.config.encoder_rate if name in slow else 1.0 for name, _ in self.named_parameters()}
 
     def check_writes(self, tokens: int) -> None:
         """Raises UserError where an output of so many tokens, begun with its marks, would find no place."""
@@ -207,6 +222,12 @@ class PretrainedEncoderDecoder(nn.Module):
         marks = len(self.prompt)
         weights = found.cross_attentions[depth] if kind == "cross" else found.attentions[depth][..., marks:]
         return weights[:, :, marks:] * target_mask[:, None, :, None]
+
+    @property
+    def _of_the_encoder(self) -> set[str]:
+        """Names of the parameters of the encoder, and of the table of tokens that the decoder shares."""
+        own = {id(parameter) for parameter in (*self._encoder.parameters(), self.network.get_input_embeddings().weight)}
+        return {name for name, parameter in self.named_parameters() if id(parameter) in own}
 
     @property
     def _encoder(self) -> Any:
