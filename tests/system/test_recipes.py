@@ -111,7 +111,7 @@ def narrow(
     if isinstance(experiment.model, PretrainedConfig):
         small["model"] |= {"checkpoint": str(encoder)}
     elif isinstance(experiment.model, PretrainedEncoderDecoderConfig):
-        small["model"] |= {"checkpoint": str(encoder_decoder)}
+        small["model"] |= {"checkpoint": str(encoder_decoder), "decoder_layers": experiment.model.decoder_layers and 1}
     else:
         small["model"] |= {"width": 16}
     if isinstance(experiment.model, TransformerConfig):
