@@ -1,6 +1,6 @@
 """Our recurrent layers against torch's with the same weights: packed sequences, and cells step by step."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -59,6 +59,24 @@ def test_an_encoder_reads_padded_rows_as_torch_reads_packed_ones(
         directions = theirs_of_part.unflatten(0, (LAYERS, -1))
         for depth in range(LAYERS):
             torch.testing.assert_close(states[depth][part], torch.cat(directions[depth].unbind(0), dim=-1))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_do_not_grow_in_padding(cell: CellKind) -> None:
+    """Strong matrices, and much padding: without shut gates gradients overflow there, and 0 times infinity is NaN."""
+    encoder = RecurrentEncoder(cell, WIDTH, 1, bidirectional=True, dropout=0.0)
+    with torch.no_grad():
+        for layer in (*encoder.forwards, *cast(nn.ModuleList, encoder.backwards)):
+            cast(Recurrence, layer).recurrent_matrix.mul_(20)
+    x = torch.randn(1, 600, WIDTH)
+    mask = torch.arange(600)[None] < 3
+
+    def gradients(places: int) -> list[Tensor]:
+        outputs, _ = encoder(x[:, :places], mask[:, :places])
+        return list(torch.autograd.grad(outputs.square().sum(), list(encoder.parameters())))
+
+    for padded, plain in zip(gradients(600), gradients(3), strict=True):
+        torch.testing.assert_close(padded, plain)
 
 
 @pytest.mark.parametrize("cell", CELLS)

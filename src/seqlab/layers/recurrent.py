@@ -20,6 +20,9 @@ State = tuple[Tensor, ...]
 
 GATES: dict[CellKind, int] = {"lstm": 4, "gru": 3}
 
+AT_PADDING: dict[CellKind, tuple[float, ...]] = {"lstm": (-60.0, -60.0, 0.0, -60.0), "gru": (0.0, 60.0, 0.0)}
+"""What is added to the gates at a padded place: all of an LSTM's are closed, a GRU keeps its state."""
+
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """No autocast inside: torch's LSTM has no 16-bit kernels for training on a CPU, and sums over many steps need fp32.
@@ -37,28 +40,39 @@ class Recurrence(nn.Module):
     The bias stands in the input matrix, as the weights of a last column that reads 1 at real places. A padded place
     reads nothing but zeros, so it leaves a state of zeros as it is: padding before a sequence changes nothing, though
     torch's kernels know no mask. A GRU has no second bias inside its reset gate.
+
+    Gradients still go back through padding. With gates half open they can grow at every place, and what overflows is no
+    number even where it is multiplied by 0. So gates are shut there, by one more column that is not trained.
     """
+
+    at_padding: Tensor
 
     def __init__(self, cell: CellKind, input_width: int, width: int):
         super().__init__()
         kernel = nn.LSTM if cell == "lstm" else nn.GRU
         self.cell: CellKind = cell
         self.kernel = kernel(input_width + 1, width, bias=False, batch_first=True)
+        self.register_buffer("at_padding", torch.tensor(AT_PADDING[cell]).repeat_interleave(width)[:, None], False)
         self.reset_parameters()
 
-    def forward(self, x: Tensor, real: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, real: Tensor | None, state: State | None = None) -> tuple[Tensor, State]:
         """Inputs (B, T, I) -> outputs (B, T, D) and the state after the last place.
 
-        `real` (B, T) is 1 at real places and 0 at padding, where `x` must be 0. Without a state it starts from zeros.
+        `real` (B, T) is 1 at real places and 0 at padding, where `x` must be 0; None: there is no padding before real
+        places. Without a state it starts from zeros.
         """
-        x = torch.cat([x, real[..., None]], dim=-1)
-        layered = None if state is None else tuple(part[None].contiguous() for part in state)
-        match self.cell:
-            case "lstm":
-                outputs, last = self.kernel(x, layered)
-            case "gru":
-                outputs, hidden = self.kernel(x, layered and layered[0])
-                last = (hidden,)
+        matrix = self.input_matrix
+        if real is None:
+            x = F.pad(x, (0, 1), value=1.0)
+        else:
+            x = torch.cat([x, real[..., None], 1 - real[..., None]], dim=-1)
+            matrix = torch.cat([matrix, self.at_padding], dim=1)
+        parts = (x.new_zeros(len(x), self.kernel.hidden_size),) * (2 if self.cell == "lstm" else 1)
+        layered = [part[None].contiguous() for part in state or parts]
+        weights = [matrix, self.recurrent_matrix]
+        has_biases, layers, dropout, both_ways, rows_first = False, 1, 0.0, False, True
+        run, start = (torch.lstm, layered) if self.cell == "lstm" else (torch.gru, layered[0])
+        outputs, *last = run(x, start, weights, has_biases, layers, dropout, self.training, both_ways, rows_first)
         return outputs, tuple(part.squeeze(0) for part in last)
 
     def project(self, x: Tensor) -> Tensor:
@@ -157,9 +171,8 @@ class RecurrentDecoder(nn.Module):
 
     def forward(self, x: Tensor, states: Sequence[State]) -> Tensor:
         """Inputs (B, T, D) -> outputs (B, T, D) of the last layer. Padding on the right harms no place before it."""
-        real = x.new_ones(x.shape[:2])
         for layer, state in zip(self.layers, states, strict=True):
-            x, _ = layer(self.dropout(x), real, state)
+            x, _ = layer(self.dropout(x), None, state)
         return x
 
     def project(self, x: Tensor) -> Tensor:

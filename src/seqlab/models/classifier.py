@@ -176,12 +176,11 @@ class LastState(nn.Module):
         """Each direction ends with the last step that it reads."""
         with full_precision(x.device):
             x, last = x.float(), x.new_empty(0)
-            real = x.new_ones(x.shape[:2])
             for depth, layer in enumerate(self.forwards):
                 x = self.dropout(x) if depth else x
-                outputs, (last, *_) = layer(x, real)
+                outputs, (last, *_) = layer(x, None)
                 if self.backwards:
-                    others, (other, *_) = self.backwards[depth](x.flip(1), real)
+                    others, (other, *_) = self.backwards[depth](x.flip(1), None)
                     outputs = torch.cat([outputs, others.flip(1)], dim=-1)
                     last = torch.cat([last, other], dim=-1)
                 x = outputs
@@ -205,9 +204,9 @@ class Elman(nn.Module):
             input_matrix[:, -1] = 0  # b, which reads 1
             nn.init.orthogonal_(recurrent_matrix)
 
-    def forward(self, x: Tensor, real: Tensor) -> tuple[Tensor, tuple[Tensor]]:
-        """(B, L, I) and ones (B, L) -> states (B, L, D), and the last one."""
-        outputs, last = self.kernel(torch.cat([x, real[..., None]], dim=-1))
+    def forward(self, x: Tensor, real: None = None) -> tuple[Tensor, tuple[Tensor]]:
+        """(B, L, I) without padding -> states (B, L, D), and the last one."""
+        outputs, last = self.kernel(F.pad(x, (0, 1), value=1.0))
         return outputs, (last.squeeze(0),)
 
 
