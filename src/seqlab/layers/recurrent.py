@@ -67,12 +67,16 @@ class Recurrence(nn.Module):
         else:
             x = torch.cat([x, real[..., None], 1 - real[..., None]], dim=-1)
             matrix = torch.cat([matrix, self.at_padding], dim=1)
-        parts = (x.new_zeros(len(x), self.kernel.hidden_size),) * (2 if self.cell == "lstm" else 1)
-        layered = [part[None].contiguous() for part in state or parts]
+        zeros = (x.new_zeros(len(x), self.kernel.hidden_size),) * (2 if self.cell == "lstm" else 1)
+        layered = [part[None].contiguous() for part in state or zeros]
         weights = [matrix, self.recurrent_matrix]
-        has_biases, layers, dropout, both_ways, rows_first = False, 1, 0.0, False, True
-        run, start = (torch.lstm, layered) if self.cell == "lstm" else (torch.gru, layered[0])
-        outputs, *last = run(x, start, weights, has_biases, layers, dropout, self.training, both_ways, rows_first)
+        # Biases, layers, dropout, training, both directions, rows first.
+        options = (False, 1, 0.0, self.training, False, True)
+        match self.cell:
+            case "lstm":
+                outputs, *last = torch.lstm(x, layered, weights, *options)
+            case "gru":
+                outputs, *last = torch.gru(x, layered[0], weights, *options)
         return outputs, tuple(part.squeeze(0) for part in last)
 
     def project(self, x: Tensor) -> Tensor:
