@@ -83,7 +83,9 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
     near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
-    digits = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f"}.get(result["score"], near_one)  # BLEU is out of 100
+    digits = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f", "bleu1": ".3f"}.get(
+        result["score"], near_one
+    )  # BLEU is out of 100
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
