@@ -81,6 +81,18 @@ def test_rows_do_not_meet_and_dropout_ends_with_training(architecture: Architect
         torch.testing.assert_close(together[row : row + 1], classifier(inputs[row : row + 1]), rtol=1e-4, atol=1e-5)
 
 
+def test_input_dropout_hides_numbers_in_training_only() -> None:
+    classifier = model("lstm", dropout=0.0, input_dropout=0.25)
+    seen: list[Tensor] = []
+    classifier.body.register_forward_pre_hook(lambda body, arguments: seen.append(arguments[0]))
+    inputs = torch.ones(200, LENGTH, INPUTS)
+    classifier.train()(inputs)
+    classifier.eval()(inputs)
+    assert seen[0].unique().tolist() == pytest.approx([0, 4 / 3])
+    assert (seen[0] == 0).double().mean().item() == pytest.approx(0.25, abs=0.03)
+    torch.testing.assert_close(seen[1], inputs)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_order_of_steps_matters(architecture: Architecture) -> None:
     classifier = model(architecture).eval()

@@ -54,6 +54,8 @@ class SequenceClassifierConfig(Config):
     """depth"""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """dropout between layers, and of what each block adds, never from step to step"""
+    input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """share of the numbers of a sequence that are hidden from the net in training"""
     strides: tuple[int, ...] = ()
     """mingru and lru: each of the first layers reads all steps, but hands on every so manieth of its states only"""
     widening: int = Field(default=1, ge=1)
@@ -135,6 +137,7 @@ class SequenceClassifier(nn.Module):
             )
         self.config = config
         self.input_size, self.num_classes = input_size, num_classes
+        self.input_dropout = Dropout(config.input_dropout)
         self.body = _build_body(config, input_size, length)
         self.head = nn.Linear(config.width_of_layers[-1], num_classes)
         nn.init.xavier_uniform_(self.head.weight)
@@ -142,7 +145,7 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, L, C) numbers, raw or normalised -> logits (B, classes)."""
-        return self.head(self.body(inputs))
+        return self.head(self.body(self.input_dropout(inputs)))
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
         """Floating-point operations of one forward pass: 2 a multiply-add, matrix products and recurrences.
