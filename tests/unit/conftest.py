@@ -1,5 +1,6 @@
 """What the tests of tasks share: the assembly and a short run of the `experiment` that a test file defines; texts."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def trained(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) ->
     """The folder of a finished run of it."""
     folder = tmp_path_factory.mktemp("runs") / experiment.about.name
     assert train(experiment, folder, device="cpu", resume=False, overwrite=False, display=Silent())
+    return folder
+
+
+@pytest.fixture
+def resumed(trained: Path, experiment: Experiment, tmp_path: Path) -> Path:
+    """The folder of the same run, broken off at its last checkpoint but one and gone on with."""
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    (folder / "results.json").unlink()
+    (folder / "model.safetensors").unlink()
+    shutil.rmtree(max((folder / "checkpoints").glob("step-*")))
+    assert train(experiment, folder, device="cpu", resume=True, overwrite=False, display=Silent())
     return folder
 
 
