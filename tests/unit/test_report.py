@@ -19,7 +19,7 @@ from seqlab.errors import UserError
 from seqlab.events import EventLog
 from seqlab.paths import RunFolder
 from seqlab.report import attention, compare, figures, lr_range, samples, tables, wording
-from seqlab.report.drawing import COLOURS
+from seqlab.report.drawing import COLOURS, canvas, score_axis
 from seqlab.report.folder import Curve, Prediction, Score, load_run
 from seqlab.report.page import write_report
 from seqlab.report.statistics import describe
@@ -209,6 +209,29 @@ def html(finished):
 
 
 # The page
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "bottom", "top"),
+    [
+        ([0.1, 0.9], True, (0, 0), (1.02, 1.02)),
+        ([12.0, 39.0], False, (0, 0), (39, 50)),
+        ([0.958, 0.986], True, (0.95, 0.958), (0.986, 1)),
+        ([0.986, 0.986], True, (0.97, 0.986), (0.986, 1.02)),
+        ([-0.2, 0.4], False, (-0.3, -0.2), (0.4, 0.5)),
+        ([0.0, 0.0], True, (0, 0), (1.02, 1.02)),
+        ([], True, (0, 0), (1.02, 1.02)),
+    ],
+)
+def test_the_axis_of_a_score_shows_what_changes(
+    values: list[float], share: bool, bottom: tuple[float, float], top: tuple[float, float]
+) -> None:
+    with canvas("score") as drawing:
+        drawing.axes.plot(range(len(values)), values)
+        score_axis(drawing.axes, values, share=share)
+        low, high = drawing.axes.get_ylim()
+    assert bottom[0] <= low <= bottom[1]
+    assert top[0] <= high <= top[1]
 
 
 def test_page_tells_the_run_offline_and_well_formed(finished):

@@ -8,7 +8,7 @@ import numpy as np
 from seqlab.metrics.intervals import Interval
 from seqlab.plan import Cell
 from seqlab.report import wording
-from seqlab.report.drawing import INK, MUTED, SERIES, Plot, canvas, share_axis, thousands, time_unit
+from seqlab.report.drawing import INK, MUTED, SERIES, Plot, canvas, score_axis, thousands, time_unit
 from seqlab.report.folder import Curve
 from seqlab.report.measured import Ablation, Pair, validation
 
@@ -115,12 +115,11 @@ def _curves(ablation: Ablation, score: str) -> Plot | None:
             if curves:
                 ends.append(_draw_seeds(axes, curves, cell, group(ablation, cell)))
         _finish_time_axis(axes, longest / unit, unit_name)
-        if score in wording.SHARES:
-            share_axis(axes)
-        elif score == "loss":
-            _loss_axis(axes, [y for curves in found.values() for curve in curves for y in curve.y])
+        values = [y for curves in found.values() for curve in curves for y in curve.y]
+        if score == "loss":
+            _loss_axis(axes, values)
         else:
-            axes.set_ylim(bottom=0)
+            score_axis(axes, values, share=score in wording.SHARES)
         _name_ends(axes, ends)
         seeds = "Means over the seeds, each band from the lowest to the highest. " if ablation.plan.seeds > 1 else ""
         better = "Without label smoothing; lower is better." if score == "loss" else "Higher is better."

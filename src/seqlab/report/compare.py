@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seqlab.errors import UserError
 from seqlab.report import markup, wording
-from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, share_axis, step_axis, time_unit
+from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, score_axis, step_axis, time_unit
 from seqlab.report.figures import smoothed, thin
 from seqlab.report.folder import Curve, RunRecord
 
@@ -107,10 +107,10 @@ def _draw(axes: "Axes", panel: Panel, curves: list[Curve]) -> None:
             gid=f"run-{index + 1}",
         )
     values = [y for curve in curves for y in curve.y]
-    if panel.is_share:
-        share_axis(axes)
-    elif panel.is_loss:
+    if panel.is_loss:
         loss_axis(axes, values)
+    else:
+        score_axis(axes, values, share=panel.is_share)
 
 
 def _table(records: Sequence[RunRecord]) -> str:

@@ -7,7 +7,7 @@ to load.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -127,10 +127,19 @@ def thousands(value: float) -> str:
     return f"{value:g}"
 
 
-def share_axis(axes: "Axes") -> None:
-    """A y axis from 0 to 100 %."""
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+def score_axis(axes: "Axes", values: Sequence[float], *, share: bool) -> None:
+    """A y axis from 0, of shares to 100 %; or one close around values that are all within a fifth of the highest.
+
+    Correlations may be negative, and then the axis goes down to the lowest.
+    """
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if low > 0.8 * high > 0:
+        margin = 0.08 * max(high - low, 0.02 * high)
+        axes.set_ylim(low - margin, high + margin)
+    else:
+        axes.set_ylim(min(0.0, 1.1 * low), 1.02 if share else None)
+    if share:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
 def loss_axis(axes: "Axes", losses: list[float]) -> None:

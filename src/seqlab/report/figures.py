@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from seqlab.report import wording
-from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, share_axis, step_axis, thousands
+from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, score_axis, step_axis, thousands
 from seqlab.report.folder import Curve, RunRecord
 
 if TYPE_CHECKING:
@@ -73,10 +73,7 @@ def score(record: RunRecord, name: str) -> Plot | None:
         axes = drawing.axes
         _draw_evaluations(axes, training, "training", TRAINING)
         _draw_evaluations(axes, validation, "validation", VALIDATION)
-        if name in wording.SHARES:
-            share_axis(axes)
-        else:
-            axes.set_ylim(bottom=min(0, 1.1 * min([*training.y, *validation.y])))  # correlations may be negative
+        score_axis(axes, [*training.y, *validation.y], share=name in wording.SHARES)
         step_axis(axes, [*training.x, *validation.x])
         caption = (
             "A gap between the two is what was learned by heart rather than by rule; "
