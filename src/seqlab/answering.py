@@ -101,7 +101,7 @@ class Done:
     in_pieces: int = 0
     """lines that were cut to be answered"""
     capped: int = 0
-    """answers that were cut at `decode.max_length`"""
+    """answers that were cut at `decode.max_length` or `decode.max_ratio`"""
 
     def add(self, sources: list[str], answers: list[Answer], text: str) -> None:
         """A chunk is answered by these lines of text."""
@@ -140,8 +140,10 @@ def _report(run: Run, done: Done, shown: LineCount) -> None:
     if done.in_pieces:
         shown.note(f"seqlab: {done.in_pieces:,} of {done.lines:,} lines were answered sentence by sentence")
     if done.capped:
-        limit = run.experiment.decode.max_length
-        shown.note(f"seqlab: {done.capped:,} of {done.lines:,} answers were cut at decode.max_length={limit}")
+        decode = run.experiment.decode
+        by_source = "" if decode.max_ratio is None else f" or decode.max_ratio={decode.max_ratio:g}"
+        cut = f"seqlab: {done.capped:,} of {done.lines:,} answers were cut at decode.max_length={decode.max_length}"
+        shown.note(cut + by_source)
 
 
 # Going on

@@ -248,3 +248,32 @@ def test_the_brute_force_itself_covers_all_probability() -> None:
     )
     shorter = sum(math.exp(score) for ids, score in endings.items() if len(ids) < 3)
     assert shorter + reach_limit == pytest.approx(1)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    ratio=st.sampled_from([0.25, 0.5, 1.0, 1.75]),
+    max_length=st.integers(1, 20),
+    alpha=st.sampled_from(PENALTIES),
+    width=st.integers(0, 4),
+)
+def test_a_row_with_its_own_limit_is_as_if_it_were_alone(
+    lengths: list[int], ratio: float, max_length: int, alpha: float, width: int
+) -> None:
+    beam = {"method": "beam", "beam_width": width, "length_penalty": alpha, "n_best": width}
+    chosen: dict[str, object] = beam if width else {"method": "greedy"}
+    model = RandomTable(5, eos_bias=-2.0)
+    source = torch.arange(1, len(lengths) + 1)[:, None].expand(-1, 9)
+    mask = torch.arange(9) < torch.tensor(lengths)[:, None]
+    config = build(DecodeConfig, {**chosen, "max_length": max_length, "max_ratio": ratio}, "decode")
+    together = search(model, source, mask, config, bos_id=BOS, eos_id=EOS)
+    for row, length in enumerate(lengths):
+        limit = min(max_length, int(ratio * length) + 10)
+        alone = build(DecodeConfig, {**chosen, "max_length": limit}, "decode")
+        (expected,) = search(model, source[[row]], mask[[row]], alone, bos_id=BOS, eos_id=EOS)
+        assert [found.ids for found in together[row]] == [found.ids for found in expected]
+        assert [found.cut for found in together[row]] == [
+            len(found.ids) == limit and not found.finished for found in expected
+        ]
+        assert [found.score for found in together[row]] == pytest.approx([found.score for found in expected], abs=1e-5)

@@ -5,10 +5,10 @@ Those that end, and are among the `W` best of all, join the ended ones and take 
 best ended ones are kept. Width 1 is greedy search, unless the penalty favours long outputs.
 
 When is a row done? A sequence of n tokens, its end included, is ranked by log p / penalty(n). A live hypothesis with t
-tokens and log p = s ends at some n from t + 1 to max_length + 1. Another token never raises log p, and s <= 0, so that
-it ends no better than s / (the largest of these penalties). The row is done when that bound of the best live hypothesis
-does not pass the worst of the `n_best` ended ones. No smaller bound is certain: all tokens to come may have probability
-1. The first end proves nothing: a longer output may still win.
+tokens and log p = s ends at some n from t + 1 to limit + 1, where the limit is that of its row. Another token never
+raises log p, and s <= 0, so that it ends no better than s / (the largest of these penalties). The row is done when that
+bound of the best live hypothesis does not pass the worst of the `n_best` ended ones. No smaller bound is certain: all
+tokens to come may have probability 1. The first end proves nothing: a longer output may still win.
 
 Shapes: `B` rows, `W` hypotheses of a row, `T` tokens so far, `V` vocabulary.
 """
@@ -31,11 +31,12 @@ BLOCK = 64
 
 
 def beam_search(
-    model: Decoder[State], state: State, first: Tensor, config: DecodeConfig, eos_id: int
+    model: Decoder[State], state: State, first: Tensor, limits: Tensor, config: DecodeConfig, eos_id: int
 ) -> list[list[Hypothesis]]:
     """For each row that `first` (B,), its beginning of sequence, starts: up to `n_best` hypotheses, the best first.
 
-    Ended hypotheses come before those cut at `max_length`. There are fewer than `n_best` where the beam found no more.
+    Ended hypotheses come before those cut at as many tokens as `limits` (B,) allows their row. There are fewer than
+    `n_best` where the beam found no more.
     """
     alpha = config.length_penalty
     results: list[list[Hypothesis]] = [[] for _ in range(len(first))]
@@ -48,24 +49,24 @@ def beam_search(
         logits, state = model.step(tokens, state)
         longer, parent, new_ended = _extensions(live, logits, config, eos_id)
         ended = _best_ended(ended, new_ended, alpha)
-        if live.ids.size(2) == config.max_length:
-            break
-
-        done = ended.ranking(alpha).amin(1) >= _best_end_in_reach(longer, config)
+        at_limit = limits[rows] == live.ids.size(2)
+        done = at_limit | (ended.ranking(alpha).amin(1) >= _best_end_in_reach(longer, limits[rows], alpha))
         keep = (~done).nonzero().squeeze(1)  # the one wait for the device in a step
         if len(keep) < len(rows):
-            for row, hypotheses in zip(rows[done].tolist(), ended.rows(done).hypotheses(eos_id), strict=True):
-                results[row] = hypotheses
+            cut = live.only(at_limit[:, None] & new_ended.log_prob.isneginf())
+            limit = live.ids.size(2)
+            for row, whole, unfinished in zip(
+                rows[done].tolist(),
+                ended.rows(done).hypotheses(eos_id, limit),
+                cut.rows(done).hypotheses(eos_id, limit),
+                strict=True,
+            ):
+                results[row] = (whole + unfinished)[: config.n_best]
         if len(keep) == 0:
             return results
         state = model.select_rows(state, keep[:, None] * live.log_prob.size(1) + parent[keep])
         rows, live, ended = rows[keep], longer.rows(keep), ended.rows(keep)
         tokens = live.ids[..., -1].flatten()
-
-    cut = live.only(new_ended.log_prob.isneginf())
-    for row, whole, unfinished in zip(rows.tolist(), ended.hypotheses(eos_id), cut.hypotheses(eos_id), strict=True):
-        results[row] = (whole + unfinished)[: config.n_best]
-    return results
 
 
 def length_penalty(num_tokens: Tensor, alpha: float) -> Tensor:
@@ -117,11 +118,11 @@ class _Beam(NamedTuple):
         """log p / penalty (B, W): what ended hypotheses are compared by."""
         return self.log_prob / length_penalty((self.ids != NO_TOKEN).sum(-1), alpha)
 
-    def hypotheses(self, eos_id: int) -> list[list[Hypothesis]]:
-        """Those of every row, empty places left out."""
+    def hypotheses(self, eos_id: int, limit: int) -> list[list[Hypothesis]]:
+        """Those of every row, empty places left out; with `limit` tokens and no end they count as cut."""
         rows = zip(self.ids.tolist(), self.log_prob.tolist(), strict=True)
         return [
-            [from_padded(ids, score, eos_id) for ids, score in zip(*row, strict=True) if score != -math.inf]
+            [from_padded(ids, score, eos_id, limit) for ids, score in zip(*row, strict=True) if score != -math.inf]
             for row in rows
         ]
 
@@ -156,11 +157,11 @@ def _best_ended(ended: _Beam, new: _Beam, alpha: float) -> _Beam:
     return both.places(both.ranking(alpha).topk(ended.log_prob.size(1)).indices)
 
 
-def _best_end_in_reach(live: _Beam, config: DecodeConfig) -> Tensor:
+def _best_end_in_reach(live: _Beam, limits: Tensor, alpha: float) -> Tensor:
     """The bound (B,) on log p / penalty(n) over all ends of live hypotheses; -inf where none lives.
 
     log p <= 0, so the largest penalty gives the largest quotient. The penalty is monotonic in n: it is largest at the
     last possible end, or, where alpha is negative, at the next.
     """
-    ends = torch.tensor([live.ids.size(2) + 1, config.max_length + 1])
-    return live.log_prob.amax(1) / length_penalty(ends, config.length_penalty).amax()
+    ends = torch.stack([torch.full_like(limits, live.ids.size(2) + 1), limits + 1])
+    return live.log_prob.amax(1) / length_penalty(ends, alpha).amax(0)

@@ -28,6 +28,7 @@ def follow_one_path(
     model: Decoder[State],
     state: State,
     first: Tensor,
+    limits: Tensor,
     config: DecodeConfig,
     eos_id: int,
     choose: Choose = most_probable,
@@ -35,23 +36,23 @@ def follow_one_path(
 ) -> list[Hypothesis]:
     """One hypothesis for each of the rows that `first` (B,), their beginning of sequence, starts.
 
-    A row stops at its end of sequence, or, given `answers` (ids without end of sequence, when only an exact match
-    counts), at its first token that differs from its answer. The only wait for the device is one a step, for the
-    number of rows that go on.
+    A row stops at its end of sequence, at as many tokens as `limits` (B,) allows it, or, given `answers` (ids without
+    end of sequence, when only an exact match counts), at its first token that differs from its answer. In the loop, the
+    only wait for the device is one a step, for the number of rows that go on.
     """
-    ids = first.new_full((len(first), config.max_length + 1), NO_TOKEN)
+    longest = int(limits.amax()) if len(limits) else 0
+    ids = first.new_full((len(first), longest + 1), NO_TOKEN)
     scores = torch.zeros(len(first), device=first.device)
     expected = None if answers is None else _padded(answers, ids)
     rows = torch.arange(len(first), device=first.device)  # (R,) the output that each row of the batch writes
     active = torch.ones_like(rows, dtype=torch.bool)  # (R,) False: stopped, but not dropped yet
     tokens = first
-    for length in range(config.max_length + 1):
+    for length in range(longest + 1):
         logits, state = model.step(tokens, state)
         prefix = ids[rows, :length].clamp(min=0)  # stopped rows hold NO_TOKEN, which is no index; they do not matter
         tokens = choose(constrain(logits, prefix, config, eos_id))
         is_end = tokens == eos_id
-        if length == config.max_length:
-            active = active & is_end  # there is room for the end only: what goes on is cut
+        active = active & (is_end | (length < limits[rows]))  # at the limit there is room for the end only
         ids[rows, length] = tokens.where(active, NO_TOKEN)
         log_probs = logits.gather(1, tokens[:, None]).squeeze(1).float() - log_normaliser(logits)
         scores[rows] += log_probs.where(active, 0.0)
@@ -66,7 +67,10 @@ def follow_one_path(
             keep = active.nonzero().squeeze(1)
             state = model.select_rows(state, keep)
             rows, tokens, active = rows[keep], tokens[keep], active[keep]
-    return [from_padded(*row, eos_id) for row in zip(ids.tolist(), scores.tolist(), strict=True)]
+    return [
+        from_padded(row, score, eos_id, limit)
+        for row, score, limit in zip(ids.tolist(), scores.tolist(), limits.tolist(), strict=True)
+    ]
 
 
 def _dropping_pays(num_active: int, num_rows: int) -> bool:

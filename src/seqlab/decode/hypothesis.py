@@ -17,11 +17,17 @@ class Hypothesis(NamedTuple):
     over tokens, not normalised by length, and untouched by constraints, temperature, top-k and top-p."""
 
     finished: bool
-    """False: no end of sequence; cut at `max_length`, or left because it already differs from its answer."""
+    """False: no end of sequence; cut, or left because it already differs from its answer."""
+
+    cut: bool = False
+    """It is as long as it may be, and not finished."""
 
 
-def from_padded(ids: list[int], score: float, eos_id: int) -> Hypothesis:
-    """The hypothesis in one row of an id tensor, `[5, 7, eos, NO_TOKEN, NO_TOKEN]` or `[5, 7, NO_TOKEN, ...]`."""
+def from_padded(ids: list[int], score: float, eos_id: int, limit: int) -> Hypothesis:
+    """The hypothesis in one row of an id tensor, `[5, 7, eos, NO_TOKEN, NO_TOKEN]` or `[5, 7, NO_TOKEN, ...]`.
+
+    It may have `limit` tokens.
+    """
     emitted = [token for token in ids if token != NO_TOKEN]
     finished = emitted[-1:] == [eos_id]
-    return Hypothesis(emitted[:-1] if finished else emitted, score, finished)
+    return Hypothesis(emitted[:-1] if finished else emitted, score, finished, len(emitted) == limit and not finished)

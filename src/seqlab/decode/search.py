@@ -36,26 +36,28 @@ def search(
     row is then left, unfinished, at its first token that differs. `generator` is what sampling draws from; it lives on
     the device of the model, and its state after the call depends on the batch.
 
-    A hypothesis with `finished` False and `max_length` ids was cut: warn where there are many. Raises ValueError when
-    the arguments do not fit the method, or the model is in training mode (dropout would spoil the output unnoticed).
+    Warn where many hypotheses were `cut`. Raises ValueError when the arguments do not fit the method, or the model is
+    in training mode (dropout would spoil the output unnoticed).
     """
     _check_arguments(model, source, config, answers, generator)
+    limits = config.limits(source_mask.sum(1))
     state = model.start(model.encode(source, source_mask))
     first = torch.full((len(source),), bos_id, device=source.device)
     match config.method:
         case "greedy":
             return [
-                [hypothesis] for hypothesis in follow_one_path(model, state, first, config, eos_id, answers=answers)
+                [hypothesis]
+                for hypothesis in follow_one_path(model, state, first, limits, config, eos_id, answers=answers)
             ]
         case "beam":
-            return beam_search(model, state, first, config, eos_id)
+            return beam_search(model, state, first, limits, config, eos_id)
         case "sample":
             assert generator is not None  # _check_arguments has seen to it
             n = config.n_best
             copies = torch.arange(len(source), device=source.device).repeat_interleave(n)
-            state, first = model.select_rows(state, copies), first[copies]
+            state = model.select_rows(state, copies)
             choose = partial(draw, config=config, generator=generator)
-            drawn = follow_one_path(model, state, first, config, eos_id, choose)
+            drawn = follow_one_path(model, state, first[copies], limits[copies], config, eos_id, choose)
             return [drawn[start : start + n] for start in range(0, len(drawn), n)]
 
 

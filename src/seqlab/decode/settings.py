@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from seqlab.config import Config
 
@@ -18,6 +20,8 @@ METHODS_OF: dict[str, tuple[Method, ...]] = {
 }
 """The settings that only some methods read; all others matter to every method."""
 
+ALLOWANCE = 10
+"""Tokens that `max_ratio` grants to every output: the shortest sources vary most."""
 
 GREEDY = {"method": "greedy", "beam_width": 5, "length_penalty": 1.0, "n_best": 1}
 """What turns the settings of any search into those of the quick one for curves."""
@@ -41,6 +45,9 @@ class DecodeConfig(Config):
     max_length: int = Field(default=128, ge=1)
     """an output with this many tokens and no end in sight is cut"""
 
+    max_ratio: float | None = Field(default=None, gt=0)
+    """it is cut earlier, at so many times the tokens of its source and 10 more; a close limit makes a beam faster"""
+
     max_source: int | None = Field(default=None, ge=1)
     """a line with more tokens is cut at sentence ends, or inside sentences; when absent, max_length in translation"""
 
@@ -61,6 +68,14 @@ class DecodeConfig(Config):
 
     top_p: float = Field(default=1.0, gt=0, le=1)
     """sample: draw only from the fewest tokens that together have this probability; 1 is off"""
+
+    def limits(self, source_tokens: Tensor) -> Tensor:
+        """At how many tokens the output for each source is cut, whose numbers of tokens are given (B,)."""
+        most = torch.full_like(source_tokens, self.max_length)
+        if self.max_ratio is None:
+            return most
+        by_source = (self.max_ratio * source_tokens).long() + ALLOWANCE
+        return most.minimum(by_source).clamp(min=self.min_length)
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "DecodeConfig":

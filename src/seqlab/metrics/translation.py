@@ -167,7 +167,8 @@ def warnings(
     n = len(predictions)
     told = []
     if capped:
-        told.append(f"{capped} of {n} outputs were cut at decode.max_length: raise it, unless they repeat themselves")
+        limits = "decode.max_length or decode.max_ratio"
+        told.append(f"{capped} of {n} outputs were cut at {limits}: raise it, unless they repeat themselves")
     if (ratio := _length_ratio(predictions, references, tokenize)) < SHORT:
         told.append(f"outputs have {ratio:.2f} of the words of the references: the brevity penalty lowers BLEU")
     if empty := sum(not text.strip() for text in predictions):

@@ -149,7 +149,8 @@ class Evaluation:
             for side, counts in self.unknown.items()
             if (listed := counts.most_common(NUM_UNKNOWN))
         ]
-        return [*found, f"{self.capped} predictions were cut at decode.max_length"] if self.capped else found
+        cut = f"{self.capped} predictions were cut at decode.max_length or decode.max_ratio"
+        return [*found, cut] if self.capped else found
 
     @property
     def _texts(self) -> list[str]:

@@ -340,5 +340,4 @@ class SequenceToSequence:
         return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
-        capped = not hypothesis.finished and len(hypothesis.ids) == self.decode.max_length
-        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, capped)
+        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, hypothesis.cut)
