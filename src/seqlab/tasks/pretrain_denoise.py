@@ -22,7 +22,7 @@ from seqlab.data.corpus import Corpus
 from seqlab.data.pairs import EncodedPairs, PairBatch, Ragged
 from seqlab.data.passages import Document
 from seqlab.data.sources import read_lines
-from seqlab.decode.search import Hypothesis, search
+from seqlab.decode.hypothesis import Hypothesis
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.layers.loss import cross_entropy_sum
@@ -34,6 +34,7 @@ from seqlab.tasks.judging import batches
 from seqlab.tasks.noising import Damaged, SpanCorruption, TextInfilling, restored, span_corruption, text_infilling
 from seqlab.tasks.packing import SPECIAL_TOKENS, Sentences, encode_documents, fill_rows
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.writing import write
 from seqlab.text.pretrained import marks, special_ids
 from seqlab.train.loop import LossSum
 
@@ -207,21 +208,9 @@ class PretrainDenoise:
             return []
         ends = Ragged.of([[self.special.eos]] * len(sources))
         pairs = EncodedPairs(Ragged.of(sources), ends, self.special.pad, self.special.bos)
-        decode = DecodeConfig(max_length=self.config.longest - 1)
-        found: dict[int, Hypothesis] = {}
-        with evaluating(model):
-            for batch in batches(pairs, model, self.config.evaluation_tokens):
-                with autocast():
-                    rows = search(
-                        model,
-                        batch.source,
-                        batch.source_mask,
-                        decode,
-                        bos_id=self.special.bos,
-                        eos_id=self.special.eos,
-                    )
-                found.update(zip(batch.rows.tolist(), (best for best, *_ in rows), strict=True))
-        return [found[row] for row in range(len(sources))]
+        decode, tokens = DecodeConfig(max_length=self.config.longest - 1), self.config.evaluation_tokens
+        found = write(model, pairs, self.special, decode, tokens=tokens, autocast=autocast)
+        return [best for best, *_ in found]
 
     def _damaged(self, line: str, number: int) -> list[int]:
         """The ids of a line in which a user has left something out; other marks than those for it are dropped."""

@@ -20,7 +20,7 @@ from seqlab.data.corpus import TextCorpus
 from seqlab.data.examples import Example
 from seqlab.data.pairs import EncodedPairs, PairBatch
 from seqlab.data.sources import read_lines
-from seqlab.decode.search import Hypothesis, search
+from seqlab.decode.hypothesis import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
@@ -32,13 +32,11 @@ from seqlab.tasks.once import Once
 from seqlab.tasks.reading import Reading
 from seqlab.tasks.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
 from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.writing import write
 from seqlab.text.sentences import usual_number
 from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 from seqlab.train.loop import LossSum
-
-SAMPLING_SEED = 0
-"""Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
 
 EPOCHS = 1_000_000
 """More than any run has: epochs of runs with different seeds see different variants."""
@@ -165,7 +163,7 @@ class SequenceToSequence:
         decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
         with evaluating(model):
             counts = self._counts(model, encoded, examples, autocast)
-            found = self._search(model, encoded, autocast, decode, self._known(examples) if quick else None)
+        found = self._written(model, encoded, autocast, decode, answers=self._known(examples) if quick else None)
         unknown = {} if quick else self.vocabularies.unknown(examples)
         examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
@@ -197,8 +195,7 @@ class SequenceToSequence:
     ) -> list[list[Prediction]]:
         """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
         encoded = self.encode([Example(source, "") for source in sources])
-        with evaluating(model):
-            found = self._search(model, encoded, autocast, self.decode, progress=progress)
+        found = self._written(model, encoded, autocast, self.decode, progress=progress)
         return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def samples(self, model: Any, examples: Sequence[Example], *, autocast: Autocast) -> list[Sample]:
@@ -298,33 +295,12 @@ class SequenceToSequence:
             return None
         return self.vocabularies.target.encode_batch([example.target for example in examples])
 
-    def _search(
-        self,
-        model: Any,
-        encoded: EncodedPairs,
-        autocast: Autocast,
-        decode: DecodeConfig,
-        answers: list[list[int]] | None = None,
-        progress: Callable[[int], None] = lambda rows: None,
+    def _written(
+        self, model: Any, encoded: EncodedPairs, autocast: Autocast, decode: DecodeConfig, **options: Any
     ) -> list[list[Hypothesis]]:
-        found: dict[int, list[Hypothesis]] = {}
-        generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
-        for batch in batches(encoded, model, self.config.evaluation_tokens):
-            known = None if answers is None else [answers[row] for row in batch.rows]
-            with autocast():
-                rows = search(
-                    model,
-                    batch.source,
-                    batch.source_mask,
-                    decode,
-                    bos_id=self.vocabularies.special.bos,
-                    eos_id=self.vocabularies.special.eos,
-                    answers=known,
-                    generator=generator if decode.method == "sample" else None,
-                )
-            found.update(zip(batch.rows.tolist(), rows, strict=True))
-            progress(len(found))
-        return [found[row] for row in range(len(encoded))]
+        """See `write`."""
+        tokens = self.config.evaluation_tokens
+        return write(model, encoded, self.vocabularies.special, decode, tokens=tokens, autocast=autocast, **options)
 
     def _compared(self, examples: Sequence[Example]) -> Sequence[Example]:
         """What outputs are compared with: the texts, or the texts as the model would spell them."""
