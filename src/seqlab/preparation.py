@@ -62,11 +62,11 @@ def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Cho
 
     def timed_step(mode: Mode) -> float:
         precision = Precision(mode, world.device)
-        start = time.perf_counter()
+        start = time.process_time()
         with precision.autocast():
             loss = task.loss(model, batch).sum / batch.tokens
         loss.backward()
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         model.zero_grad(set_to_none=True)
         return seconds
 

@@ -281,7 +281,7 @@ class TestLongLines:
 
     def test_it_is_said_how_many_answers_were_cut(self, command: Command, translator: Path) -> None:
         told = command("predict", translator, "decode.max_length=1", stdin=b"Ab.\n\nAb.\n")
-        assert told.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1\n"
+        assert told.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1 or decode.max_ratio=2\n"
 
 
 class TestSeveralSentences:

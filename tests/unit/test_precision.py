@@ -136,7 +136,7 @@ def test_auto_on_a_cpu_takes_bf16_only_where_it_pays(bf16_s: float, mode: Mode) 
     assert choice.mode == mode
     assert (choice.fp32_s, choice.bf16_s) == (0.1, bf16_s)
     assert "100 ms in fp32" in choice.reason
-    assert f"{1000 * bf16_s:.0f} ms in bf16" in choice.reason
+    assert f"{1000 * bf16_s:.0f} ms of processor time in bf16" in choice.reason
 
 
 @pytest.mark.usefixtures("even_products")

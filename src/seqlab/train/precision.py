@@ -95,9 +95,9 @@ class Choice:
     reason: str
     """one sentence for the user, with the numbers that were measured"""
     fp32_s: float | None = None
-    """median seconds of a step in fp32, where it was measured"""
+    """median seconds of processor time of a step in fp32, where it was measured"""
     bf16_s: float | None = None
-    """median seconds of a step in bf16, where it was measured"""
+    """median seconds of processor time of a step in bf16, where it was measured"""
 
 
 def choose_precision(
@@ -105,8 +105,9 @@ def choose_precision(
 ) -> Choice:
     """The format asked for, or for "auto" the fastest safe one of `device`.
 
-    `timed_step(mode)` makes one real training step and returns its seconds; it must leave no trace in weights,
-    optimizer or random numbers. It is called on a CPU only: GPUs are known to be fast in half precision.
+    `timed_step(mode)` makes one real training step and returns its seconds of processor time, which other programs on
+    the machine disturb least; it must leave no trace in weights, optimizer or random numbers. It is called on a CPU
+    only: GPUs are known to be fast in half precision.
     Raises UserError when the device cannot do what is asked.
     """
     if requested != "auto":
@@ -141,16 +142,19 @@ def _measured_choice(timed_step: Callable[[Mode], float]) -> Choice:
     pairs = [(timed_step("fp32"), timed_step("bf16")) for _ in range(ROUNDS)]
     fp32_s, bf16_s = (statistics.median(times) for times in zip(*pairs, strict=True))
     gain = fp32_s / bf16_s
-    measured = f"a step takes {1000 * bf16_s:.0f} ms in bf16 and {1000 * fp32_s:.0f} ms in fp32"
+    measured = f"a step takes {1000 * bf16_s:.0f} ms of processor time in bf16 and {1000 * fp32_s:.0f} ms in fp32"
     if gain >= WORTHWHILE:
         return Choice("bf16", f"bf16: {measured}, {gain:.2f} times as fast.", fp32_s, bf16_s)
     return Choice("fp32", f"fp32: {measured}; bf16 must be {WORTHWHILE} times as fast to pay.", fp32_s, bf16_s)
 
 
 def _product_s(dtype: torch.dtype, size: int = 256) -> float:
-    """Seconds of the second of two square products."""
+    """Seconds of a square product, the shortest of a few after one that prepares the kernel."""
     matrix = torch.ones(size, size, dtype=dtype)
     torch.mm(matrix, matrix)
-    start = time.perf_counter()
-    torch.mm(matrix, matrix)
-    return time.perf_counter() - start
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        times.append(time.perf_counter() - start)
+    return min(times)
