@@ -41,6 +41,9 @@ RECIPES = {
     "mnist-pixels-permuted": ("the same, pixels permuted, accuracy", ">= 97.5 %, the best of 60 min"),
 }
 
+DIGITS = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f", "bleu1": ".3f"}
+"""How scores are written that are no per cent; BLEU and iBLEU are out of 100."""
+
 STEPS = {"step": "Intel Xeon with AMX", "step-zen4": "AMD EPYC (Zen 4, AVX512_BF16)"}
 """Machines that the training step was measured on."""
 
@@ -83,9 +86,7 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
     near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
-    digits = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f", "bleu1": ".3f"}.get(
-        result["score"], near_one
-    )  # BLEU is out of 100
+    digits = DIGITS.get(result["score"], near_one)
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
