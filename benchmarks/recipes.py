@@ -78,6 +78,7 @@ def run(
         "interval": [found["low"], found["high"]],
         "scores": {name: other["value"] for name, other in results["scores"].items()},
         "baselines": results.get("baselines"),
+        **{key: scores for key, scores in results.items() if key.startswith("by_")},  # of groups of examples
         "examples": results["examples"],
         "train_s": round(results["train_s"], 1),
         "process_cpu_s": float(cpu_file.read_text()) if cpu_file.exists() else None,
