@@ -26,8 +26,8 @@ class Technique(NamedTuple):
 
 SIMPLE = {
     "one-cycle": Technique(
-        "the learning rate climbs to its peak and falls to almost nothing; off: constant at the same peak, no warm-up",
-        {"schedule.kind": "constant", "schedule.warmup": 0},
+        "the learning rate climbs to its peak and falls to almost nothing; off: always half the peak, the same mean",
+        {"schedule.kind": "constant", "schedule.warmup": 0, "schedule.level": 0.5},
         {"schedule.kind": "one-cycle"},
     ),
     "dynamic-padding": Technique(

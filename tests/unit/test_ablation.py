@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from seqlab.report.ablation_figures import spread
 from seqlab.report.folder import Curve, load_run
 from seqlab.report.measured import at, measure, read_ablation, step_seconds, to_csv
 from seqlab.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
+from seqlab.train.schedules import rates
 
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
@@ -101,13 +103,22 @@ def test_a_schedule_of_another_kind_is_not_the_technique() -> None:
     assert on.schedule == load("math-place-value").schedule
 
 
+def test_one_cycle_on_and_off_have_the_same_mean_rate() -> None:
+    """At one peak for both, the peak would decide which of them learns faster."""
+    here = ground()
+    switch = find_switch("one-cycle", here)
+    on, off = (load(here.recipe, here.overrides(position)).schedule for position in (switch.on, switch.off))
+    means = [statistics.mean(rates(schedule, step, 1000).factor for step in range(1000)) for schedule in (on, off)]
+    assert means[0] == pytest.approx(means[1], rel=0.03)
+
+
 def test_changes_to_a_table_go_with_it() -> None:
     """`schedule.shape` belongs to one-cycle, and a constant schedule knows nothing of it."""
     here = ground("schedule.shape=linear", "schedule.warmup=0.2")
     switch = find_switch("one-cycle", here)
     on, off = (load(here.recipe, here.overrides(position)).schedule for position in (switch.on, switch.off))
     assert on.model_dump() == {**on.model_dump(), "kind": "one-cycle", "shape": "linear", "warmup": 0.2}
-    assert off.model_dump() == {"kind": "constant", "warmup": 0.0}
+    assert off.model_dump() == {"kind": "constant", "warmup": 0.0, "level": 0.5}
 
 
 @pytest.mark.parametrize(

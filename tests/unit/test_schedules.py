@@ -87,6 +87,7 @@ def test_cosine_without_warmup_is_torchs_cosine_annealing() -> None:
 def test_warmup_climbs_in_equal_steps_and_wastes_no_update() -> None:
     assert curve(Constant(warmup=4), 8) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
     assert curve(Constant(), 3) == [1, 1, 1]
+    assert curve(Constant(warmup=1, level=0.5), 3) == [0.25, 0.5, 0.5]
 
 
 def test_warmup_is_a_share_below_one_and_a_number_of_updates_above() -> None:
@@ -126,7 +127,7 @@ any_schedule = st.one_of(
     st.builds(Cosine, warmup=share, final_factor=share),
     st.builds(InverseSqrt, warmup=st.floats(0.01, 0.9)),
     st.builds(WarmupStableDecay, warmup=st.floats(0, 0.5), decay=st.floats(0, 0.5), final_factor=share),
-    st.builds(Constant, warmup=share),
+    st.builds(Constant, warmup=share, level=st.floats(0.1, 1)),
 )
 
 

@@ -86,12 +86,14 @@ class WarmupStableDecay(Config):
 
 
 class Constant(Config):
-    """The peak throughout, after a warm-up if one is asked for."""
+    """One rate throughout, after a warm-up if one is asked for."""
 
     kind: Literal["constant"] = "constant"
     """which schedule this is"""
     warmup: Warmup = 0.0
-    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+    """updates that climb to that rate: a share of the run when below 1, else a number of updates"""
+    level: float = Field(default=1.0, gt=0, le=1)
+    """share of the peak that the rate is"""
 
 
 class Exponential(Config):
@@ -141,7 +143,7 @@ def rates(schedule: Schedule, step: float, total: float) -> Rates:
             fall = 1 - math.sqrt(_progress(step, total * (1 - schedule.decay), total))
             return Rates(_climb(step, warmup) * _between(schedule.final_factor, 1, fall), None)
         case Constant():
-            return Rates(_climb(step, _updates(schedule.warmup, total)), None)
+            return Rates(schedule.level * _climb(step, _updates(schedule.warmup, total)), None)
         case Exponential():
             return Rates(schedule.start_factor ** (1 - _progress(step, 0, total - 1)), None)
 
