@@ -27,7 +27,7 @@ CONFIGURATIONS: dict[str, list[str]] = {
     "frozen": ["model.freeze_layers=3"],
     "frozen-cached": ["model.freeze_layers=3", "model.cache_frozen=fp32"],
     "new-top": ["model.reinitialize_layers=1"],
-    "lora": ["model.lora_rank=8", "optimizer.lr=5e-4"],  # factors that start at 0 want about ten times the rate
+    "lora": ["model.lora_rank=8", "optimizer.lr=1e-3"],  # factors that start at 0 want about ten times the rate
     "twice-as-long": [],
 }
 RECIPE, LONGER = "cola", "twice-as-long"
