@@ -136,7 +136,7 @@ def ablation() -> str:
             f"{speed:,.0f} ({speed / baseline:.1f}x)",
             f"{mean(rows, name, 'padding_share'):.0%}",
             f"{mean(rows, name, 'peak_memory_mb') / 1024:.1f} GB",
-            f"{mean(rows, name, 'updates'):.0f}",
+            f"{mean(rows, name, 'updates'):,.0f}",
             f"{mean(rows, name, 'loss_at_equal_time'):.2f}",
             f"{mean(rows, name, 'test_bleu'):.1f}",
             str(sum(row["configuration"] == name for row in rows)),
