@@ -1,12 +1,14 @@
-"""The pictures of docs/bert.md, docs/bart.md and docs/t5.md, drawn by our code from real runs.
+"""The pictures of the README and of docs/bert.md, docs/bart.md and docs/t5.md, drawn by our code from real runs.
 
     python benchmarks/pictures.py answer RUN "Who wrote the notes?" "Ada wrote the notes." docs/images/bert-answer.svg
     python benchmarks/pictures.py masks RUN "Ada [MASK] the notes." docs/images/bert-masks.svg
     python benchmarks/pictures.py noise docs/images/noise.svg
+    python benchmarks/pictures.py ablation FOLDER docs/images/ablation.svg
 
 `answer` takes a run of the task answer, and draws for every token how probable it is as the first and as the last one
 of the answer. `masks` takes a run of pretrain-bert, and draws what may stand in the place of each [MASK]. `noise` draws
-what BERT, BART and T5 make of the same two sentences in pretraining.
+what BERT, BART and T5 make of the same two sentences in pretraining. `ablation` takes the folder of an ablation, and
+draws quality against training time for all of its configurations, as its page does.
 """
 
 import argparse
@@ -18,7 +20,10 @@ import numpy as np
 import torch
 
 from seqlab import Run
+from seqlab.plan import AblationFolder
+from seqlab.report.ablation_figures import quality_plots
 from seqlab.report.drawing import GRID, INK, MUTED, SERIES, canvas
+from seqlab.report.measured import read_ablation
 from seqlab.tasks.masking import hidden_tokens
 from seqlab.tasks.noising import SpanCorruption, TextInfilling, span_corruption, text_infilling
 
@@ -37,15 +42,21 @@ SEED = 6
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", choices=["answer", "masks", "noise"])
-    parser.add_argument("inputs", nargs="*", help="the run, and the texts")
+    parser.add_argument("picture", choices=["answer", "masks", "noise", "ablation"])
+    parser.add_argument("inputs", nargs="*", help="the run or ablation, and the texts")
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    if options.picture == "noise":
-        drawing = noise()
-    else:
-        run, *texts = options.inputs
-        drawing = {"answer": answer, "masks": masks}[options.picture](Run(run, "cpu"), *texts)
+    match options.picture, options.inputs:
+        case "noise", []:
+            drawing = noise()
+        case "ablation", [folder]:
+            drawing = quality_plots(read_ablation(AblationFolder(Path(folder))))[0].svg
+        case "answer", [run, question, text]:
+            drawing = answer(Run(run, "cpu"), question, text)
+        case "masks", [run, text]:
+            drawing = masks(Run(run, "cpu"), text)
+        case _:
+            parser.error("see above for what each picture is drawn from")
     options.out.write_text(drawing, encoding="utf-8")
 
 

@@ -429,7 +429,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     assert "2.50 ×" in page.text  # all on: 2,500 against 1,000 tokens a second
     assert "not in 32 s" in page.text
     assert "1 of 2 runs" in page.text
-    assert "same peak rate" in page.text
+    assert "have the same mean" in page.text
     assert "schedule.kind=constant" in page.text
     assert plan.command in page.text
     assert "until accuracy>=0.5, at most 40 updates" in page.text

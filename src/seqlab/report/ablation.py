@@ -107,7 +107,7 @@ def _remarks(ablation: Ablation) -> list[str]:
         remarks.append("One seed: nothing here says how much of a difference is chance.")
     switched = {switch.name for switch in plan.switches}
     if "one-cycle" in switched:
-        remarks.append("Constant and one-cycle schedule have the same peak rate; a constant one may prefer a lower.")
+        remarks.append("One-cycle and the constant rate have the same mean; each may have a better peak of its own.")
     remarks += _formats(ablation)
     return [*remarks, *failed]
 
