@@ -77,8 +77,8 @@ def test_an_interrupted_queue_goes_on_exactly(
     done = command(*arguments)
     assert done.code == 0, done.err
     assert [row["state"] for row in rows(folder)] == ["finished", "finished"]
-    baseline = ("schedule.kind=constant", "train.max_steps=400", "--seed", "1", "--out", tmp_path / "straight")
-    assert command("train", *small, *baseline).code == 0
+    baseline = ("schedule.kind=constant", "schedule.level=0.5", "train.max_steps=400")
+    assert command("train", *small, *baseline, "--seed", "1", "--out", tmp_path / "straight").code == 0
     assert losses(first) == losses(tmp_path / "straight")
 
 
