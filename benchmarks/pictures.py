@@ -56,7 +56,7 @@ def main() -> None:
         case "masks", [run, text]:
             drawing = masks(Run(run, "cpu"), text)
         case _:
-            parser.error("see above for what each picture is drawn from")
+            parser.error(f"{options.picture} is drawn from something else: --help shows from what")
     options.out.write_text(drawing, encoding="utf-8")
 
 

@@ -92,7 +92,7 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
-    average = f", mean {statistics.mean(run['value'] for run in result['runs']):{digits}}" if "the mean" in goal else ""
+    average = f", mean {statistics.mean(run['value'] for run in result['runs']):{digits}}" if len(result["runs"]) >= 5 else ""
     score = f"{value['median']:{digits}}{spread}{average}{beside_a_copy(result)}"
     return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
 
