@@ -92,9 +92,10 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
-    average = f", mean {statistics.mean(run['value'] for run in result['runs']):{digits}}" if len(result["runs"]) >= 5 else ""
+    values = [run["value"] for run in result["runs"]]
+    average = f", mean {statistics.mean(values):{digits}}" if len(values) >= 5 else ""
     score = f"{value['median']:{digits}}{spread}{average}{beside_a_copy(result)}"
-    return f"| {task} | {goal} | {score} | {len(result['runs'])} | {minutes(seconds['median'])} | {threads} |"
+    return f"| {task} | {goal} | {score} | {len(values)} | {minutes(seconds['median'])} | {threads} |"
 
 
 def beside_a_copy(result: dict[str, Any]) -> str:
