@@ -192,7 +192,10 @@ def _pretrain_denoise(
     adapter = PretrainedEncoderDecoder(settings, network, special.prompt)
     adapter.check_reads(config.longest)
     layout = None if trained else Layout.of(network, tokenizer, special.bos, config.longest - 1)
-    return Assembly(PretrainDenoise(config, corpus, tokenizer, start_id, seed, layout), adapter)
+    task = PretrainDenoise(config, corpus, tokenizer, start_id, seed, layout)
+    if trained is None and model.checkpoint is None:
+        denoisers.expect_frequencies(network, task.written())
+    return Assembly(task, adapter)
 
 
 def _to_pretrain(

@@ -27,6 +27,17 @@ def test_paragraphs_end_at_blank_lines_and_documents_at_paragraphs(tmp_path: Pat
     ]
 
 
+def test_every_line_may_be_a_paragraph(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text("\ufeff\n one  two\nthree\n\n \nfour\r\n")
+    assert list(read_documents(path, 3, "line")) == [
+        Document("captions.txt 1", ("one two", "three")),
+        Document("captions.txt 2", ("four",)),
+    ]
+    data = PassagesData(train=(path.name,), folder=tmp_path, paragraph_ends="line", document_words=10)
+    assert list(Passages(data, fewest=1).read(path)) == list(read_documents(path, 10, "line"))
+
+
 def test_articles_in_the_layout_of_squad_give_each_paragraph_once(tmp_path: Path) -> None:
     answer = [{"text": "ada", "answer_start": 0}]
     qas = [{"id": str(n), "question": "who?", "answers": answer} for n in range(2)]

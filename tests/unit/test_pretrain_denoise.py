@@ -129,6 +129,37 @@ def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:
     assert loss.tokens == rows.shapes[:4, 1].sum()
 
 
+def test_a_new_bart_knows_how_frequent_tokens_are(assembly: Assembly, kind: str) -> None:
+    task: Any = assembly.task
+    if kind == "t5":
+        assert not hasattr(assembly.model.network, "final_logits_bias")
+        return
+    rows = task.training(0)
+    counts = np.bincount(rows.targets.ids, minlength=task.vocab_size) + 1
+    frequencies = counts / counts.sum()
+    bias = assembly.model.network.final_logits_bias
+    np.testing.assert_allclose(bias.exp().numpy(), frequencies[None], rtol=1e-5)
+    batch: Any = rows.batch(np.arange(32), *rows.shapes[:32].max(0).tolist())
+    with torch.no_grad():
+        loss = task.loss(assembly.model.eval(), batch)
+    entropy = -np.log(frequencies[batch.labels.numpy()]).mean()
+    assert float(loss.sum) / loss.tokens == pytest.approx(entropy, abs=0.1)  # log V is 5.8, the entropy about 4
+
+
+def test_a_checkpoint_stays_as_it_is_with_other_text(trained: Path, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("\n\n".join(["Zoe sailed to an island."] * 200))
+    tree: dict[str, object] = {
+        "data.train": str(tmp_path / "other.txt"),
+        "data.document_words": 50,
+        "model.checkpoint": str(trained),
+        "task.longest": 48,
+    }
+    state = assemble(load(f"pretrain-{kind}", tree)).model.state_dict()
+    weights = load_weights(trained / "model.safetensors")
+    assert ("final_logits_bias" in weights) == (kind == "bart")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state.items())
+
+
 def test_a_run_learns_and_scores_again_what_it_scored(trained: Path, kind: str) -> None:
     results = json.loads((trained / "results.json").read_text())
     scores = {name: score["value"] for name, score in results["scores"].items()}

@@ -28,13 +28,18 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isin
 """One path alone needs no list."""
 
 
+ParagraphEnds = Literal["blank-line", "line"]
+
+
 class PassagesData(Config):
     """Running text from files."""
 
     kind: Literal["passages"] = "passages"
     """running text, from plain text files or from the texts of SQuAD"""
     train: Paths = ()
-    """text files (blank lines between paragraphs), files in the layout of SQuAD (.json), or folders of text files"""
+    """text files, files in the layout of SQuAD (.json), or folders of text files"""
+    paragraph_ends: ParagraphEnds = "blank-line"
+    """what ends a paragraph of a text file: a blank line, or each line, as where every line is a sentence of its own"""
     folder: Path | None = None
     """where relative paths start; when absent, the environment variable SEQLAB_DATA, else the current folder"""
     document_words: int = Field(default=1000, ge=10)
@@ -100,18 +105,19 @@ class Passages:
 
     def read(self, path: Path) -> Sequence[Document]:
         """The documents of a user's file."""
-        documents = list(read_documents(find(path) or path, self.config.document_words))
+        documents = list(self._read(find(path) or path))
         if len(documents) < self._fewest:
             raise UserError(f"{path}: is one document, but sentences are told from those of another: give a longer one")
         return documents
 
     @cached_property
     def _parts(self) -> dict[str, list[Document]]:
-        documents = [
-            document for path in self._paths() for document in read_documents(path, self.config.document_words)
-        ]
+        documents = [document for path in self._paths() for document in self._read(path)]
         sizes = {"test": self.config.test_size, "validation": self.config.validation_size}
         return hold_out(documents, sizes, self.config.seed)
+
+    def _read(self, path: Path) -> Iterator[Document]:
+        return read_documents(path, self.config.document_words, self.config.paragraph_ends)
 
     def _paths(self) -> Iterator[Path]:
         """Every file; those of a folder in the order of their names."""
@@ -131,9 +137,9 @@ class Passages:
                 raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
 
 
-def read_documents(path: Path, words: int) -> Iterator[Document]:
+def read_documents(path: Path, words: int, ends: ParagraphEnds = "blank-line") -> Iterator[Document]:
     """The documents of a file, each of about so many words; UserError, which names the file, where it has no text."""
-    texts = _articles(path) if format_suffix(path) == ".json" else [(path.name, list(_paragraphs(path)))]
+    texts = _articles(path) if format_suffix(path) == ".json" else [(path.name, list(_paragraphs(path, ends)))]
     if not any(paragraphs for _, paragraphs in texts):
         raise UserError(f"{path}: has no text")
     for name, paragraphs in texts:
@@ -171,11 +177,15 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
     return parts
 
 
-def _paragraphs(path: Path) -> Iterator[str]:
-    """Lines up to a blank one, joined by spaces."""
-    for is_text, lines in groupby(read_lines(path), key=lambda line: bool(line.strip())):
+def _paragraphs(path: Path, ends: ParagraphEnds) -> Iterator[str]:
+    """Each line that has words, or all of them up to a blank line, joined by spaces."""
+    lines = (line.split() for line in read_lines(path))
+    if ends == "line":
+        yield from (" ".join(words) for words in lines if words)
+        return
+    for is_text, paragraph in groupby(lines, key=bool):
         if is_text:
-            yield " ".join(word for line in lines for word in line.split())
+            yield " ".join(word for words in paragraph for word in words)
 
 
 def _articles(path: Path) -> list[tuple[str, list[str]]]:

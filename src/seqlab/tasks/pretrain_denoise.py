@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.config import Config
 from seqlab.data.corpus import Corpus
@@ -107,6 +107,10 @@ class PretrainDenoise:
     def training(self, epoch: int) -> EncodedPairs:
         """Rows that are damaged anew: a pure function of seed and epoch."""
         return self._rows.training(self.corpus.training(epoch), epoch).pairs
+
+    def written(self) -> Tensor:
+        """How often each token is to be written in the first epoch, (V,)."""
+        return torch.from_numpy(np.bincount(self.training(0).targets.ids, minlength=self.vocab_size))
 
     def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
         """Cross-entropy of the next token under teacher forcing, in nats."""
