@@ -83,10 +83,10 @@ def network_config(config: BartConfig | T5Config, tokenizer: Any) -> Any:
 def expect_frequencies(network: Any, counts: Tensor) -> None:
     """Lets a network with random weights say how frequent each token is, whatever it reads, before it has learned that.
 
-    The frequencies are the first thing that any language model learns. A BART has to put them into its states, and the
+    Frequencies are the first thing that a language model learns. A BART has to put them into its states, and the
     quickest way is to make all of them alike; norms behind the sublayers then leave nothing of the tokens, and training
-    stays there (docs/pretraining.md). BART has a constant bias at its output, usually 0: here it is the logarithm of the
-    frequencies, so that the states are free to say what differs. A network without that bias (T5) is left as it is.
+    stays there (docs/pretraining.md). BART has a constant bias at its output, usually 0: here it is the logarithm of
+    the frequencies, and the states are free to say what differs. A network without that bias (T5) is left as it is.
 
     Args:
         network: one of `transformers`.
