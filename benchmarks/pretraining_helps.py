@@ -5,10 +5,11 @@
         [--out FILE]
 
 Three networks, each pretrained once (`pretrain-bert`, `pretrain-bart`, `pretrain-t5`, seed 1): the BERT is fine-tuned
-on CoLA, the other two on the paraphrases of PAWS, MRPC and Quora. Both starts have the same tokenizer, number of
-updates, learning rate and seeds; what differs is `model.pretrained`. Every run is an ordinary run folder under
-runs/benchmarks/, named for its settings: a finished one is read, an interrupted one is resumed, so that the same
-command goes on where it was cut off. The file is written after every network.
+on CoLA, the other two on the paraphrases of PAWS, MRPC and Quora. The random weights are those that pretraining starts
+from: a run of one update at a rate of nearly 0. So both starts have the same tokenizer, the same sizes and, of a BART,
+the same frequencies of tokens; updates, learning rate and seeds of fine-tuning are the same too. Every run is an
+ordinary run folder under runs/benchmarks/, named for its settings: a finished one is read, an interrupted one is
+resumed, so that the same command goes on where it was cut off. The file is written after every network.
 """
 
 import argparse
@@ -74,11 +75,11 @@ def compare(network: str, comparison: Comparison, options: argparse.Namespace) -
     """Pretrains where that has not been done, fine-tunes from both starts with every seed; returns what is kept."""
     pretraining, recipe, score = comparison
     recipe = options.paraphrases if recipe == PARAPHRASES else recipe
-    settings = [f"train.max_minutes={options.pretrain_minutes:g}", *options.pretraining]
-    name = f"{pretraining}-{_digest(settings)}"
-    pretrained = run(pretraining, settings, 1, options.threads, name, None)
+    lengths = {
+        "pretrained": [f"train.max_minutes={options.pretrain_minutes:g}"],
+        "random": ["train.max_minutes=null", "train.max_steps=1", "optimizer.lr=1e-9"],
+    }
     settings = [
-        f"model.checkpoint={Path('runs/benchmarks') / f'{name}-seed1'}",
         f"optimizer.lr={options.lr:g}",
         "train.max_minutes=null",
         f"train.max_steps={options.steps}",
@@ -87,20 +88,15 @@ def compare(network: str, comparison: Comparison, options: argparse.Namespace) -
         "train.final=last",
         *options.fine_tuning,
     ]
-    starts = {
-        start: [
-            run(
-                recipe,
-                [*settings, f"model.pretrained={str(start == 'pretrained').lower()}"],
-                seed,
-                options.threads,
-                f"{network}-{recipe}-{start}-{_digest(settings)}",
-                score,
-            )
-            for seed in options.seeds
-        ]
-        for start in ("pretrained", "random")
-    }
+    made: dict[str, dict[str, Any]] = {}
+    starts: dict[str, list[dict[str, Any]]] = {}
+    for start, length in lengths.items():
+        own = [*options.pretraining, *length]
+        name = f"{pretraining}-{_digest(own)}"
+        made[start] = run(pretraining, own, 1, options.threads, name, None)
+        own = [*settings, f"model.checkpoint={Path('runs/benchmarks') / f'{name}-seed1'}"]
+        name = f"{network}-{recipe}-{start}-{_digest(own)}"
+        starts[start] = [run(recipe, own, seed, options.threads, name, score) for seed in options.seeds]
     values = {start: [found["value"] for found in runs] for start, runs in starts.items()}
     differences = [one - other for one, other in zip(values["pretrained"], values["random"], strict=True)]
     return {
@@ -109,8 +105,8 @@ def compare(network: str, comparison: Comparison, options: argparse.Namespace) -
         "settings": settings,
         **{start: spread(found) for start, found in values.items()},
         "difference": student(differences).to_json(),
-        "machine": pretrained["machine"],
-        "pretraining": _kept(pretrained),
+        "machine": made["pretrained"]["machine"],
+        "pretraining": {start: _kept(found) for start, found in made.items()},
         "runs": {start: [_kept(found) for found in runs] for start, runs in starts.items()},
     }
 
