@@ -35,6 +35,7 @@ from seqlab.models.pretrained_encoder_decoder import (
 )
 from seqlab.models.recurrent import RecurrentConfig
 from seqlab.models.transformer import TransformerConfig
+from seqlab.models.untrained import expect_frequencies
 from seqlab.paths import RunFolder
 from seqlab.pretrained import Checkpoint, Layout, check_fits, find_checkpoint, load_tokenizer, read_network_config
 from seqlab.tasks.answer import AnswerConfig, AnswerQuestions
@@ -174,7 +175,10 @@ def _pretrain_masked(
 ) -> Assembly:
     corpus = Passages(data)
     tokenizer, network = _to_pretrain(model, corpus, bert.HEAD, config.longest, trained)
-    return Assembly(PretrainMasked(config, corpus, tokenizer, network.config, seed), MaskedLanguageModel(network))
+    task = PretrainMasked(config, corpus, tokenizer, network.config, seed)
+    if trained is None and model.checkpoint is None:
+        expect_frequencies(network, task.counts())
+    return Assembly(task, MaskedLanguageModel(network))
 
 
 def _pretrain_denoise(
@@ -194,7 +198,7 @@ def _pretrain_denoise(
     layout = None if trained else Layout.of(network, tokenizer, special.bos, config.longest - 1)
     task = PretrainDenoise(config, corpus, tokenizer, start_id, seed, layout)
     if trained is None and model.checkpoint is None:
-        denoisers.expect_frequencies(network, task.written())
+        expect_frequencies(network, task.counts())
     return Assembly(task, adapter)
 
 

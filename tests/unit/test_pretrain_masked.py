@@ -262,6 +262,16 @@ def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:
     assert loss.tokens == rows.shapes[:4, 1].sum()
 
 
+def test_a_new_bert_knows_how_frequent_hidden_tokens_are(assembly: Assembly) -> None:
+    task: Any = assembly.task
+    rows = task.training(0)
+    counts = np.bincount(rows.labels.ids, minlength=task.vocab_size) + 1
+    predictions = assembly.model.network.cls.predictions
+    np.testing.assert_allclose(predictions.bias.detach().exp().numpy(), counts / counts.sum(), rtol=1e-5)
+    assert predictions.decoder.bias is predictions.bias
+    assert predictions.bias.requires_grad
+
+
 def test_a_run_learns_and_scores_again_what_it_scored(trained: Path) -> None:
     results = json.loads((trained / "results.json").read_text())
     scores = {name: score["value"] for name, score in results["scores"].items()}

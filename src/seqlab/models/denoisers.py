@@ -7,9 +7,7 @@ learning", section 2.1.
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from seqlab.models.untrained import UntrainedConfig
 from seqlab.pretrained import quiet
@@ -77,21 +75,3 @@ def network_config(config: BartConfig | T5Config, tokenizer: Any) -> Any:
                     decoder_start_token_id=tokenizer.pad_token_id,
                     architectures=["T5ForConditionalGeneration"],
                 )
-
-
-@torch.no_grad()
-def expect_frequencies(network: Any, counts: Tensor) -> None:
-    """Lets a network with random weights say how frequent each token is, whatever it reads, before it has learned that.
-
-    Frequencies are the first thing that a language model learns. A BART has to put them into its states, and the
-    quickest way is to make all of them alike; norms behind the sublayers then leave nothing of the tokens, and training
-    stays there (docs/pretraining.md). BART has a constant bias at its output, usually 0: here it is the logarithm of
-    the frequencies, and the states are free to say what differs. A network without that bias (T5) is left as it is.
-
-    Args:
-        network: one of `transformers`.
-        counts: (V,), how often each token is to be written; each is taken as seen once more.
-    """
-    bias = getattr(network, "final_logits_bias", None)
-    if bias is not None:
-        bias.copy_((counts + 1).log().log_softmax(0))

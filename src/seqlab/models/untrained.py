@@ -1,8 +1,10 @@
 """Which sizes does a network have that is trained from text alone, or which checkpoint does it go on from?"""
 
-from typing import Self
+from typing import Any, Self
 
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from seqlab.config import Config
 
@@ -34,3 +36,21 @@ class UntrainedConfig(Config):
                 if name not in ("kind", "checkpoint") and getattr(self, name) != field.default:
                     raise ValueError(f"{name} has no effect with a checkpoint, which has its own: leave it out")
         return self
+
+
+@torch.no_grad()
+def expect_frequencies(network: Any, counts: Tensor) -> None:
+    """Lets a network with random weights say how frequent each token is, whatever it reads.
+
+    Frequencies are the first thing that a language model learns. With a bias of 0 at the output they have to come from
+    its states, and the quickest way is to make all of them alike; norms behind the sublayers then leave nothing of the
+    tokens, and training stays there (docs/pretraining.md). Here the bias is the logarithm of the frequencies, and the
+    states are free to say what differs. A network without a bias at its output, such as T5, is left as it is.
+
+    Args:
+        network: one of `transformers`.
+        counts: (V,), how often each token is to be written; each is taken as seen once more.
+    """
+    bias = getattr(network, "final_logits_bias", network.get_output_embeddings().bias)  # BART's is no part of its layer
+    if bias is not None:
+        bias.copy_((counts + 1).log().log_softmax(0))

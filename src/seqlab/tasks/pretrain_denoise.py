@@ -108,7 +108,7 @@ class PretrainDenoise:
         """Rows that are damaged anew: a pure function of seed and epoch."""
         return self._rows.training(self.corpus.training(epoch), epoch).pairs
 
-    def written(self) -> Tensor:
+    def counts(self) -> Tensor:
         """How often each token is to be written in the first epoch, (V,)."""
         return torch.from_numpy(np.bincount(self.training(0).targets.ids, minlength=self.vocab_size))
 

@@ -76,6 +76,10 @@ class PretrainMasked(TransformersFolder):
         """Rows with fresh pairs and fresh hidden words: a pure function of seed and epoch."""
         return self._rows.training(self.corpus.training(epoch), epoch)
 
+    def counts(self) -> Tensor:
+        """How often each token is to be written in the first epoch, (V,)."""
+        return torch.from_numpy(np.bincount(self.training(0).labels.ids, minlength=self.vocab_size))
+
     def loss(self, model: nn.Module, batch: MaskedBatch) -> LossSum:
         """Cross-entropy of the hidden tokens, and for each of them once more that of the second text of its row.
 
