@@ -67,7 +67,7 @@ def experiment(request: pytest.FixtureRequest, file: Path) -> Experiment:
         "train.keep_last": 2,
         "train.precision": "fp32",
         "train.trackers": [],
-        "optimizer.lr": 5e-3,
+        "optimizer": {"kind": "adamw", "lr": 5e-3},
     }
     return load(f"pretrain-{request.param}", settings)
 
