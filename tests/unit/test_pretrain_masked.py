@@ -262,10 +262,11 @@ def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:
     assert loss.tokens == rows.shapes[:4, 1].sum()
 
 
-def test_a_new_bert_knows_how_frequent_hidden_tokens_are(assembly: Assembly) -> None:
+def test_a_new_bert_knows_how_frequent_tokens_are(assembly: Assembly) -> None:
     task: Any = assembly.task
-    rows = task.training(0)
-    counts = np.bincount(rows.labels.ids, minlength=task.vocab_size) + 1
+    texts = [paragraph for document in task.corpus.training(0) for paragraph in document.paragraphs]
+    ids = [id for text in texts for id in task._tokenizer(text, add_special_tokens=False)["input_ids"]]
+    counts = np.bincount(ids, minlength=task.vocab_size) + 1
     predictions = assembly.model.network.cls.predictions
     np.testing.assert_allclose(predictions.bias.detach().exp().numpy(), counts / counts.sum(), rtol=1e-5)
     assert predictions.decoder.bias is predictions.bias

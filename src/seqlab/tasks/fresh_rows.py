@@ -22,11 +22,11 @@ class FreshRows(Generic[Rows]):
     ) -> None:
         """Documents are encoded once as long as they stay the same; `draw` makes rows of them, and hides something."""
         self._encode, self._draw, self._seed = encode, draw, seed
-        self._encoded: Once[Sequence[Document], Sentences] = Once(encode)
+        self.encoded: Once[Sequence[Document], Sentences] = Once(encode)
 
     def training(self, documents: Sequence[Document], epoch: int) -> Rows:
         """The rows of an epoch: a pure function of documents, seed and epoch."""
-        return self._draw(self._encoded(documents), Random(f"rows {self._seed} {epoch}"))
+        return self._draw(self.encoded(documents), Random(f"rows {self._seed} {epoch}"))
 
     def evaluation(self, documents: Sequence[Document]) -> Rows:
         """Rows that depend on the documents only."""

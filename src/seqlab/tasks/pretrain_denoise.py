@@ -109,8 +109,11 @@ class PretrainDenoise:
         return self._rows.training(self.corpus.training(epoch), epoch).pairs
 
     def counts(self) -> Tensor:
-        """How often each token is to be written in the first epoch, (V,)."""
-        return torch.from_numpy(np.bincount(self.training(0).targets.ids, minlength=self.vocab_size))
+        """How often each token occurs in the training rows, (V,), each of which has an end."""
+        encoded = self._rows.encoded(self.corpus.training(0))
+        counts = torch.from_numpy(np.bincount(encoded.ids, minlength=self.vocab_size))
+        counts[self.special.eos] += len(fill_rows(encoded, self.config.longest - SPECIAL_TOKENS))
+        return counts
 
     def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
         """Cross-entropy of the next token under teacher forcing, in nats."""

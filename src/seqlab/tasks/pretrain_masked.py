@@ -77,8 +77,9 @@ class PretrainMasked(TransformersFolder):
         return self._rows.training(self.corpus.training(epoch), epoch)
 
     def counts(self) -> Tensor:
-        """How often each token is to be written in the first epoch, (V,)."""
-        return torch.from_numpy(np.bincount(self.training(0).labels.ids, minlength=self.vocab_size))
+        """How often each token occurs in the training texts, (V,): as often it has to be filled in."""
+        encoded = self._rows.encoded(self.corpus.training(0))
+        return torch.from_numpy(np.bincount(encoded.ids, minlength=self.vocab_size))
 
     def loss(self, model: nn.Module, batch: MaskedBatch) -> LossSum:
         """Cross-entropy of the hidden tokens, and for each of them once more that of the second text of its row.
