@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from seqlab.experiment import load
-from seqlab.train.machine import describe
+from seqlab.engine.machine import describe
+from seqlab.experiment.config import load
 
 CONFIGURATIONS: dict[str, list[str]] = {
     "plain": [],

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
-from seqlab.models.pretrained import set_attention
-from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
-from seqlab.train.machine import describe, prepare_cpu
+from seqlab.engine.machine import describe, prepare_cpu
+from seqlab.models.hf.encoder import set_attention
+from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from seqlab.data.questions import MODULES, SPLITS, draw
+from seqlab.data.synthetic.questions import MODULES, SPLITS, draw
 
 REPEATS = 5
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.train.machine import describe, prepare_cpu
+from seqlab.engine.machine import describe, prepare_cpu
 from timing import milliseconds
 
 MATRICES = {

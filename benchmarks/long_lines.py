@@ -10,7 +10,7 @@ from typing import Any
 
 from generator import machine
 from seqlab import Run
-from seqlab.data.sources import read_lines
+from seqlab.data.readers.lines import read_lines
 from seqlab.metrics.translation import quick_scores
 
 A_LINE = (1, 2, 3, 4, 8)

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqlab.engine.machine import describe, prepare_cpu
 from seqlab.layers.recurrent import Recurrence
 from seqlab.models.classifier import Elman
 from seqlab.report.drawing import MUTED, SERIES, canvas, share_axis, step_axis
-from seqlab.train.machine import describe, prepare_cpu
 
 SYMBOLS, WIDTH, ROWS, WINDOW = 8, 64, 64, 20
 

@@ -36,14 +36,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.data.pairs import PairBatch
+from seqlab.data.batching.pairs import PairBatch
+from seqlab.engine.machine import describe, prepare_cpu
+from seqlab.engine.optimizers import AdamW, build_optimizer
+from seqlab.engine.precision import Clip, Precision
 from seqlab.layers.alignment import Source
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.layers.recurrent import Recurrence
 from seqlab.models.recurrent import Memory, RecurrentConfig, RecurrentEncoderDecoder
-from seqlab.train.machine import describe, prepare_cpu
-from seqlab.train.optimizers import AdamW, build_optimizer
-from seqlab.train.precision import Clip, Precision
 from step import VOCABULARY, sentence_batches, spread
 
 WIDTH, SMOOTHING, BATCHES, FEW_ROWS = 256, 0.1, 3, 64

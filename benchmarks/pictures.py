@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from seqlab import Run
-from seqlab.plan import AblationFolder
-from seqlab.report.ablation_figures import quality_plots
+from seqlab.ablation.figures import quality_plots
+from seqlab.ablation.measured import read_ablation
+from seqlab.ablation.plan import AblationFolder
 from seqlab.report.drawing import GRID, INK, MUTED, SERIES, canvas
-from seqlab.report.measured import read_ablation
-from seqlab.tasks.masking import hidden_tokens
-from seqlab.tasks.noising import SpanCorruption, TextInfilling, span_corruption, text_infilling
+from seqlab.tasks.pretraining.masking import hidden_tokens
+from seqlab.tasks.pretraining.noising import SpanCorruption, TextInfilling, span_corruption, text_infilling
 
 SHOWN = 5
 """Candidates for the place of a mask."""

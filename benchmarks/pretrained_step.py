@@ -14,10 +14,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from seqlab.models.pretrained import ATTENTION, PretrainedConfig, SpanModel, build_network
-from seqlab.pretrained import find_checkpoint, read_network_config
-from seqlab.train.machine import prepare_cpu
-from seqlab.train.precision import Mode, Precision
+from seqlab.engine.machine import prepare_cpu
+from seqlab.engine.precision import Mode, Precision
+from seqlab.models.hf.encoder import ATTENTION, PretrainedConfig, SpanModel, build_network
+from seqlab.runs.hf_folder import find_checkpoint, read_network_config
 from squad_updates import Recipe
 
 MODES: tuple[Mode, ...] = ("fp32", "bf16")

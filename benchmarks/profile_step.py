@@ -13,7 +13,7 @@ import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from seqlab.train.machine import prepare_cpu
+from seqlab.engine.machine import prepare_cpu
 from step import Trainer, sentence_batches
 
 GROUPS = {

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.layers.scan import linear_scan
+from seqlab.engine.machine import describe, prepare_cpu
+from seqlab.engine.optimizers import AdamW, build_optimizer
+from seqlab.engine.precision import Clip, Mode, Precision
+from seqlab.layers.linear_recurrence import linear_scan
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
-from seqlab.train.machine import describe, prepare_cpu
-from seqlab.train.optimizers import AdamW, build_optimizer
-from seqlab.train.precision import Clip, Mode, Precision
 from timing import milliseconds
 
 LENGTH, CLASSES, DEVICE = 784, 10, torch.device("cpu")

@@ -4,16 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqlab.assembly import Assembly
-from seqlab.data.buckets import BatchConfig, Bucket, plan
-from seqlab.data.stream import Position
-from seqlab.data.token_rows import TokenRows
-from seqlab.experiment import Experiment, load
-from seqlab.preparation import build_engine, seeded_assembly
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import updates
-from seqlab.train.precision import Mode
+from seqlab.data.batching.buckets import BatchConfig, Bucket, plan
+from seqlab.data.batching.stream import Position
+from seqlab.data.batching.token_rows import TokenRows
+from seqlab.engine.distributed import ALONE
+from seqlab.engine.loop import Budget, updates
+from seqlab.engine.precision import Mode
+from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.config import Experiment, load
+from seqlab.training.prepare import build_engine, seeded_assembly
 from timing import Stopwatch, evenly_spaced
 
 RECIPE = "squad-fifth"

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seqlab.data.buckets import BatchConfig, plan
-from seqlab.data.pairs import EncodedPairs, PairBatch, Ragged
+from seqlab.data.batching.buckets import BatchConfig, plan
+from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
+from seqlab.engine.machine import describe, matrix_rate, prepare_cpu
+from seqlab.engine.optimizers import AdamW, build_optimizer
+from seqlab.engine.precision import DTYPES, Clip, Precision
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.train.machine import describe, matrix_rate, prepare_cpu
-from seqlab.train.optimizers import AdamW, build_optimizer
-from seqlab.train.precision import DTYPES, Clip, Precision
 
 VOCABULARY, PAIRS, BATCHES = 8000, 20_000, 8
 DEVICE = torch.device("cpu")

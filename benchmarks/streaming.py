@@ -51,9 +51,9 @@ def _words(random: Random, letters: str) -> list[str]:
 
 def start(table: Path, cache: Path | None, *, all_parts: bool) -> dict[str, float]:
     """What a run does before its first update; everything that it costs this process."""
-    from seqlab.assembly import assemble
-    from seqlab.data.stream import Stream
-    from seqlab.experiment import load
+    from seqlab.data.batching.stream import Stream
+    from seqlab.experiment.assembly import assemble
+    from seqlab.experiment.config import load
 
     settings: dict[str, object] = {"data.train": str(table), "data.source": "en", "data.target": "fr", "sizes": "given"}
     if cache is not None:

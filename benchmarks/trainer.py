@@ -25,9 +25,9 @@ import torch
 
 from peers.environments import INSTALLS, python_of
 from peers.summary import spread
-from seqlab.pretrained import find_checkpoint
-from seqlab.train.machine import describe
-from seqlab.train.precision import Mode
+from seqlab.engine.machine import describe
+from seqlab.engine.precision import Mode
+from seqlab.runs.hf_folder import find_checkpoint
 from squad_updates import Recipe
 
 PRECISIONS: tuple[Mode, ...] = ("fp32", "bf16")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from seqlab.experiment import Experiment, load
+from seqlab.experiment.config import Experiment, load
 
 torch.set_num_threads(1)
 

@@ -23,22 +23,21 @@ from contender import (
     run,
 )
 
-from seqlab.assembly import Assembly
-from seqlab.data.buckets import in_order_of_length
-from seqlab.data.corpus import build_corpus
-from seqlab.data.stream import Group, Stream
-from seqlab.experiment import Experiment, load
+from seqlab.data.batching.buckets import in_order_of_length
+from seqlab.data.batching.stream import Group, Stream
+from seqlab.data.corpora.corpus import build_corpus
+from seqlab.engine import checkpoint
+from seqlab.engine.distributed import connect
+from seqlab.engine.loop import Budget, updates
+from seqlab.engine.machine import prepare_cpu
+from seqlab.engine.random_state import seed_everything
+from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.config import Experiment, load
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer
-from seqlab.preparation import build_engine, choose_mode
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies
-from seqlab.train import checkpoint
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import connect
-from seqlab.train.loop import updates
-from seqlab.train.machine import prepare_cpu
-from seqlab.train.random_state import seed_everything
+from seqlab.training.prepare import build_engine, choose_mode
 
 ENDLESS = 1_000_000
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqlab.train.machine import describe
+from seqlab.engine.machine import describe
 
 Result = dict[str, Any]
 """What a contender printed."""

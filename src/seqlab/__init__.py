@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqlab.api import train as train
     from seqlab.errors import UserError as UserError
-    from seqlab.run import Run as Run
+    from seqlab.inference.run import Run as Run
 
 __version__ = "0.1.0"
 
-_HOMES = {"train": "seqlab.api", "Run": "seqlab.run", "UserError": "seqlab.errors"}
+_HOMES = {"train": "seqlab.api", "Run": "seqlab.inference.run", "UserError": "seqlab.errors"}
 __all__ = ["Run", "UserError", "__version__", "train"]
 
 

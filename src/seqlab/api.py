@@ -5,14 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 from seqlab.display import Silent
+from seqlab.engine.distributed import DeviceName
+from seqlab.engine.recorder import Display
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.paths import RunFolder
-from seqlab.run import Run
-from seqlab.sizes import fitted
-from seqlab.train.distributed import DeviceName
-from seqlab.train.recorder import Display
-from seqlab.training import train as _train
+from seqlab.experiment.auto_size import fitted
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
+from seqlab.runs.folder import RunFolder
+from seqlab.training.trainer import train as _train
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: it was asked for

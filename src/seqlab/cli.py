@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from seqlab import __version__, recipe
+from seqlab import __version__
+from seqlab.config import recipes
 from seqlab.errors import UserError
 
 app = typer.Typer(
@@ -113,8 +114,8 @@ def list_recipes() -> None:
     table.add_column("recipe", no_wrap=True)
     for title in ("task", "data", "expected", "time"):
         table.add_column(title, overflow="fold")
-    for name in recipe.names():
-        tree = recipe.tree(name)
+    for name in recipes.names():
+        tree = recipes.tree(name)
         about, data = tree["about"], tree["data"]
         task = tree.get("task", {}).get("kind", "sequence-to-sequence")
         table.add_row(name, task, data.get("module", data["kind"]), about.get("expected"), about.get("time"))
@@ -125,8 +126,8 @@ def list_recipes() -> None:
 @app.command(epilog="Example: seqlab show math-sort model.width=128")
 def show(name: RecipeName, settings: Overrides = None) -> None:
     """Print the resolved config of a recipe with a line on every setting; * marks what the recipe sets."""
-    from seqlab.config import settings as settings_of
-    from seqlab.experiment import load
+    from seqlab.config.settings import settings as settings_of
+    from seqlab.experiment.config import load
 
     section = ""
     for setting in settings_of(load(name, settings or [])):
@@ -187,8 +188,8 @@ def evaluate(
     """Score a run on its test set or on a file."""
     import numpy as np
 
+    from seqlab.inference.run import Run
     from seqlab.metrics.classification import class_text
-    from seqlab.run import Run
 
     result = Run(run, device.value, settings or []).evaluate(data)
     if as_json:
@@ -224,8 +225,8 @@ def predict(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Answer one input a line with one output a line, in order."""
-    from seqlab.predicting import Inputs, predict_lines
-    from seqlab.run import Run
+    from seqlab.inference.console import Inputs, predict_lines
+    from seqlab.inference.run import Run
 
     if text is not None and SETTING.match(text):
         text, settings = None, [text, *(settings or [])]
@@ -254,10 +255,9 @@ def find_lr(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Learning-rate range test: train with an ever larger learning rate, plot the loss, suggest a peak."""
-    from seqlab.experiment import load
-    from seqlab.lr_range import range_test
-    from seqlab.report.lr_range import write_page
-    from seqlab.sizes import fitted
+    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.config import load
+    from seqlab.tools.lr_range import range_test, write_page
 
     experiment = fitted(load(name, settings or []))
     found = range_test(experiment, steps, lowest, highest, device.value)
@@ -269,8 +269,8 @@ def find_lr(
 @app.command(epilog="Example: seqlab report runs/math-sort-20260101-120000")
 def report(run: RunPath) -> None:
     """Write the report page of a run again; prints its path."""
-    from seqlab.paths import RunFolder
     from seqlab.report.page import write_report
+    from seqlab.runs.folder import RunFolder
 
     print(write_report(RunFolder(run)))
 
@@ -313,10 +313,10 @@ def ablate(
     """Measure what techniques are worth: none, each alone, all but each, all; the same command goes on."""
     from rich.console import Console
 
-    from seqlab.ablation import Request, make_plan, work_off
-    from seqlab.plan import AblationFolder
-    from seqlab.report.ablation import summary_table
-    from seqlab.report.measured import read_ablation
+    from seqlab.ablation.measured import read_ablation
+    from seqlab.ablation.page import summary_table
+    from seqlab.ablation.plan import AblationFolder
+    from seqlab.ablation.queue import Request, make_plan, work_off
 
     changes = tuple(settings or ())
     plan = make_plan(Request(name, changes, switches, tuple(grid or ()), seeds, budget, steps, until, device.value))
@@ -340,9 +340,9 @@ def data(
     """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
     from rich.console import Console
 
-    from seqlab.experiment import load
-    from seqlab.inspection import inspect
-    from seqlab.report.lengths import write_page
+    from seqlab.experiment.config import load
+    from seqlab.report.sections.lengths import write_page
+    from seqlab.tools.inspection import inspect
 
     found, console = inspect(load(name, settings or [])), Console()
     for table in found.tables:
@@ -358,9 +358,9 @@ def data(
 @app.command(epilog="Example: seqlab check math-place-value")
 def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = Device.auto) -> None:
     """Prove on this machine: resume is exact, accumulation is exact, cache, beam and padding change nothing."""
-    from seqlab.checks import run_checks
-    from seqlab.experiment import load
-    from seqlab.sizes import fitted
+    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.config import load
+    from seqlab.tools.checks import run_checks
 
     failed = 0
     for outcome in run_checks(fitted(load(name, settings or [])), device.value):
@@ -374,9 +374,9 @@ def _print_outcome(folder: Path) -> None:
     """Samples, score and report on standard error; the path of the run folder on standard output."""
     from rich.console import Console
 
-    from seqlab.paths import RunFolder
     from seqlab.report.folder import load_run
     from seqlab.report.tables import results_table, samples_table
+    from seqlab.runs.folder import RunFolder
 
     record, console = load_run(folder), Console(stderr=True)
     console.print(samples_table(record, 8))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import seqlab
-from seqlab.config import Config
-from seqlab.data.mathematics import MathematicsData
-from seqlab.experiment import Experiment
+from seqlab.config.settings import Config
+from seqlab.data.corpora.mathematics import MathematicsData
+from seqlab.engine.optimizers import Muon
+from seqlab.engine.precision import Clip
+from seqlab.engine.schedules import Exponential
+from seqlab.experiment.config import Experiment
 from seqlab.models.transformer import TransformerConfig
-from seqlab.train.optimizers import Muon
-from seqlab.train.precision import Clip
-from seqlab.train.schedules import Exponential
 
 ROOT = Path(seqlab.__file__).parent
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.config import Tree, merge
-from seqlab.experiment import Experiment, check
-from seqlab.preparation import build_engine, seeded_assembly
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import updates
+from seqlab.config.settings import Tree, merge
+from seqlab.engine.distributed import ALONE
+from seqlab.engine.loop import Budget, updates
+from seqlab.experiment.config import Experiment, check
+from seqlab.training.prepare import build_engine, seeded_assembly
 
 CURVES = Path(__file__).with_name("curves.json")
 STEPS = 30

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import ks_2samp
 
-from seqlab.data.examples import Example
-from seqlab.data.questions import MODULES, PLACES, alphabet, draw
-from seqlab.data.sources import read_questions
+from seqlab.data.corpora.examples import Example
+from seqlab.data.readers.lines import read_questions
+from seqlab.data.synthetic.questions import MODULES, PLACES, alphabet, draw
 
 LIMIT = 0.05  # 2,000 against 20,000 samples of one distribution pass 0.046 once in a thousand
 SPLITS = ("train-easy", "train-medium", "train-hard")

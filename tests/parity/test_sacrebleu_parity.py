@@ -12,13 +12,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from seqlab.metrics.rouge import rouge_l
-from seqlab.metrics.translation import (
-    bleu_signature,
-    chrf_signature,
-    quick_scores,
-    sentence_scores,
-    translation_scores,
-)
+from seqlab.metrics.translation import bleu_signature, chrf_signature, quick_scores, sentence_scores, translation_scores
 
 ENGLISH = [
     "Three hundred and ninety-one ships (of 1,200) left the harbour at 6:30 a.m., didn't they?",

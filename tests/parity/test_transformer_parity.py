@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from seqlab.layers.attention import causal_mask, padding_mask
-from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock, NormPlacement
-from seqlab.layers.feedforward import Activation
+from seqlab.layers.blocks import Activation, BlockShape, DecoderBlock, EncoderBlock, NormPlacement
 
 WIDTH, HIDDEN, HEADS = 12, 20, 3
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqlab.config import build
+from seqlab.config.settings import build
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig, Method
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.examples import Example
-from seqlab.data.pairs import EncodedPairs
+from seqlab.data.batching.pairs import EncodedPairs
+from seqlab.data.corpora.examples import Example
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 PAD, BOS, EOS = 0, 1, 2

@@ -6,10 +6,10 @@ import tomllib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.config import differences, merge, nested, parse_override, to_toml
-from seqlab.experiment import Experiment, check
-from seqlab.train.optimizers import SGD, Adafactor, Adam, AdamW, Muon
-from seqlab.train.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, WarmupStableDecay
+from seqlab.config.settings import differences, merge, nested, parse_override, to_toml
+from seqlab.engine.optimizers import SGD, Adafactor, Adam, AdamW, Muon
+from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, WarmupStableDecay
+from seqlab.experiment.config import Experiment, check
 
 rates = st.floats(1e-7, 10)
 betas = st.floats(0, 0.9999)

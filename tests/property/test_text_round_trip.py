@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.text.characters import CharacterTokenizer
-from seqlab.text.reversal import Reversed
+from seqlab.text.characters import CharacterTokenizer, Reversed
 from seqlab.text.tokenizer import SPECIALS, UNK_ID, Tokenizer
 from seqlab.text.vocabularies import TextConfig, Unit, Vocabularies, build_vocabularies
 

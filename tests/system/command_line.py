@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from seqlab import cli
-from seqlab.train.checkpoint import load_weights
-from seqlab.train.loop import Update
-from seqlab.train.recorder import Recorder
+from seqlab.engine.checkpoint import load_weights
+from seqlab.engine.loop import Update
+from seqlab.engine.recorder import Recorder
 
 PROGRESS = re.compile(r"precision |\s*\d+%  step \d|step \d+  (training|validation): ")
 """What training writes to standard error while all is well."""

@@ -7,7 +7,7 @@ import pytest
 from command_line import Command
 
 import seqlab
-from seqlab.data.images import ImageCorpus, ImagesData
+from seqlab.data.corpora.images import ImageCorpus, ImagesData
 
 SMALL = (
     "digits-rnn",

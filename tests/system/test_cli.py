@@ -10,7 +10,8 @@ import pytest
 from command_line import Command, Start, Trained, losses, outcome_of
 
 import seqlab
-from seqlab import cli, recipe
+from seqlab import cli
+from seqlab.config import recipes
 
 VERBS = sorted(str(verb.name or getattr(verb.callback, "__name__", "")) for verb in cli.app.registered_commands)
 
@@ -69,7 +70,7 @@ def test_debug_shows_where_it_went_wrong(command: Command, start: Start) -> None
 def test_recipes_lists_every_recipe_unbroken(command: Command) -> None:
     told = command("recipes")
     assert told.code == 0
-    assert [line.split()[0] for line in told.out.splitlines()[1:] if line[0] != " "] == recipe.names()
+    assert [line.split()[0] for line in told.out.splitlines()[1:] if line[0] != " "] == recipes.names()
     assert "comparison__sort" in told.out.replace("\n", "") or "comparison__so" in told.out  # long cells are folded
 
 
@@ -88,8 +89,8 @@ def test_data_counts_the_questions_and_their_lengths(command: Command) -> None:
     told = command("data", "math-sort", *sizes)
     assert told.code == 0
 
-    from seqlab.data.mathematics import Mathematics
-    from seqlab.experiment import load
+    from seqlab.data.corpora.mathematics import Mathematics
+    from seqlab.experiment.config import load
 
     splits = Mathematics(load("math-sort", list(sizes)).data).splits()
     rows = {row[0]: row[1:] for row in map(str.split, told.out.splitlines()) if row and row[0] in splits}

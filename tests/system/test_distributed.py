@@ -9,14 +9,14 @@ import torch
 from command_line import PROGRESS, Command, Start, checkpoints, losses, outcome_of, signal_after
 
 from seqlab import api
-from seqlab.train.checkpoint import load_weights
+from seqlab.engine.checkpoint import load_weights
 
 TWO = ("batch.accumulate=2", "train.log_every=1", "train.keep_last=9", "train.average=0.9")
 
 STOP_ONE_OF_TWO = """
 import signal
 from seqlab import cli
-from seqlab.train.recorder import Recorder
+from seqlab.engine.recorder import Recorder
 
 add = Recorder.add
 

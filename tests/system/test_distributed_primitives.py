@@ -13,12 +13,12 @@ from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportU
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.multiprocessing.spawn import spawn
 
+from seqlab.engine import checkpoint, random_state
+from seqlab.engine.checkpoint import Snapshot
+from seqlab.engine.distributed import ALONE, World, connect, resolve_device
+from seqlab.engine.optimizers import SGD, build_optimizer
+from seqlab.engine.precision import Clip, Precision
 from seqlab.errors import UserError
-from seqlab.train import checkpoint, random_state
-from seqlab.train.checkpoint import Snapshot
-from seqlab.train.distributed import ALONE, World, connect, resolve_device
-from seqlab.train.optimizers import SGD, build_optimizer
-from seqlab.train.precision import Clip, Precision
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

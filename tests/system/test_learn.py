@@ -6,17 +6,16 @@ from contextlib import nullcontext
 
 import pytest
 
-from seqlab.assembly import Assembly
-from seqlab.data.examples import Example
-from seqlab.experiment import load
+from seqlab.data.corpora.examples import Example
+from seqlab.engine import random_state
+from seqlab.engine.distributed import ALONE
+from seqlab.engine.loop import Budget, updates
+from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.config import load
 from seqlab.models.transformer import Transformer
-from seqlab.preparation import build_engine
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.text.vocabularies import build_vocabularies
-from seqlab.train import random_state
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import updates
+from seqlab.training.prepare import build_engine
 
 LETTERS = "abcdefgh"
 UPDATES = 400

@@ -16,11 +16,11 @@ from command_line import Command, Outcome, Start, Trained, outcome_of
 from safetensors.torch import save_file
 
 from seqlab import Run, UserError
-from seqlab.answering import write_answers
 from seqlab.display import LineCount
+from seqlab.engine.checkpoint import load_weights
+from seqlab.inference.batch_file import write_answers
 from seqlab.tasks.task import Answer, Prediction
 from seqlab.text.sentences import sentences
-from seqlab.train.checkpoint import load_weights
 
 WORDS = ["ab", "fedc", "", "cab", "bead", "ff", "ab"]
 
@@ -87,8 +87,8 @@ def translator(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks as small as those of `SLOW_SCRIPT`."""
-    monkeypatch.setattr("seqlab.run.CHUNK", 20)
-    monkeypatch.setattr("seqlab.answering.CHUNK", 20)
+    monkeypatch.setattr("seqlab.inference.run.CHUNK", 20)
+    monkeypatch.setattr("seqlab.inference.batch_file.CHUNK", 20)
 
 
 def input_file(folder: Path, lines: list[str]) -> Path:
@@ -149,7 +149,7 @@ class TestLines:
         lines = [*drawn_lines(25, seed=2), "", "Ab? " * 15, "bc " * 40]
         together = Run(translator)
         expected = together.answer(lines)
-        monkeypatch.setattr("seqlab.run.CHUNK", 3)
+        monkeypatch.setattr("seqlab.inference.run.CHUNK", 3)
         assert together.predict(lines) == [answer.predictions[0].text for answer in expected]
         for line, answer in zip(lines, expected, strict=True):
             [alone] = together.answer([line])
@@ -167,7 +167,7 @@ class TestLines:
         assert 100 < told[0] < told[-1] == 122
 
     def test_lines_are_read_as_they_are_needed(self, copier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("seqlab.run.CHUNK", 3)
+        monkeypatch.setattr("seqlab.inference.run.CHUNK", 3)
         ahead: list[int] = []
         out = io.StringIO()
 

@@ -7,36 +7,35 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab import recipe
-from seqlab.assembly import assemble
-from seqlab.checks import shrunk
-from seqlab.data.images import ImagesData
-from seqlab.data.labelled import LabelledData
-from seqlab.data.mathematics import MathematicsData
-from seqlab.data.numbers import Numbers, NumbersData
-from seqlab.data.parallel import ParallelData
-from seqlab.data.passages import PassagesData
-from seqlab.data.squad import SquadData
-from seqlab.experiment import Experiment, check, load
-from seqlab.models.bert import BertConfig
-from seqlab.models.denoisers import BartConfig, T5Config
-from seqlab.models.pretrained import PretrainedConfig
-from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoderConfig
+from seqlab.config import recipes
+from seqlab.data.corpora.images import ImagesData
+from seqlab.data.corpora.labelled import LabelledData
+from seqlab.data.corpora.mathematics import MathematicsData
+from seqlab.data.corpora.numbers import Numbers, NumbersData
+from seqlab.data.corpora.parallel import ParallelData
+from seqlab.data.corpora.passages import PassagesData
+from seqlab.data.corpora.squad import SquadData
+from seqlab.engine.distributed import ALONE
+from seqlab.engine.loop import Budget, updates
+from seqlab.experiment.assembly import assemble
+from seqlab.experiment.config import Experiment, check, load
+from seqlab.models.hf.bert import BertConfig
+from seqlab.models.hf.denoisers import BartConfig, T5Config
+from seqlab.models.hf.encoder import PretrainedConfig
+from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoderConfig
 from seqlab.models.transformer import TransformerConfig
-from seqlab.preparation import build_engine, seeded_assembly
-from seqlab.pretrained import MINILM
-from seqlab.tasks.answer import AnswerQuestions
-from seqlab.tasks.classify_sequence import ClassifySequence
-from seqlab.tasks.classify_text import ClassifyText
-from seqlab.tasks.pretrain_denoise import PretrainDenoise
-from seqlab.tasks.pretrain_masked import PretrainMasked
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence
+from seqlab.runs.hf_folder import MINILM
+from seqlab.tasks.pretraining.denoising import PretrainDenoise
+from seqlab.tasks.pretraining.masked import PretrainMasked
+from seqlab.tasks.question_answering.task import AnswerQuestions
+from seqlab.tasks.sequence_classification.task import ClassifySequence
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tasks.task import Task
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import updates
+from seqlab.tasks.text_classification.task import ClassifyText
+from seqlab.tools.checks import shrunk
+from seqlab.training.prepare import build_engine, seeded_assembly
 
-DRAWN = [name for name in recipe.names() if isinstance(load(name).data, MathematicsData | NumbersData)]
+DRAWN = [name for name in recipes.names() if isinstance(load(name).data, MathematicsData | NumbersData)]
 """The recipes that bring their data with them."""
 
 
@@ -137,7 +136,7 @@ def _choices(task: Task) -> int:
     raise AssertionError(task)
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_makes_two_updates(
     name: str,
     sentence_pairs: Path,

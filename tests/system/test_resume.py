@@ -28,8 +28,8 @@ from command_line import (
 )
 
 from seqlab import api
+from seqlab.engine.checkpoint import load_weights
 from seqlab.text.vocabularies import Vocabularies
-from seqlab.train.checkpoint import load_weights
 
 RANDOM = (
     "model.dropout=0.2",

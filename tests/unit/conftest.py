@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab.assembly import Assembly, assemble
 from seqlab.display import Silent
-from seqlab.experiment import Experiment
-from seqlab.training import train
+from seqlab.experiment.assembly import Assembly, assemble
+from seqlab.experiment.config import Experiment
+from seqlab.training.trainer import train
 
 
 @pytest.fixture(scope="module")

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 from test_report import Page, read_page
 
-from seqlab import ablation
-from seqlab.ablation import Request, make_plan, minutes
+from seqlab.ablation import queue
+from seqlab.ablation.figures import spread
+from seqlab.ablation.measured import at, measure, read_ablation, step_seconds, to_csv
+from seqlab.ablation.page import summary_table, write_ablation
+from seqlab.ablation.plan import AblationFolder, Cell, Plan, Run, words
+from seqlab.ablation.queue import Request, make_plan, minutes
+from seqlab.ablation.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
+from seqlab.engine.schedules import rates
 from seqlab.errors import UserError
-from seqlab.events import EventLog
-from seqlab.experiment import load
-from seqlab.plan import AblationFolder, Cell, Plan, Run, words
-from seqlab.report.ablation import summary_table, write_ablation
-from seqlab.report.ablation_figures import spread
+from seqlab.experiment.config import load
 from seqlab.report.folder import Curve, load_run
-from seqlab.report.measured import at, measure, read_ablation, step_seconds, to_csv
-from seqlab.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
-from seqlab.train.schedules import rates
+from seqlab.runs.events import EventLog
 
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
@@ -252,11 +252,11 @@ def test_times_are_read() -> None:
 
 
 def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablation._Trainings, "run", lambda self, command, log: pytest.fail("trained"))
+    monkeypatch.setattr(queue._Trainings, "run", lambda self, command, log: pytest.fail("trained"))
     folder, plan = AblationFolder(tmp_path / "new" / "a"), plan_of("buckets", seeds=2)
     finish_all(plan, folder)
     told: list[str] = []
-    assert ablation.work_off(plan, folder, "cpu", told.append) == (0, False)
+    assert queue.work_off(plan, folder, "cpu", told.append) == (0, False)
     assert told == ["2 configurations, 2 seeds each: 4 runs, 4 of them finished"]
     for other, message in (
         (plan_of("buckets", seeds=3), "--seeds 2 became 3"),
@@ -265,11 +265,11 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (plan.model_copy(update={"config": {**plan.config, "sizes": "by-corpus"}}), "recipe .*sizes: given became"),
     ):
         with pytest.raises(UserError, match=f"holds another ablation .*{message}.*--out"):
-            ablation.work_off(other, folder, "cpu", told.append)
+            queue.work_off(other, folder, "cpu", told.append)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty and holds no ablation"):
-        ablation.work_off(plan, AblationFolder(tmp_path / "full"), "cpu", told.append)
+        queue.work_off(plan, AblationFolder(tmp_path / "full"), "cpu", told.append)
 
 
 # What was measured
@@ -314,7 +314,7 @@ def write_run(
 
 
 def finish_all(plan: Plan, folder: AblationFolder, of_run: Callable[[Run], dict[str, Any]] = lambda run: {}) -> None:
-    ablation._begin(plan, folder)
+    queue._begin(plan, folder)
     for run in plan.runs:
         write_run(plan, folder, run, **of_run(run))
 
@@ -338,7 +338,7 @@ def test_a_run_is_measured(tmp_path: Path) -> None:
 
 def test_a_step_without_evaluations_has_no_time(tmp_path: Path) -> None:
     plan, folder = plan_of("buckets", seeds=1), AblationFolder(tmp_path)
-    ablation._begin(plan, folder)
+    queue._begin(plan, folder)
     write_run(plan, folder, plan.runs[0], updates=5)
     assert step_seconds(load_run(folder.run(plan.runs[0]).root)) is None
 
@@ -393,7 +393,7 @@ def test_what_a_switch_changes_is_paired_by_seed(tmp_path: Path) -> None:
 
 def test_table_has_a_row_a_run(tmp_path: Path) -> None:
     plan, folder = plan_of("buckets,sharing=albert", seeds=2), AblationFolder(tmp_path)
-    ablation._begin(plan, folder)
+    queue._begin(plan, folder)
     for run in plan.runs[1:6]:
         write_run(plan, folder, run, accuracy=0.1 * run.seed)
     folder.failures.write_text(json.dumps({plan.runs[0].name: "the loss is not finite"}), encoding="utf-8")
@@ -448,7 +448,7 @@ def test_page_tells_where_formats_differ_by_chance(tmp_path: Path) -> None:
 
 def test_page_of_a_queue_that_has_just_begun(tmp_path: Path) -> None:
     plan, folder = plan_of(grid=("model.norm=layer,rms", "model.width=16,32"), seeds=1), AblationFolder(tmp_path)
-    ablation._begin(plan, folder)
+    queue._begin(plan, folder)
     assert "4 of 4 runs are still to come" in page_of(folder).text
     write_run(plan, folder, plan.runs[2])
     folder.failures.write_text(json.dumps({plan.runs[0].name: "out of <memory>"}), encoding="utf-8")

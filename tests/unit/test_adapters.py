@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.checks import run_checks
+from seqlab.engine.checkpoint import load_weights
+from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.models.adapters import merge_adapters
-from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel, random_network
-from seqlab.run import Run
-from seqlab.train.checkpoint import load_weights
-from seqlab.train.optimizers import AdamW, build_optimizer
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
+from seqlab.models.hf.adapters import merge_adapters
+from seqlab.models.hf.encoder import PretrainedConfig, SentenceModel, SpanModel, random_network
+from seqlab.tools.checks import run_checks
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 pytest.importorskip("peft", reason="low-rank changes need peft")

@@ -9,16 +9,17 @@ import pytest
 import tomli_w
 from rich.console import Console
 
-from seqlab.answering import read_context, with_context
+from seqlab.ablation.measured import Ablation, measures
 from seqlab.errors import UserError
-from seqlab.events import EventLog
-from seqlab.paths import RunFolder
-from seqlab.report import passages, sentences, wording
+from seqlab.inference.batch_file import read_context, with_context
+from seqlab.report import wording
 from seqlab.report.folder import RunRecord, load_run
-from seqlab.report.measured import Ablation, measures
 from seqlab.report.page import write_report
-from seqlab.report.passages import Asked, Found, Gold, Stretch
+from seqlab.report.sections import passages, sentences
+from seqlab.report.sections.passages import Asked, Found, Gold, Stretch
 from seqlab.report.tables import results_table, samples_table
+from seqlab.runs.events import EventLog
+from seqlab.runs.folder import RunFolder
 
 HOSTILE = """<script>alert("&'")</script>"""
 CONTEXT = f"Ada wrote the notes in 1843. {HOSTILE}"

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.assembly import Assembly, assemble
-from seqlab.checks import run_checks
-from seqlab.data.squad import Question
+from seqlab.data.corpora.squad import Question
+from seqlab.engine.checkpoint import load_weights
+from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
+from seqlab.experiment.assembly import Assembly, assemble
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
 from seqlab.metrics.answers import match
-from seqlab.run import Run
-from seqlab.tasks.answer import AnswerConfig
-from seqlab.train.checkpoint import load_weights
-from seqlab.train.precision import Precision
+from seqlab.tasks.question_answering.task import AnswerConfig
+from seqlab.tools.checks import run_checks
 
 NAMES = ("ada", "bob", "eve", "mia", "tom", "zoe", "kim", "lea")
 AUTOCAST = Precision("fp32", torch.device("cpu")).autocast
@@ -193,7 +193,9 @@ def test_a_run_scores_again_what_it_scored(trained: Path) -> None:
 
 
 def test_a_run_answers_without_its_checkpoint_and_data(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.assembly.find_checkpoint", lambda name: pytest.fail("looked for the checkpoint"))
+    monkeypatch.setattr(
+        "seqlab.experiment.assembly.find_checkpoint", lambda name: pytest.fail("looked for the checkpoint")
+    )
     text = "So kim wrote the notes."
     assert Run(trained, device="cpu").predict(f"Who?\t{text}") in text
 

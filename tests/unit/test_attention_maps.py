@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.examples import Example
-from seqlab.data.mathematics import Mathematics, MathematicsData
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.report import attention
 from seqlab.report.folder import AttentionMap
-from seqlab.tasks.attention import LONGEST, NUM_MAPS, attention_maps
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
+from seqlab.report.sections import attention
+from seqlab.tasks.sequence_to_sequence.attention import LONGEST, NUM_MAPS, attention_maps
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 

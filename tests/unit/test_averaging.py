@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from seqlab.engine.averaging import WeightAverage, average_checkpoints
+from seqlab.engine.checkpoint import Snapshot, load, save, save_weights
 from seqlab.errors import UserError
-from seqlab.train.averaging import WeightAverage, average_checkpoints
-from seqlab.train.checkpoint import Snapshot, load, save, save_weights
 
 torch.set_num_threads(1)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from seqlab.data.buckets import BatchConfig, Bucket, in_order_of_length, plan
-from seqlab.data.mathematics import Mathematics
-from seqlab.experiment import load
+from seqlab.data.batching.buckets import BatchConfig, Bucket, in_order_of_length, plan
+from seqlab.data.corpora.mathematics import Mathematics
+from seqlab.experiment.config import load
 
 
 def shapes_of(number: int, seed: int = 0) -> np.ndarray:

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from seqlab.train.budget import NOMINAL_STEPS, Budget
-from seqlab.train.distributed import ALONE, World
+from seqlab.engine.distributed import ALONE, World
+from seqlab.engine.loop import NOMINAL_STEPS, Budget
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be set."""
     now = [0.0]
-    monkeypatch.setattr("seqlab.train.budget.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("seqlab.engine.loop.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import nn
 
+from seqlab.engine import checkpoint, random_state
+from seqlab.engine.checkpoint import Snapshot
+from seqlab.engine.optimizers import AdamW, Muon, build_optimizer
 from seqlab.errors import UserError
-from seqlab.train import checkpoint, random_state
-from seqlab.train.checkpoint import Snapshot
-from seqlab.train.optimizers import AdamW, Muon, build_optimizer
 
 torch.set_num_threads(1)
 
@@ -165,7 +165,7 @@ def test_a_killed_process_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None
     program = f"""
 import torch
 from pathlib import Path
-from seqlab.train.checkpoint import Snapshot, save
+from seqlab.engine.checkpoint import Snapshot, save
 for step in range(1, 100000):
     save(Path({str(tmp_path)!r}), Snapshot(step, {{"weight": torch.full((200, 200), float(step))}}, None, {{}}, None))
     print(step, flush=True)
@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_rest(tmp_path: Path) -> N
 import resource, signal, sys, torch
 from pathlib import Path
 from seqlab.errors import UserError
-from seqlab.train.checkpoint import Snapshot, save, save_weights
+from seqlab.engine.checkpoint import Snapshot, save, save_weights
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder, small, large = Path(sys.argv[1]), torch.zeros(10), torch.zeros(100_000)
 save(folder, Snapshot(1, {"weight": small}, None, {}, None))

@@ -7,23 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab import checks, training
-from seqlab.assembly import Assembly
-from seqlab.checks import Outcome, run_checks, shrunk
-from seqlab.decode.hypothesis import Hypothesis
-from seqlab.experiment import Experiment
-from seqlab.preparation import seeded_assembly
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence
-from seqlab.train import random_state
-from seqlab.train.distributed import ALONE
-from seqlab.train.loop import LossSum
+from seqlab.decode.contract import Hypothesis
+from seqlab.engine import random_state
+from seqlab.engine.distributed import ALONE
+from seqlab.engine.loop import LossSum
+from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.config import Experiment
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
+from seqlab.tools import checks
+from seqlab.tools.checks import Outcome, run_checks, shrunk
+from seqlab.training import trainer
+from seqlab.training.prepare import seeded_assembly
 
 Check = Callable[[Experiment, Assembly, Any], Outcome]
 
 
 @pytest.fixture(autouse=True)
 def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+    monkeypatch.setattr(trainer, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ class TestBroken:
 
     def test_resume(self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without the random numbers of the checkpoint, dropout drops other units."""
-        monkeypatch.setattr(training.random_state, "restore", lambda state: None)
+        monkeypatch.setattr(trainer.random_state, "restore", lambda state: None)
         outcome = checks.resume_is_exact(experiment, "cpu")
         assert not outcome.passed
         assert not outcome.measured.startswith("0 ")

@@ -6,13 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from seqlab.metrics.classification import (
-    class_table,
-    class_text,
-    classification_scores,
-    confusion_matrix,
-    quick_scores,
-)
+from seqlab.metrics.classification import class_table, class_text, classification_scores, confusion_matrix, quick_scores
 from seqlab.metrics.intervals import bootstrap, wilson
 
 

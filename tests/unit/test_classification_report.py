@@ -14,15 +14,15 @@ import tomli_w
 from matplotlib.image import imread
 from rich.console import Console
 
-from seqlab.data.images import Images, permutation
+from seqlab.data.corpora.images import Images, permutation
 from seqlab.errors import UserError
 from seqlab.metrics.classification import class_table as class_rows
-from seqlab.paths import RunFolder
-from seqlab.report import classification, confusion
 from seqlab.report.folder import RunRecord, load_run
-from seqlab.report.image_statistics import class_table
-from seqlab.report.picture import image, png
-from seqlab.tasks.pictures import NUM_MISTAKES, pictures
+from seqlab.report.sections import classification, confusion
+from seqlab.report.sections.picture import image, png
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.sequence_classification.pictures import NUM_MISTAKES, pictures
+from seqlab.tools.inspection import class_table
 
 HOSTILE = """<script>alert("&'")</script>"""
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.config import build
+from seqlab.config.settings import build
 from seqlab.errors import UserError
 from seqlab.models.classifier import (
     Architecture,

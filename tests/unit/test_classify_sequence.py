@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.data.images import Images, ImagesData
+from seqlab.data.corpora.images import Images, ImagesData
 from seqlab.errors import UserError
-from seqlab.paths import RunFolder
-from seqlab.tasks.classify_sequence import ClassifySequence, ClassifySequenceConfig
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.sequence_classification.task import ClassifySequence, ClassifySequenceConfig
 
 CONFIG = ClassifySequenceConfig(evaluation_rows=7)
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef
 
-from seqlab.assembly import Assembly
-from seqlab.checks import run_checks
-from seqlab.data.labelled import Labelled
+from seqlab.data.corpora.labelled import Labelled
+from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.run import Run
+from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
 from seqlab.tasks.class_scores import ClassEvaluation
-from seqlab.tasks.classify_text import BATCH, TextEvaluation
-from seqlab.train.precision import Precision
+from seqlab.tasks.text_classification.task import BATCH, TextEvaluation
+from seqlab.tools.checks import run_checks
 
 AUTOCAST = Precision("fp32", torch.device("cpu")).autocast
 

@@ -1,8 +1,8 @@
 """What is left out of training, and the counts of it."""
 
-from seqlab.data.cleaning import Cleaner, Cleaning
-from seqlab.data.examples import Example
-from seqlab.data.origins import Pair
+from seqlab.data.corpora.cleaning import Cleaner, Cleaning
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.origins import Pair
 
 PAIRS = [
     ("A man.", "Un homme."),

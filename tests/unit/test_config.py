@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from seqlab import recipe
-from seqlab.config import (
+from seqlab.config import recipes
+from seqlab.config.settings import (
     Config,
     Setting,
     build,
@@ -21,7 +21,7 @@ from seqlab.config import (
     to_toml,
 )
 from seqlab.errors import UserError, nearest
-from seqlab.experiment import Experiment, check, load
+from seqlab.experiment.config import Experiment, check, load
 
 
 class Square(Config):
@@ -225,7 +225,7 @@ class TestShowing:
             Pen().colour = "blue"  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_survives_its_way_through_toml(name: str) -> None:
     experiment = load(name)
     assert check(tomllib.loads(to_toml(experiment)), "copy") == experiment

@@ -7,11 +7,9 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
-from seqlab.config import build
+from seqlab.config.settings import build
 from seqlab.decode.beam import largest, length_penalty
-from seqlab.decode.constraints import forbid_end, forbid_repeated_ngrams
-from seqlab.decode.normaliser import log_normaliser
-from seqlab.decode.sampling import draw, sampling_distribution
+from seqlab.decode.next_token import draw, forbid_end, forbid_repeated_ngrams, log_normaliser, sampling_distribution
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig, Method
 from seqlab.errors import UserError

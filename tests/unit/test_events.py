@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.errors import UserError
-from seqlab.events import EventLog, read, rewind
+from seqlab.runs.events import EventLog, read, rewind
 
 
 @pytest.fixture
@@ -94,5 +94,5 @@ def test_a_damaged_line_in_the_middle_is_told_with_its_number(path: Path, damage
 
 
 def test_reading_needs_no_torch() -> None:
-    program = "import sys, seqlab.events; sys.exit('torch' in sys.modules)"
+    program = "import sys, seqlab.runs.events; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

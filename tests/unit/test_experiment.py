@@ -3,7 +3,7 @@
 import pytest
 
 from seqlab.errors import UserError
-from seqlab.experiment import Target, check, load
+from seqlab.experiment.config import Target, check, load
 
 
 class TestTarget:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.formats import FORMATS, Column, Columns, read_aligned, read_table
-from seqlab.data.sources import COMPRESSED, zstd
+from seqlab.data.readers.lines import COMPRESSED, zstd
+from seqlab.data.readers.tables import FORMATS, Column, Columns, read_aligned, read_table
 from seqlab.errors import UserError
 
 PAIRS = [("A man.", "Un homme."), ("“Naïve”, he said", "« Naïf\u202f», dit-il"), ('a "b" & <c>', "x, y")]

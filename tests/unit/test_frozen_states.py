@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.assembly import assemble
-from seqlab.checks import run_checks
-from seqlab.data.token_rows import TokenBatch, TokenRows
+from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.models.pretrained import PretrainedConfig, SentenceModel, SpanModel, frozen_states, random_network
-from seqlab.models.stack import forward_flops
+from seqlab.experiment.assembly import assemble
+from seqlab.experiment.config import Experiment, load
+from seqlab.models.hf.encoder import PretrainedConfig, SentenceModel, SpanModel, frozen_states, random_network
+from seqlab.models.hf.stack import forward_flops
 from seqlab.tasks.frozen_states import with_frozen_states
+from seqlab.tools.checks import run_checks
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.config import build
-from seqlab.data.buckets import BatchConfig
-from seqlab.data.idx import read_idx
-from seqlab.data.images import ImageCorpus, Images, ImagesData, LabelledImage, permutation
-from seqlab.data.pixels import EncodedImages, Facts, Reading
-from seqlab.data.stream import Stream
+from seqlab.config.settings import build
+from seqlab.data.batching.buckets import BatchConfig
+from seqlab.data.batching.pixels import EncodedImages, Facts, Reading
+from seqlab.data.batching.stream import Stream
+from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData, LabelledImage, permutation
+from seqlab.data.readers.idx import read_idx
 from seqlab.errors import UserError
 
 NAMES = {
@@ -402,5 +402,5 @@ def test_a_stream_gives_every_image_once_an_epoch_without_padding() -> None:
 
 
 def test_reading_images_does_without_torch() -> None:
-    script = "import sys, seqlab.data.images; sys.exit('torch' in sys.modules)"
+    script = "import sys, seqlab.data.corpora.images; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

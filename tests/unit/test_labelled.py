@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.data.labelled import Labelled, LabelledCorpus, LabelledData
+from seqlab.data.corpora.labelled import Labelled, LabelledCorpus, LabelledData
 from seqlab.errors import UserError
 
 

@@ -18,12 +18,11 @@ from seqlab.layers.attention import (
     padding_mask,
     prefers_products,
 )
+from seqlab.layers.blocks import FeedForward, layer_order
 from seqlab.layers.dropout import Dropout, dropout, kept_levels, random_bytes
-from seqlab.layers.feedforward import FeedForward
 from seqlab.layers.loss import CHUNK_ELEMENTS, cross_entropy_sum
 from seqlab.layers.norms import RMSNorm
 from seqlab.layers.positions import Rotation, rotary_table, rotate, sinusoidal_table
-from seqlab.layers.sharing import layer_order
 
 CPU = torch.device("cpu")
 

@@ -10,18 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.examples import Example
-from seqlab.data.pairs import EncodedPairs
-from seqlab.data.stream import Group, Position
+from seqlab.data.batching.pairs import EncodedPairs
+from seqlab.data.batching.stream import Group, Position
+from seqlab.data.corpora.examples import Example
+from seqlab.engine.averaging import WeightAverage
+from seqlab.engine.distributed import ALONE, World
+from seqlab.engine.loop import Budget, Engine, LossSum, Update, updates
+from seqlab.engine.optimizers import SGD, AdamW, build_optimizer
+from seqlab.engine.precision import Clip, Precision
+from seqlab.engine.schedules import Constant, Cosine, OneCycle, rates
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.train.averaging import WeightAverage
-from seqlab.train.budget import Budget
-from seqlab.train.distributed import ALONE, World
-from seqlab.train.loop import Engine, LossSum, Update, updates
-from seqlab.train.optimizers import SGD, AdamW, build_optimizer
-from seqlab.train.precision import Clip, Precision
-from seqlab.train.schedules import Constant, Cosine, OneCycle, rates
 
 VOCABULARY = 12
 TARGET_LENGTHS = (1, 40, 2, 3, 25, 1, 7, 1)

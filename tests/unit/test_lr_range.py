@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seqlab.errors import UserError
-from seqlab.lr_range import DIVERGED, _points, range_test, suggest
+from seqlab.tools.lr_range import DIVERGED, _points, range_test, suggest
 
 SMOOTHING = 0.9
 RATES = [10 ** (-6 + 6 * index / 99) for index in range(100)]

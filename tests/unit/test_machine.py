@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.train import machine, random_state
+from seqlab.engine import machine, random_state
 
 CPU = torch.device("cpu")
 
@@ -110,7 +110,7 @@ def test_peak_memory_grows_with_what_is_held() -> None:
     before = machine.peak_memory_mb(CPU)
     assert before > 20
     program = (
-        "import numpy, torch, seqlab.train.machine as m; d = torch.device('cpu'); a = m.peak_memory_mb(d); "
+        "import numpy, torch, seqlab.engine.machine as m; d = torch.device('cpu'); a = m.peak_memory_mb(d); "
         "held = numpy.ones(25 * 2**20); print(m.peak_memory_mb(d) - a)"
     )
     grown = float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.config import build, to_toml
-from seqlab.data import questions
-from seqlab.data.examples import Example
-from seqlab.data.mathematics import Mathematics, MathematicsData
-from seqlab.data.questions import ENTROPIES, MODULES, SPLITS, alphabet, draw
+from seqlab.config.settings import build, to_toml
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
+from seqlab.data.synthetic import questions
+from seqlab.data.synthetic.questions import ENTROPIES, MODULES, SPLITS, alphabet, draw
 from seqlab.errors import UserError
 
 deterministic = settings(deadline=None, derandomize=True, max_examples=200)

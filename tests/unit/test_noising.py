@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.tasks.noising import (
+from seqlab.tasks.pretraining.noising import (
     Damaged,
     SpanCorruption,
     TextInfilling,

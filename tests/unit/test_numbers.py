@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.config import build
-from seqlab.data.drawing import take
-from seqlab.data.examples import Example
-from seqlab.data.numbers import Numbers, NumbersData
-from seqlab.data.spelling import Number, Ordinal, Speller
+from seqlab.config.settings import build
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.numbers import Numbers, NumbersData
+from seqlab.data.corpora.splitting import take
+from seqlab.data.synthetic.spelling import Number, Ordinal, Speller
 from seqlab.errors import UserError
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 

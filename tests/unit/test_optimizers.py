@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.errors import UserError
-from seqlab.train.optimizers import (
+from seqlab.engine.optimizers import (
     SGD,
     Adafactor,
     Adam,
@@ -19,7 +18,8 @@ from seqlab.train.optimizers import (
     build_optimizer,
     roles,
 )
-from seqlab.train.schedules import Rates
+from seqlab.engine.schedules import Rates
+from seqlab.errors import UserError
 
 torch.set_num_threads(1)
 ALL: list[OptimizerConfig] = [AdamW(), Adam(), SGD(), Adafactor(), Muon()]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.examples import Example
-from seqlab.data.pairs import EncodedPairs, PairBatch, Ragged
+from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
+from seqlab.data.corpora.examples import Example
 
 PAD, BOS, EOS = 0, 1, 2
 EXAMPLES = [

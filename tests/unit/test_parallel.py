@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from seqlab.config import Config, Tree, build, merge, parse_override, to_toml
-from seqlab.data.corpus import build_corpus
-from seqlab.data.examples import Example
-from seqlab.data.parallel import ParallelCorpus, ParallelData
-from seqlab.data.sources import read_lines
+from seqlab.config.settings import Config, Tree, build, merge, parse_override, to_toml
+from seqlab.data.corpora.corpus import build_corpus
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
+from seqlab.data.readers.lines import read_lines
 from seqlab.errors import UserError
-from seqlab.experiment import load
+from seqlab.experiment.config import load
 
 
 def write(path: Path, *rows: str) -> str:

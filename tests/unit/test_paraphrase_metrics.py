@@ -2,10 +2,10 @@
 
 import pytest
 
-from seqlab.data.examples import Example
+from seqlab.data.corpora.examples import Example
 from seqlab.metrics import paraphrase
 from seqlab.metrics.translation import quick_scores
-from seqlab.tasks.scores import Counts, Evaluation
+from seqlab.tasks.sequence_to_sequence.scores import Counts, Evaluation
 from seqlab.tasks.task import Prediction
 
 SOURCES = ["how do i learn to swim in the sea ?", "what is the capital of france today ?", "a man rides a red horse ."]

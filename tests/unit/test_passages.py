@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.data.passages import Document, Passages, PassagesData, hold_out, read_documents
+from seqlab.data.corpora.passages import Document, Passages, PassagesData, hold_out, read_documents
 from seqlab.errors import UserError
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seqlab.engine import precision as module
+from seqlab.engine.optimizers import AdamW, Muon, OptimizerConfig, build_optimizer
+from seqlab.engine.precision import Clip, Mode, Precision, choose_precision
 from seqlab.errors import UserError
-from seqlab.train import precision as module
-from seqlab.train.optimizers import AdamW, Muon, OptimizerConfig, build_optimizer
-from seqlab.train.precision import Clip, Mode, Precision, choose_precision
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.assembly import Assembly, assemble
-from seqlab.checks import run_checks
-from seqlab.data.passages import Document
+from seqlab.data.corpora.passages import Document
 from seqlab.display import Silent
+from seqlab.engine.checkpoint import load_weights
+from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.run import Run
-from seqlab.tasks.noising import restored
-from seqlab.tasks.packing import Sentences, fill_rows
-from seqlab.text.bart_pieces import learn_bart_pieces
-from seqlab.text.t5_pieces import SENTINELS, learn_t5_pieces
-from seqlab.train.checkpoint import load_weights
-from seqlab.train.precision import Precision
-from seqlab.training import train
+from seqlab.experiment.assembly import Assembly, assemble
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
+from seqlab.tasks.pretraining.noising import restored
+from seqlab.tasks.pretraining.packing import Sentences, fill_rows
+from seqlab.text.hf.bart_pieces import learn_bart_pieces
+from seqlab.text.hf.t5_pieces import SENTINELS, learn_t5_pieces
+from seqlab.tools.checks import run_checks
+from seqlab.training.trainer import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

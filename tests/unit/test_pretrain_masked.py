@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.assembly import Assembly, assemble
-from seqlab.checks import run_checks
-from seqlab.data.passages import Document
+from seqlab.data.corpora.passages import Document
 from seqlab.display import Silent
+from seqlab.engine.checkpoint import load_weights
+from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.models.pretrained import SpanModel, load_network
-from seqlab.pretrained import find_checkpoint, read_network_config
-from seqlab.run import Run
-from seqlab.tasks.masking import Marks, disguised, hidden_tokens, masked_rows
-from seqlab.tasks.packing import Sentences, draw_pairs, encode_documents
-from seqlab.text.wordpieces import CONTINUES, learn_wordpieces
-from seqlab.train.checkpoint import load_weights
-from seqlab.train.precision import Precision
-from seqlab.training import train
+from seqlab.experiment.assembly import Assembly, assemble
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
+from seqlab.models.hf.encoder import SpanModel, load_network
+from seqlab.runs.hf_folder import find_checkpoint, read_network_config
+from seqlab.tasks.pretraining.masking import Marks, disguised, hidden_tokens, masked_rows
+from seqlab.tasks.pretraining.packing import Sentences, draw_pairs, encode_documents
+from seqlab.text.hf.wordpieces import CONTINUES, learn_wordpieces
+from seqlab.tools.checks import run_checks
+from seqlab.training.trainer import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

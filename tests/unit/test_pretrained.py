@@ -10,8 +10,9 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError
-from seqlab.models.pretrained import (
+from seqlab.models.hf.encoder import (
     ByteDropout,
     PretrainedConfig,
     SentenceModel,
@@ -19,8 +20,7 @@ from seqlab.models.pretrained import (
     build_network,
     random_network,
 )
-from seqlab.pretrained import check_fits, find_checkpoint, load_tokenizer, read_network_config
-from seqlab.train.optimizers import AdamW, build_optimizer
+from seqlab.runs.hf_folder import check_fits, find_checkpoint, load_tokenizer, read_network_config
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.assembly import assemble
-from seqlab.checks import run_checks
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.display import Silent
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, load
-from seqlab.models.pretrained_encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
-from seqlab.run import Run
-from seqlab.training import train
+from seqlab.experiment.assembly import assemble
+from seqlab.experiment.config import Experiment, load
+from seqlab.inference.run import Run
+from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
+from seqlab.tools.checks import run_checks
+from seqlab.training.trainer import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from seqlab.errors import UserError
-from seqlab.pretrained import find_checkpoint, load_tokenizer
-from seqlab.text.pretrained import sides
+from seqlab.runs.hf_folder import find_checkpoint, load_tokenizer
+from seqlab.text.hf.pretrained import sides
 from seqlab.text.tokenizer import SpecialIds
 from seqlab.text.vocabularies import TextConfig, Vocabularies
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from seqlab import recipe
+from seqlab.config import recipes
+from seqlab.engine.optimizers import SGD, AdamW, Muon
+from seqlab.engine.schedules import Constant, OneCycle
 from seqlab.errors import UserError
-from seqlab.experiment import load
-from seqlab.train.optimizers import SGD, AdamW, Muon
-from seqlab.train.schedules import Constant, OneCycle
+from seqlab.experiment.config import load
 
 GROUND = """
 [about]
@@ -38,17 +38,17 @@ def write(tmp_path: Path):
 
 
 class TestShipped:
-    @pytest.mark.parametrize("name", recipe.names())
+    @pytest.mark.parametrize("name", recipes.names())
     def test_says_what_it_is_where_from_and_what_to_expect(self, name: str) -> None:
         about = load(name).about
         assert about.name == name
         assert all([about.summary, about.source, about.expected, about.time])
         assert "\n" not in about.summary
 
-    @pytest.mark.parametrize("name", recipe.names())
+    @pytest.mark.parametrize("name", recipes.names())
     def test_extends_a_shipped_recipe_or_none(self, name: str) -> None:
-        parent = recipe.read_toml(recipe.find(name)).get("extends")
-        assert parent is None or parent in recipe.names()
+        parent = recipes.read_toml(recipes.find(name)).get("extends")
+        assert parent is None or parent in recipes.names()
 
     def test_the_three_problems_are_there_in_our_setting_and_in_the_classic_one(self) -> None:
         for problem in ("place-value", "sort", "linear-1d"):
@@ -61,18 +61,18 @@ class TestShipped:
 
 class TestFinding:
     def test_by_name_or_by_path(self, write) -> None:
-        assert recipe.find("math-sort").name == "math-sort.toml"
+        assert recipes.find("math-sort").name == "math-sort.toml"
         path = write("mine", GROUND)
-        assert recipe.find(path) == Path(path)
+        assert recipes.find(path) == Path(path)
         assert load(path).about.name == "mine"
 
     def test_an_unknown_name_gets_the_nearest(self) -> None:
         with pytest.raises(UserError, match='no recipe "math-srot"; did you mean "math-sort"'):
-            recipe.find("math-srot")
+            recipes.find("math-srot")
 
     def test_where_none_is_near_the_list_is_pointed_at(self) -> None:
         with pytest.raises(UserError, match='no recipe "xyz"; `seqlab recipes` lists them'):
-            recipe.find("xyz")
+            recipes.find("xyz")
 
     def test_errors_name_the_file(self, write) -> None:
         path = write("mine", GROUND.replace("width", "widht"))

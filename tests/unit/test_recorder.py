@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.pairs import PairBatch
-from seqlab.data.stream import Group, Position
+from seqlab.data.batching.pairs import PairBatch
+from seqlab.data.batching.stream import Group, Position
 from seqlab.display import Silent
-from seqlab.events import EventLog, read
-from seqlab.train.distributed import ALONE, World
-from seqlab.train.loop import Update
-from seqlab.train.recorder import NonFiniteError, Recorder
+from seqlab.engine.distributed import ALONE, World
+from seqlab.engine.loop import Update
+from seqlab.engine.recorder import NonFiniteError, Recorder
+from seqlab.runs.events import EventLog, read
 
 
 class Watching(Silent):
@@ -62,7 +62,7 @@ def update_of(step: int, loss: float = 2.0, norm: float = 0.5, learning_rate: fl
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be set."""
     now = [100.0]
-    monkeypatch.setattr("seqlab.train.recorder.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("seqlab.engine.recorder.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqlab.config import build
-from seqlab.data.examples import Example
-from seqlab.data.pairs import EncodedPairs
+from seqlab.config.settings import build
+from seqlab.data.batching.pairs import EncodedPairs
+from seqlab.data.corpora.examples import Example
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
-from seqlab.experiment import load
+from seqlab.experiment.config import load
+from seqlab.experiment.model_kinds import build_encoder_decoder
 from seqlab.layers.loss import cross_entropy_sum
-from seqlab.models.kinds import build_encoder_decoder
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 
 SOURCE_VOCAB, TARGET_VOCAB = 13, 11

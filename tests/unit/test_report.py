@@ -16,13 +16,15 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from seqlab.errors import UserError
-from seqlab.events import EventLog
-from seqlab.paths import RunFolder
-from seqlab.report import attention, compare, figures, lr_range, samples, tables, wording
+from seqlab.report import compare, figures, tables, wording
 from seqlab.report.drawing import COLOURS, canvas, score_axis
 from seqlab.report.folder import Curve, Prediction, Score, load_run
 from seqlab.report.page import write_report
-from seqlab.report.statistics import describe
+from seqlab.report.sections import attention, samples
+from seqlab.runs.events import EventLog
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.statistics import describe
+from seqlab.tools import lr_range
 
 HOSTILE = """<script>alert("&'")</script>"""
 VOID = {"meta", "br", "hr", "img", "input", "link"}

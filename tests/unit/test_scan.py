@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.layers.scan import SMALLEST_STEP, chosen_chunk, linear_scan
+from seqlab.layers.linear_recurrence import SMALLEST_STEP, chosen_chunk, linear_scan
 
 ROWS, WIDTH = 2, 3
 DTYPES = (torch.float64, torch.complex128)

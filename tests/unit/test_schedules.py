@@ -10,16 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.train.schedules import (
-    Constant,
-    Cosine,
-    InverseSqrt,
-    Linear,
-    OneCycle,
-    Schedule,
-    WarmupStableDecay,
-    rates,
-)
+from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Schedule, WarmupStableDecay, rates
 
 
 def curve(schedule: Schedule, total: int) -> list[float]:

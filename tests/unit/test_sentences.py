@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.sources import read_lines
+from seqlab.data.readers.lines import read_lines
 from seqlab.text.sentences import cut, sentences, usual_number
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.examples import Example
-from seqlab.data.sources import (
+from seqlab.data.corpora.examples import Example
+from seqlab.data.readers.lines import (
     COMPRESSED,
     content_hash,
     find,

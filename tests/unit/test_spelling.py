@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from num2words import num2words
 
-from seqlab.data.spelling import (
+from seqlab.data.synthetic.spelling import (
     CURRENCIES,
     Date,
     Duration,

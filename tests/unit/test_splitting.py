@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.examples import Example
-from seqlab.data.origins import Pair
-from seqlab.data.splitting import fingerprint, split
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.origins import Pair
+from seqlab.data.corpora.splitting import fingerprint, split
 from seqlab.errors import UserError
 
 SIZES = {"test": 20, "validation": 10}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.data.squad import Question, Span, Squad, SquadData, read_squad
+from seqlab.data.corpora.squad import Question, Span, Squad, SquadData, read_squad
 from seqlab.errors import UserError
 
 CONTEXT = "Ada wrote notes in 1843. The notes of Ada fill 43 pages, and 1843 came twice."

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from seqlab.report import lengths
-from seqlab.report.statistics import Statistics, describe
+from seqlab.report.sections import lengths
+from seqlab.runs.statistics import Statistics, describe
 
 SPLITS = {
     "train": [("What is 1?", "1"), ("a" * 25, "22"), ("ä", "333")],

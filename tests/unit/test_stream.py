@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from seqlab.data.buckets import BatchConfig
-from seqlab.data.examples import Example
-from seqlab.data.pairs import EncodedPairs, PairBatch
-from seqlab.data.stream import Group, Position, Stream
+from seqlab.data.batching.buckets import BatchConfig
+from seqlab.data.batching.pairs import EncodedPairs, PairBatch
+from seqlab.data.batching.stream import Group, Position, Stream
+from seqlab.data.corpora.examples import Example
 from seqlab.errors import UserError
 
 EXAMPLES_AN_EPOCH = 90

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data import rows, streaming
-from seqlab.data.cache import Dealt, StoredPairs, cache_folder, key_of, made_once
-from seqlab.data.cleaning import Cleaning
-from seqlab.data.examples import Example
-from seqlab.data.origins import Pair
-from seqlab.data.pairs import EncodedPairs
-from seqlab.data.parallel import ParallelCorpus, ParallelData
-from seqlab.data.sets import Order, Sets, sets_in_memory
-from seqlab.data.streaming import sets_on_disk
+from seqlab.data.batching.pairs import EncodedPairs
+from seqlab.data.corpora.cleaning import Cleaning
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.origins import Pair
+from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
+from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
+from seqlab.data.out_of_core import rows, streaming
+from seqlab.data.out_of_core.cache import Dealt, StoredPairs, cache_folder, key_of, made_once
+from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.errors import UserError
 
 TEXTS = st.text("aé\0", max_size=3)
@@ -119,7 +119,7 @@ def test_parts_take_turns(table: Path) -> None:
 
 
 def test_vocabularies_see_evenly_spaced_pairs(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.data.parallel.VOCABULARY_PAIRS", 100)
+    monkeypatch.setattr("seqlab.data.corpora.parallel.VOCABULARY_PAIRS", 100)
     some = corpus(table)
     sources, targets = map(list, some.texts())
     assert list(zip(sources, targets, strict=True)) == list(some.splits()["training"])[::9]
@@ -156,7 +156,7 @@ def test_a_killed_process_leaves_nothing_that_is_believed(tmp_path: Path) -> Non
     script = f"""
 import os, signal
 from pathlib import Path
-from seqlab.data.cache import made_once
+from seqlab.data.out_of_core.cache import made_once
 
 def make(unfinished):
     (unfinished / "half").write_text("half")
@@ -175,7 +175,7 @@ def test_processes_that_start_together_make_it_once(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from seqlab.data.cache import made_once
+from seqlab.data.out_of_core.cache import made_once
 
 def make(unfinished):
     with (Path({str(tmp_path)!r}) / "log").open("a") as log:
@@ -191,7 +191,7 @@ assert (made_once(Path({str(tmp_path)!r}) / "folder", make) / "whole").exists()
 
 
 def test_stored_ids_are_those_of_memory(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.data.pairs.CHUNK", 100)
+    monkeypatch.setattr("seqlab.data.batching.pairs.CHUNK", 100)
     part = corpus(table).training(0)
     assert isinstance(part, StoredPairs)
     calls: list[int] = []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from seqlab.text import subwords
-from seqlab.text.bytes import ByteTokenizer
+from seqlab.text.characters import ByteTokenizer
 from seqlab.text.merging import DropoutMerging
 from seqlab.text.subwords import CHARACTERS, Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
 from seqlab.text.tokenizer import SPECIALS, UNK_ID

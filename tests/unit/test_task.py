@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.examples import Example
+from seqlab.data.corpora.examples import Example
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.tasks.scores import SCORES
-from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
+from seqlab.tasks.sequence_to_sequence.scores import SCORES
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID, EOS_ID
 from seqlab.text.vocabularies import TextConfig, Vocabularies, build_vocabularies
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
+from seqlab.engine.trackers import open_trackers
 from seqlab.errors import UserError
-from seqlab.paths import RunFolder
-from seqlab.train.trackers import open_trackers
+from seqlab.runs.folder import RunFolder
 
 
 class Inner(Config):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqlab.config import build
+from seqlab.config.settings import build
 from seqlab.errors import UserError
 from seqlab.layers import attention
 from seqlab.layers.loss import cross_entropy_sum

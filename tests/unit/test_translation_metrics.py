@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.errors import UserError
-from seqlab.metrics.repetition import repeated_ngram
 from seqlab.metrics.rouge import common_length, rouge_l, words
 from seqlab.metrics.translation import (
     bits_per_character,
     copy_baseline,
     perplexity,
     quick_scores,
+    repeated_ngram,
     sentence_scores,
     translation_scores,
     warnings,

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.config import build
+from seqlab.config.settings import build
 from seqlab.errors import UserError
-from seqlab.text.bytes import ByteTokenizer
-from seqlab.text.characters import CharacterTokenizer
-from seqlab.text.reversal import Reversed
+from seqlab.text.characters import ByteTokenizer, CharacterTokenizer, Reversed
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIALS, UNK_ID
 from seqlab.text.vocabularies import TextConfig, Unit, Vocabularies, build_vocabularies
 from seqlab.text.words import WordTokenizer, train_words

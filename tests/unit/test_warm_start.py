@@ -12,22 +12,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.assembly import assemble
-from seqlab.config import Tree
+from seqlab.config.settings import Tree
 from seqlab.display import Silent
+from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError
-from seqlab.experiment import Experiment, check, load
-from seqlab.models.pretrained import load_network
-from seqlab.models.pretrained_encoder_decoder import (
+from seqlab.experiment.assembly import assemble
+from seqlab.experiment.config import Experiment, check, load
+from seqlab.inference.run import Run
+from seqlab.models.hf.encoder import load_network
+from seqlab.models.hf.encoder_decoder import (
     PretrainedEncoderDecoder,
     PretrainedEncoderDecoderConfig,
     load_encoder_decoder,
 )
-from seqlab.models.warm_start import spaced
-from seqlab.pretrained import MINILM, find_checkpoint, load_tokenizer, read_network_config
-from seqlab.run import Run
-from seqlab.train.optimizers import AdamW, build_optimizer
-from seqlab.training import train
+from seqlab.models.hf.warm_start import spaced
+from seqlab.runs.hf_folder import MINILM, find_checkpoint, load_tokenizer, read_network_config
+from seqlab.training.trainer import train
 
 transformers = pytest.importorskip("transformers", reason="pretrained models need transformers")
 

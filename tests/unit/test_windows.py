@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.squad import Question, Span
-from seqlab.pretrained import find_checkpoint, load_tokenizer
-from seqlab.tasks.spans import Candidate, best_spans, log_probabilities, merged
-from seqlab.tasks.windows import NO_ANSWER, NOWHERE, Windows, WindowSize, encode_windows, place
+from seqlab.data.corpora.squad import Question, Span
+from seqlab.runs.hf_folder import find_checkpoint, load_tokenizer
+from seqlab.tasks.question_answering.spans import Candidate, best_spans, log_probabilities, merged
+from seqlab.tasks.question_answering.windows import NO_ANSWER, NOWHERE, Windows, WindowSize, encode_windows, place
 
 SIZE = WindowSize(window=24, stride=6, question=6)
 TEXT = "Ada wrote  the Notes, été 43 — ça va? Straße 9. The notes end 1843!"

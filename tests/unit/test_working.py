@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from seqlab.data.mathematics import Mathematics, MathematicsData
-from seqlab.data.questions import alphabet, draw
-from seqlab.data.working import CHARACTERS, with_working, without_working
+from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
+from seqlab.data.synthetic.questions import alphabet, draw
+from seqlab.data.synthetic.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError
 
 MODULE = "algebra__linear_1d"

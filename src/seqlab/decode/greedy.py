@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from seqlab.decode.constraints import constrain
-from seqlab.decode.contract import Decoder, State
-from seqlab.decode.hypothesis import NO_TOKEN, Hypothesis, from_padded
-from seqlab.decode.normaliser import log_normaliser
+from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, State, from_padded
+from seqlab.decode.next_token import constrain, log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
 Choose = Callable[[Tensor], Tensor]

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.decode.beam import beam_search
-from seqlab.decode.contract import Decoder
+from seqlab.decode.contract import Decoder, Hypothesis
 from seqlab.decode.greedy import follow_one_path
-from seqlab.decode.hypothesis import Hypothesis
-from seqlab.decode.sampling import draw
+from seqlab.decode.next_token import draw
 from seqlab.decode.settings import DecodeConfig
 
 

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
 
 Method = Literal["greedy", "beam", "sample"]
 

@@ -1,4 +1,4 @@
-"""The layers that a Transformer stacks: attention and a feed-forward net, each in a residual branch.
+"""The blocks that a Transformer stacks, attention and a feed-forward net, and which block stands at which depth.
 
 Shapes: `B` rows, `S` source, `T` target, `D` width.
 """
@@ -6,15 +6,48 @@ Shapes: `B` rows, `S` source, `T` target, `D` width.
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.layers.attention import AttentionMask, CrossAttention, KeyValue, SelfAttention
 from seqlab.layers.dropout import Dropout
-from seqlab.layers.feedforward import Activation, FeedForward
 from seqlab.layers.norms import NormKind, build_norm
 from seqlab.layers.positions import Rotation
 
 NormPlacement = Literal["pre", "post"]
+
+Activation = Literal["relu", "gelu", "swiglu", "relu2"]
+
+
+class FeedForward(nn.Module):
+    """(..., D) -> (..., D) through a hidden layer of `hidden` units.
+
+    "swiglu" (Shazeer 2020) gates the hidden layer with a second one of the same size, so it has three matrices where
+    the others have two; "relu2" is the square of ReLU (So et al. 2021).
+    """
+
+    def __init__(self, width: int, hidden: int, activation: Activation, dropout: float):
+        super().__init__()
+        self.activation: Activation = activation
+        self.expand = nn.Linear(width, 2 * hidden if activation == "swiglu" else hidden)
+        self.dropout = Dropout(dropout)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.out(self.dropout(self._activate(self.expand(x))))
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        match self.activation:
+            case "relu":
+                return hidden.relu_()  # in place: the product before it does not keep its result
+            case "gelu":
+                return F.gelu(hidden)
+            case "relu2":
+                return hidden.relu().square()
+            case "swiglu":
+                gate, value = hidden.chunk(2, dim=-1)
+                return F.silu(gate) * value
 
 
 class BlockShape(NamedTuple):
@@ -122,3 +155,33 @@ class DecoderBlock(nn.Module):
         """The residual branches after self-attention."""
         x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, memory_mask))
         return self.feedforward_residual(x, self.feedforward)
+
+
+Sharing = Literal["none", "albert", "universal", "sequence", "cycle", "cycle-rev"]
+
+SCHEMES_WITH_DISTINCT_LAYERS = ("sequence", "cycle", "cycle-rev")
+
+
+def layer_order(sharing: Sharing, depth: int, distinct: int | None = None) -> list[int]:
+    """The index of the layer that stands at each depth, `depth` numbers in 0..M-1.
+
+    `distinct` (M, a divisor of `depth`) is needed by the three schemes of Takase & Kiyono 2021 ("Lessons on Parameter
+    Sharing across Layers in Transformers"), and by no other: "none" has M = N, "albert" (Lan et al. 2020) and
+    "universal" (Dehghani et al. 2019) have M = 1. Raises ValueError when `distinct` does not fit.
+    """
+    if sharing not in SCHEMES_WITH_DISTINCT_LAYERS:
+        if distinct is not None:
+            raise ValueError(f'distinct_layers means nothing with sharing "{sharing}": leave it out')
+        return list(range(depth)) if sharing == "none" else [0] * depth
+    if distinct is None:
+        raise ValueError(f'sharing "{sharing}" needs distinct_layers, the number of layers with weights of their own')
+    if distinct < 1 or depth % distinct:
+        raise ValueError(f"distinct_layers {distinct} does not divide the {depth} layers of a stack")
+
+    repeats = depth // distinct
+    cycle = list(range(distinct))
+    if sharing == "sequence":
+        return [layer for layer in cycle for _ in range(repeats)]
+    if sharing == "cycle" or repeats == 1:
+        return cycle * repeats
+    return cycle * (repeats - 1) + cycle[::-1]

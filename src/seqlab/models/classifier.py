@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
 from seqlab.errors import UserError
 from seqlab.layers.blocks import BlockShape, EncoderBlock
 from seqlab.layers.dropout import Dropout

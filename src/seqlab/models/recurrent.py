@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
 from seqlab.errors import UserError
 from seqlab.layers.alignment import Alignment, Attention, Score, Source, Window, context
 from seqlab.layers.dropout import Dropout

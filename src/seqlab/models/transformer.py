@@ -13,14 +13,12 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
 from seqlab.errors import UserError
 from seqlab.layers.attention import AttentionMask, KeyValue, attention_weights, causal_mask, padding_mask
-from seqlab.layers.blocks import BlockShape, DecoderBlock, EncoderBlock, NormPlacement
-from seqlab.layers.feedforward import Activation
+from seqlab.layers.blocks import Activation, BlockShape, DecoderBlock, EncoderBlock, NormPlacement, Sharing, layer_order
 from seqlab.layers.norms import NormKind, build_norm
 from seqlab.layers.positions import PositionKind, PositionSignal
-from seqlab.layers.sharing import Sharing, layer_order
 
 Tying = Literal["none", "decoder", "all"]
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab import events
-from seqlab.config import Tree, read_toml
+from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
-from seqlab.paths import RunFolder
-from seqlab.report.statistics import Statistics
+from seqlab.runs import events
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.statistics import Statistics
 
 NOT_SCORES = frozenset({"kind", "step", "time_s", "split", "loss"})
 """What an evaluation holds besides its scores."""

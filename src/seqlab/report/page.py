@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from seqlab.config import Tree
-from seqlab.paths import RunFolder
-from seqlab.report import answers, attention, classification, figures, lengths, markup, passages, sentences, wording
+from seqlab.config.settings import Tree
+from seqlab.report import figures, markup, wording
 from seqlab.report.folder import RunRecord, Score, load_run
+from seqlab.report.sections import answers, attention, classification, lengths, passages, sentences
+from seqlab.runs.folder import RunFolder
 
 NUM_UNKNOWN = 8
 """Pieces that the vocabulary lacks and the page names."""

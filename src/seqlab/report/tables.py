@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from seqlab.report import samples, wording
+from seqlab.report import wording
 from seqlab.report.compare import comparison_rows
 from seqlab.report.folder import LabelPrediction, Prediction, RunRecord
+from seqlab.report.sections import samples
 
 
 def results_table(record: RunRecord) -> Table:

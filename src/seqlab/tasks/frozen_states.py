@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.token_rows import TokenRows
+from seqlab.data.batching.stream import batches
+from seqlab.data.batching.token_rows import TokenRows
 from seqlab.errors import UserError
-from seqlab.models.pretrained import cut_of, frozen_states
-from seqlab.tasks.judging import batches
+from seqlab.models.hf.encoder import cut_of, frozen_states
 from seqlab.tasks.task import evaluating
 
 BATCH_TOKENS = 8192

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
-from seqlab.data.corpus import Corpus
-from seqlab.data.stream import Encoded
+from seqlab.data.batching.stream import Encoded
+from seqlab.data.corpora.corpus import Corpus
+from seqlab.engine.loop import LossSum
 from seqlab.metrics.intervals import Interval
-from seqlab.paths import RunFolder
-from seqlab.train.loop import LossSum
+from seqlab.runs.folder import RunFolder
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 """Makes the context of the precision that is wanted."""
@@ -161,3 +161,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+Examples = TypeVar("Examples")
+Made = TypeVar("Made")
+
+
+class Once(Generic[Examples, Made]):
+    """Remembers what was made last; examples are the same when they are the same object, as a corpus promises."""
+
+    def __init__(self, make: Callable[[Examples], Made]) -> None:
+        self._make = make
+        self._last: tuple[Examples, Made] | None = None
+
+    def __call__(self, examples: Examples) -> Made:
+        """What is made of the examples."""
+        if self._last is None or self._last[0] is not examples:
+            self._last = examples, self._make(examples)
+        return self._last[1]

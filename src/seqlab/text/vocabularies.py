@@ -9,12 +9,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from seqlab.config import Config
+from seqlab.config.settings import Config
 from seqlab.errors import UserError
-from seqlab.text.bytes import ByteTokenizer
-from seqlab.text.characters import CharacterTokenizer
-from seqlab.text.pretrained import PretrainedTokenizer
-from seqlab.text.reversal import Reversed
+from seqlab.text.characters import ByteTokenizer, CharacterTokenizer, Reversed
+from seqlab.text.hf.pretrained import PretrainedTokenizer
 from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
 from seqlab.text.tokenizer import SPECIALS, SpecialIds, Tokenizer, normalized
 from seqlab.text.words import WordTokenizer, train_words

@@ -1,0 +1,284 @@
+"""What is each technique worth? One offline page and one table of all runs; written from run folders alone."""
+
+from collections.abc import Callable
+from html import escape
+
+from rich.table import Table
+from rich.text import Text
+
+from seqlab.ablation.figures import effect_plots, group, quality_plots
+from seqlab.ablation.measured import Ablation, Compared, Measure, Pair, measure, measures, read_ablation, to_csv
+from seqlab.ablation.plan import AblationFolder, Cell, Settings, words
+from seqlab.metrics.intervals import Interval
+from seqlab.report import markup, wording
+from seqlab.report.drawing import COLOURS
+from seqlab.report.folder import RunRecord
+
+READING = (
+    "Means over the seeds; the best of each column is bold. A multiple (×) is of the first row. Losses are those of "
+    "the validation examples, without label smoothing, read off where the shortest run ended: after that much time, "
+    "and after that many updates."
+)
+
+
+def write_ablation(folder: AblationFolder) -> Ablation:
+    """Writes page and table of what is finished. Raises UserError when there is no plan or no place."""
+    ablation = read_ablation(folder)
+    recipe = str(ablation.plan.config.get("about", {}).get("name") or ablation.plan.recipe)
+    body = "\n".join(
+        [
+            _header(ablation, recipe),
+            markup.section("Before you read on", markup.bullets(_remarks(ablation), "remarks")),
+            markup.section("In numbers", markup.paragraph(READING, "note"), _table(ablation)),
+            markup.section("Against the clock", _key(ablation), markup.figures(quality_plots(ablation), "large named")),
+            _effects(ablation),
+            _switches(ablation),
+            markup.section("Again", markup.code(ablation.plan.command), _machine(ablation)),
+        ]
+    )
+    markup.save_page(folder.page, f"{recipe}: ablation · seqlab", body)
+    markup.save_text(folder.table, to_csv(ablation))
+    return ablation
+
+
+def run_line(record: RunRecord) -> str:
+    """What was measured in one run, for a line of progress."""
+    values = measure(record)
+    parts = [
+        f"{1000 * values['step_s']:,.0f} ms a step" if "step_s" in values else "",
+        f"{values['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in values else "",
+        f"padding {wording.per_cent(values['padding_share'])}" if "padding_share" in values else "",
+        *(f"test {wording.title(score.name)} {wording.with_interval(score)}" for score in record.scores[:1]),
+        f"{wording.number(record.last_step)} updates in {wording.duration(record.train_s)}",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def summary_table(ablation: Ablation) -> Table:
+    """The table of the page, as far as a terminal has room for it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    columns = [column for column in measures(ablation) if column.key not in ("peak_memory_mb", "parameters")]
+    table.add_column("configuration", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right")
+    for cell in ablation.plan.cells:
+        table.add_row(Text(cell.name), *(Text(_value(ablation, cell, column)) for column in columns))
+    return table
+
+
+def _header(ablation: Ablation, recipe: str) -> str:
+    plan = ablation.plan
+    done = f"{len(ablation.records)} of {len(plan.runs)} runs"
+    seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''} each"
+    what = f"{len(plan.switches)} switches" if plan.switches else " × ".join(plan.baseline.levels)
+    about = str(plan.config.get("about", {}).get("summary") or "")
+    return "\n".join(
+        [
+            "<header>",
+            markup.paragraph(f"ablation · {done}", "eyebrow"),
+            f"<h1>{escape(recipe)}</h1>",
+            markup.paragraph(
+                f"What is each technique worth? {len(plan.cells)} configurations of {what}, {seeds}.", "lede"
+            ),
+            markup.definitions({"recipe": about, "each run": _length(ablation)}, "origin"),
+            "</header>",
+        ]
+    )
+
+
+def _length(ablation: Ablation) -> str:
+    train = ablation.plan.config.get("train", {})
+    limits = [
+        wording.duration(60 * train["max_minutes"]) if train.get("max_minutes") else "",
+        f"{train['max_steps']:,} updates" if train.get("max_steps") else "",
+    ]
+    length = " or ".join(limit for limit in limits if limit)
+    return f"until {train['until']}, at most {length}" if train.get("until") else length
+
+
+def _remarks(ablation: Ablation) -> list[str]:
+    """What the reader should know before believing the numbers."""
+    plan, remarks = ablation.plan, []
+    failed = [f"{name} failed: {line}" for name, line in ablation.failures.items()]
+    waiting = len(plan.runs) - len(ablation.records) - len(ablation.failures)
+    if waiting:
+        remarks.append(f"{waiting} of {len(plan.runs)} runs are still to come; the moments of comparison may move.")
+    if plan.seeds == 1:
+        remarks.append("One seed: nothing here says how much of a difference is chance.")
+    switched = {switch.name for switch in plan.switches}
+    if "one-cycle" in switched:
+        remarks.append("One-cycle and the constant rate have the same mean; each may have a better peak of its own.")
+    remarks += _formats(ablation)
+    return [*remarks, *failed]
+
+
+def _formats(ablation: Ablation) -> list[str]:
+    """Whether train.precision=auto, which decides at the start of each run, decided alike."""
+    chosen = {
+        name: record.environment.get("precision")
+        for name, record in ablation.records.items()
+        if record.config.get("train", {}).get("precision") == "auto"
+    }
+    plain = [name for name, mode in chosen.items() if mode == "fp32"]
+    if plain and len(plain) == len(chosen):
+        return ["train.precision=auto found fp32 to be the fastest format here: mixed precision was not used."]
+    if plain:
+        where = f"fp32 in {', '.join(plain)}, a 16-bit format elsewhere"
+        return [f"train.precision=auto chose {where}: name a format to compare like with like."]
+    return []
+
+
+# The table
+
+
+def _table(ablation: Ablation) -> str:
+    columns = measures(ablation)
+    best = {column.key: _best(ablation, column) for column in columns}
+    rows = [
+        [_named(ablation, cell), *(_cell(ablation, cell, column, best[column.key]) for column in columns)]
+        for cell in ablation.plan.cells
+    ]
+    return markup.block("measures", markup.table(["", *(escape(column.heading) for column in columns)], rows))
+
+
+def _named(ablation: Ablation, cell: Cell) -> str:
+    return f"{_dot(group(ablation, cell).colour)}{escape(cell.name)}"
+
+
+def _cell(ablation: Ablation, cell: Cell, column: Measure, best: str | None) -> str:
+    shown = _value(ablation, cell, column)
+    value = f"<b>{escape(shown)}</b>" if shown == best else escape(shown)
+    aside = _aside(ablation, cell, column)
+    return f"{value}<small>{escape(aside)}</small>" if aside else value
+
+
+def _value(ablation: Ablation, cell: Cell, column: Measure) -> str:
+    mean = ablation.mean(cell, column.key)
+    if mean is not None:
+        return column.shown(mean.value)
+    longest = ablation.mean(cell, "train_s")
+    if column.key == "time_to_target_s" and longest is not None:
+        return f"not in {wording.duration(longest.value)}"
+    return wording.ABSENT
+
+
+def _aside(ablation: Ablation, cell: Cell, column: Measure) -> str:
+    """What stands under a value: its interval, how it stands to the baseline, or how many runs it is from."""
+    mean = ablation.mean(cell, column.key)
+    if mean is None:
+        return ""
+    if column.key == "time_to_target_s":
+        reached, runs = len(ablation.values(cell, column.key)), len(ablation.finished(cell))
+        return f"{reached} of {runs} runs" if reached < runs else ""
+    if column.key.startswith("test_"):
+        return _ends(mean, column.shown)
+    base = ablation.mean(ablation.plan.baseline, column.key)
+    if column.compared is None or base is None or cell == ablation.plan.baseline:
+        return ""
+    return f"{mean.value / base.value:.2f} ×"
+
+
+def _ends(interval: Interval, shown: Callable[[float], str]) -> str:
+    if interval.low is None or interval.high is None:
+        return ""
+    low, high = shown(interval.low), shown(interval.high)
+    unit = high.partition(" ")[2]  # said once
+    return f"{low.removesuffix(f' {unit}')} to {high}"
+
+
+def _best(ablation: Ablation, column: Measure) -> str | None:
+    """The best value as it is shown; None where all are the same."""
+    means = [ablation.mean(cell, column.key) for cell in ablation.plan.cells]
+    values = [mean.value for mean in means if mean is not None]
+    if len({column.shown(value) for value in values}) < 2:
+        return None
+    return column.shown(max(values) if column.better == "more" else min(values))
+
+
+def _key(ablation: Ablation) -> str:
+    """The colours of the groups."""
+    if not ablation.plan.switches:
+        return ""
+    groups = dict.fromkeys(group(ablation, cell) for cell in ablation.plan.cells)
+    return f'<p class="note">{" &ensp; ".join(_dot(g.colour) + escape(g.name) for g in groups)}</p>'
+
+
+def _dot(colour: str) -> str:
+    return f'<span class="key" style="background:var(--{COLOURS[colour]})"></span>'
+
+
+# What a switch changes
+
+
+def _effects(ablation: Ablation) -> str:
+    if not ablation.pairs:
+        return ""
+    note = (
+        "Alone: the baseline against the switch. With all others: all but the switch against all. Runs with the same "
+        "seed are compared; below each value its 95 % interval over the seeds, which needs two of them."
+    )
+    columns = _changes(ablation)
+    rows = []
+    for pair in ablation.pairs:
+        cells = [_change(ablation, pair, column, compared) for column, compared in columns]
+        rows.append([f"{escape(pair.switch)}<small>{pair.company}</small>", *cells])
+    heads = [escape(column.heading) for column, _ in columns]
+    table = markup.block("measures", markup.table(["", *heads], rows))
+    plots = markup.figures(effect_plots(ablation), "large named")
+    return markup.section("What each switch changes", markup.paragraph(note, "note"), plots, table)
+
+
+def _changes(ablation: Ablation) -> list[tuple[Measure, Compared]]:
+    """Speed, memory and size as multiples, losses and quality as differences."""
+    multiples = ("tokens_per_s", "peak_memory_mb", "parameters")
+    others = ("step_s", "padding_share", "time_to_target_s")
+    return [
+        (column, "ratio" if column.key in multiples else "difference")
+        for column in measures(ablation)
+        if column.key not in others
+    ]
+
+
+def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared) -> str:
+    change = ablation.change(pair, column.key, compared)
+    if change is None:
+        return wording.ABSENT
+
+    def shown(value: float) -> str:
+        return f"{value:.2f} ×" if compared == "ratio" else _signed(value, column)
+
+    ends = "" if column.key == "parameters" else _ends(change, shown)
+    return escape(shown(change.value)) + (f"<small>{escape(ends)}</small>" if ends else "")
+
+
+def _signed(value: float, column: Measure) -> str:
+    """A difference in the unit of its score; shares in points of a hundred."""
+    if column.key.removeprefix("test_") in wording.SHARES:
+        shown = f"{100 * value:+.1f} points"
+    else:
+        shown = f"{value:+.3f}" if column.key.startswith("loss") else f"{value:+.2f}"
+    return shown.replace("-", "−")
+
+
+# How it was made
+
+
+def _switches(ablation: Ablation) -> str:
+    rows = [
+        [escape(switch.name), escape(switch.doc), _settings(switch.off), _settings(switch.on)]
+        for switch in ablation.plan.switches
+    ]
+    table = markup.block("switches", markup.table(["", "what it is", "off", "on"], rows))
+    return markup.section("The switches", table) if rows else ""
+
+
+def _settings(settings: Settings) -> str:
+    return "<br>".join(f"<code>{escape(word)}</code>" for word in words(settings))
+
+
+def _machine(ablation: Ablation) -> str:
+    """Where it was measured, and where all numbers are."""
+    machines = sorted({wording.machine(record) for record in ablation.records.values()})
+    folder = ablation.folder
+    facts = {"machine": "; ".join(machines), "all numbers, a row a run": folder.table.name, "run folders": "runs"}
+    return markup.definitions(facts)

@@ -1,0 +1,229 @@
+"""Which techniques are switches, and what do on and off mean for a recipe?
+
+Off is the plain way of doing it. On is what the recipe itself has, where it has the technique, else the default below.
+A switch touches no other setting than its own.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from seqlab.ablation.plan import Settings, Switch, words
+from seqlab.config.settings import settings
+from seqlab.errors import UserError, nearest
+from seqlab.experiment.config import Experiment, load
+from seqlab.layers.blocks import SCHEMES_WITH_DISTINCT_LAYERS
+
+
+class Technique(NamedTuple):
+    """A switch before it meets a recipe."""
+
+    doc: str
+    off: Settings
+    on: Settings
+    has_degrees: bool = False
+    """whatever a recipe has in place of `off` is the technique too: a smoothing of 0.05 as well as one of 0.1"""
+
+
+SIMPLE = {
+    "one-cycle": Technique(
+        "the learning rate climbs to its peak and falls to almost nothing; off: always half the peak, the same mean",
+        {"schedule.kind": "constant", "schedule.warmup": 0, "schedule.level": 0.5},
+        {"schedule.kind": "one-cycle"},
+    ),
+    "dynamic-padding": Technique(
+        "a batch is padded to its own longest row; off: to the longest of the epoch, so that fewer rows fit its budget",
+        {"batch.padding": "fixed"},
+        {"batch.padding": "dynamic"},
+    ),
+    "buckets": Technique(
+        "rows of like length share a batch; off: random order (with fixed padding, order changes no width)",
+        {"batch.order": "random"},
+        {"batch.order": "buckets"},
+    ),
+    "mixed-precision": Technique(
+        "products in a 16-bit format, with auto only where one is found to be faster; off: fp32",
+        {"train.precision": "fp32"},
+        {"train.precision": "auto"},
+        has_degrees=True,
+    ),
+    "fused-optimizer": Technique(
+        "all weights are updated in one kernel; off: what torch does unasked, on a CPU one tensor after the other",
+        {"optimizer.fused": False},
+        {"optimizer.fused": True},
+    ),
+    "compile": Technique(
+        "the model runs through torch.compile, whose compiling counts as training time; off: as it is written",
+        {"train.compile": False},
+        {"train.compile": True},
+    ),
+    "label-smoothing": Technique(
+        "a share of the target probability is spread over the vocabulary; off: none; losses here are without it",
+        {"task.label_smoothing": 0.0},
+        {"task.label_smoothing": 0.1},
+        has_degrees=True,
+    ),
+    "bpe-dropout": Technique(
+        "words fall into other pieces in each epoch, as merges are left out at random; off: always into the same",
+        {"text.dropout": 0.0},
+        {"text.dropout": 0.1},
+        has_degrees=True,
+    ),
+    "ema": Technique(
+        "a moving average of the weights is evaluated; off: the weights themselves",
+        {"train.average": None},
+        {"train.average": 0.999},
+        has_degrees=True,
+    ),
+    "clipping": Technique(
+        "large gradients are shrunk; off: left as they are",
+        {"train.clip.by": "nothing"},
+        {"train.clip.by": "norm"},
+        has_degrees=True,
+    ),
+    "pre-norm": Technique(
+        "a norm before each sublayer; off: after each sum, as in Vaswani et al. 2017",
+        {"model.norm_placement": "post"},
+        {"model.norm_placement": "pre"},
+    ),
+    "rotary": Technique(
+        "order enters by rotating queries and keys; off: by adding sinusoids to the embeddings",
+        {"model.positions": "sinusoidal"},
+        {"model.positions": "rotary"},
+    ),
+}
+"""Switches whose settings do not depend on the recipe."""
+
+NAMES = (*SIMPLE, "dropout", "sharing", "tied-embeddings", "muon")
+"""All switches."""
+
+OF_TRANSFORMERS = ("pre-norm", "rotary", "sharing")
+"""Switches whose settings other models do not have."""
+
+DROPOUTS = ("model.dropout", "model.attention_dropout", "model.activation_dropout")
+"""Wherever a model may drop units."""
+
+CARRIED = ("lr", "betas", "weight_decay", "fused")
+"""Settings that mean the same to Muon and to the optimizer that it replaces."""
+
+
+class Ground(NamedTuple):
+    """A recipe with the changes that apply to all configurations."""
+
+    recipe: str
+    changes: list[str]
+    """key=value words"""
+    experiment: Experiment
+    """both, resolved"""
+
+    def value(self, key: str) -> Any:
+        """The value of a setting; raises UserError where there is none of that name."""
+        for setting in settings(self.experiment):
+            if setting.key == key:
+                return setting.value
+        raise UserError(f"recipe {self.recipe} has no setting {key}")
+
+    def overrides(self, position: Settings) -> list[str]:
+        """The changes and these settings as `key=value` words.
+
+        A change to a table that gives way to one of another kind, such as `schedule.shape=linear` where the schedule
+        becomes constant, goes with it.
+        """
+        kinds = {key: value for key, value in position.items() if key.endswith(".kind")}
+        replaced = tuple(key.removesuffix("kind") for key, value in kinds.items() if value != self.value(key))
+        kept = [word for word in self.changes if not word.startswith(replaced)]
+        return [*kept, *words(position)]
+
+
+def find_switch(text: str, ground: Ground) -> Switch:
+    """The switch that the user named, such as `buckets` or `sharing=cycle`, for one recipe.
+
+    Raises UserError when there is no such switch, or when it means nothing to the recipe.
+    """
+    name, _, argument = text.partition("=")
+    if name not in NAMES:
+        raise UserError(f'no switch "{name}"{nearest(name, NAMES) or "; the switches are " + ", ".join(NAMES)}')
+    if argument and name != "sharing":
+        raise UserError(f'"{text}": only sharing takes a value, as in sharing=cycle')
+    try:
+        technique = _technique(name, argument, ground)
+        current = {key: ground.value(key) for key in technique.off} if technique.has_degrees else technique.off
+        on = current if current != technique.off else technique.on
+        for position in (technique.off, on):
+            load(ground.recipe, ground.overrides(position))
+    except UserError as error:
+        raise UserError(f'the switch "{text}" means nothing here: {error}') from None
+    return Switch(name=text, doc=technique.doc, off=technique.off, on=on)
+
+
+def sharing_settings(ground: Ground, scheme: str) -> Settings:
+    """A sharing scheme with the number of distinct layers that it needs: the recipe's, else half the depth.
+
+    Half the depth is the largest common divisor of both depths that is below the smaller one: 3 for 6 + 6 layers, 1 for
+    3 + 3.
+    """
+    distinct = None
+    if scheme in SCHEMES_WITH_DISTINCT_LAYERS:
+        depths = ground.value("model.encoder_layers"), ground.value("model.decoder_layers")
+        divisors = [number for number in range(1, min(depths)) if math.gcd(*depths) % number == 0]
+        distinct = ground.value("model.distinct_layers") or max(divisors, default=1)
+    return {"model.sharing": scheme, "model.distinct_layers": distinct}
+
+
+def _technique(name: str, argument: str, ground: Ground) -> Technique:
+    kind = ground.value("model.kind")
+    if name in OF_TRANSFORMERS and kind != "transformer":
+        raise UserError(f"it is for model.kind=transformer, and the recipe has {kind}")
+    match name:
+        case "dropout":
+            return _dropout(ground)
+        case "sharing":
+            return _sharing(ground, argument)
+        case "tied-embeddings":
+            return _tied_embeddings(ground)
+        case "muon":
+            return _muon(ground)
+        case _:
+            return SIMPLE[name]
+
+
+def _dropout(ground: Ground) -> Technique:
+    known = {setting.key for setting in settings(ground.experiment)}
+    return Technique(
+        "units are dropped at random in training; off: none, anywhere in the model",
+        {key: 0.0 for key in DROPOUTS if key in known},
+        {"model.dropout": 0.1},
+        has_degrees=True,
+    )
+
+
+def _sharing(ground: Ground, scheme: str) -> Technique:
+    if ground.value("model.encoder_layers") == ground.value("model.decoder_layers") == 1:
+        raise UserError("both stacks have one layer, which nothing can be shared with")
+    current = ground.value("model.sharing")
+    scheme = scheme or (current if current != "none" else "cycle")
+    return Technique(
+        "several depths of a stack use the same layer; off: every depth has its own",
+        sharing_settings(ground, "none"),
+        sharing_settings(ground, scheme),
+    )
+
+
+def _tied_embeddings(ground: Ground) -> Technique:
+    return Technique(
+        "one matrix for embeddings and output; off: each has its own",
+        {"model.tying": "none"},
+        {"model.tying": "all" if ground.value("text.shared") else "decoder"},
+        has_degrees=True,
+    )
+
+
+def _muon(ground: Ground) -> Technique:
+    kind = ground.value("optimizer.kind")
+    if kind not in ("adamw", "adam", "muon"):
+        raise UserError(f"optimizer.kind is {kind}, whose learning rate does not suit Muon: use adamw")
+    carried = {f"optimizer.{key}": ground.value(f"optimizer.{key}") for key in CARRIED}
+    return Technique(
+        "orthogonalised momentum for hidden matrices, at the same peak rate; off: Adam's update for all weights",
+        {"optimizer.kind": "adamw" if kind == "muon" else kind, **carried},
+        {"optimizer.kind": "muon", **carried},
+    )

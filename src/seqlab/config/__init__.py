@@ -1,0 +1,1 @@
+"""Settings of every kind: the base class, TOML and `key=value`, recipes."""

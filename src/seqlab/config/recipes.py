@@ -1,0 +1,66 @@
+"""Recipes: short TOML files that ship with the package, found by name; any other TOML file by its path.
+
+A recipe states what differs from the defaults, names its source and promises a number. It may extend one other. Never
+imports torch, so that listing recipes is instant.
+"""
+
+from functools import reduce
+from importlib import resources
+from pathlib import Path
+
+from seqlab.config.settings import Overrides, Tree, changes, merge, read_toml
+from seqlab.errors import UserError, nearest
+
+
+def names() -> list[str]:
+    """The recipes that ship with the package."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """The file of a recipe; `name` is one of `names()` or the path of a TOML file."""
+    if name.endswith(".toml"):
+        return Path(name)
+    if name not in names():
+        raise UserError(f'no recipe "{name}"{nearest(name, names()) or "; `seqlab recipes` lists them"}')
+    return _folder() / f"{name}.toml"
+
+
+def tree(name: str, ground: Tree | None = None) -> Tree:
+    """The settings of a recipe laid over those of the one that it extends, and these over `ground`."""
+    path = find(name)
+    settings = read_toml(path)
+    about = settings.setdefault("about", {})
+    if isinstance(about, dict):
+        about.setdefault("name", path.stem)
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return merge(ground or {}, settings)
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: extends is {parent!r}, not the name of a recipe in quotes")
+    if parent.endswith(".toml"):
+        parent = str(path.parent / parent)  # beside the recipe, wherever it is read from
+    extended = read_toml(find(parent))
+    if "extends" in extended:
+        raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")
+    return merge(merge(ground or {}, extended), settings)
+
+
+def resolve(name: str, overrides: Overrides = (), ground: Tree | None = None) -> Tree:
+    """A recipe with `key=value` texts, or a dict of dotted keys, laid over it.
+
+    `ground` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
+    naming the same kind again keep what the recipe sets, and naming another one drop it.
+    """
+    # Kinds first: a setting may stand before the kind that it belongs to.
+    return reduce(merge, sorted(changes(overrides), key=_names_no_kind), tree(name, ground))
+
+
+def _names_no_kind(change: Tree) -> bool:
+    """Whether a change of one setting is anything but the choice of a kind."""
+    key, value = next(iter(change.items()))
+    return _names_no_kind(value) if isinstance(value, dict) and value else key != "kind"
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("seqlab") / "recipes"))

@@ -1,0 +1,1 @@
+"""From encoded examples to padded batches: buckets, padding, the stream of updates."""

@@ -1,0 +1,1 @@
+"""From records to examples: training, validation and test sets, cleaned and split."""

@@ -1,0 +1,106 @@
+"""Where do the examples of a run come from? The kinds of data there are, and what all of them offer."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar, overload
+
+from pydantic import Field
+
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.images import ImageCorpus, ImagesData
+from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
+from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
+from seqlab.data.corpora.numbers import Numbers, NumbersData
+from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
+from seqlab.data.corpora.passages import Passages, PassagesData
+from seqlab.data.corpora.squad import Squad, SquadData
+
+AnyExample = TypeVar("AnyExample", covariant=True)
+
+TextData = MathematicsData | NumbersData | ParallelData
+
+CorpusConfig = Annotated[TextData | ImagesData | SquadData | LabelledData | PassagesData, Field(discriminator="kind")]
+"""One config class a kind."""
+
+
+class Corpus(Protocol[AnyExample]):
+    """Examples to learn from, to watch and to be judged by."""
+
+    def check_files(self) -> None:
+        """Raises UserError when a file is missing, before training starts.
+
+        A trained run answers without them, on machines that do not have them.
+        """
+        ...
+
+    def training(self, epoch: int) -> Sequence[AnyExample]:
+        """The examples of an epoch, a pure function of its number; the same object where nothing changes."""
+        ...
+
+    def validation(self) -> Sequence[AnyExample]:
+        """Examples for curves and for choosing a checkpoint."""
+        ...
+
+    def test(self) -> Sequence[AnyExample]:
+        """Examples for the final score."""
+        ...
+
+    def splits(self) -> Mapping[str, Sequence[AnyExample]]:
+        """Every set by its name, for the table of the data."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the data: how much cleaning removed, what leaks."""
+        ...
+
+    def leaks(self) -> list[str]:
+        """Those remarks that say which held-out examples are also trained on: scores are then too good."""
+        ...
+
+    def read(self, path: Path) -> Sequence[AnyExample]:
+        """The examples of a user's file, in any format that this kind of data knows, as the model is to see them."""
+        ...
+
+
+class TextCorpus(Corpus[Example], Protocol):
+    """Text on both sides."""
+
+    def texts(self) -> tuple[Iterable[str], Iterable[str]]:
+        """The texts of both sides that vocabularies are made from; training examples only."""
+        ...
+
+    def answer(self, text: str) -> str:
+        """The part of a target, or of what a model wrote, that is scored."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """From which language into which its examples are translations; None where they are something else."""
+        ...
+
+
+@overload
+def build_corpus(config: TextData) -> TextCorpus: ...
+
+
+@overload
+def build_corpus(config: CorpusConfig) -> Corpus[Any]: ...
+
+
+def build_corpus(config: CorpusConfig) -> Corpus[Any]:
+    """The corpus that a config describes; files are read when they are needed, not here."""
+    match config:
+        case MathematicsData():
+            return Mathematics(config)
+        case NumbersData():
+            return Numbers(config)
+        case ParallelData():
+            return ParallelCorpus(config)
+        case ImagesData():
+            return ImageCorpus(config)
+        case SquadData():
+            return Squad(config)
+        case LabelledData():
+            return LabelledCorpus(config)
+        case PassagesData():
+            return Passages(config)

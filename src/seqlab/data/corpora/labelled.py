@@ -1,0 +1,257 @@
+"""Which texts with labels does a run see, from which columns of which files, and which of them are held out?"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from seqlab.config.settings import Config
+from seqlab.data.corpora.splitting import fingerprint, sizes_of
+from seqlab.data.readers.lines import find, format_suffix, read_lines
+from seqlab.data.readers.tables import Column, Columns, read_table
+from seqlab.errors import UserError
+
+SETS = ("train", "validation", "test")
+TABLES = (".tsv", ".csv", ".jsonl")
+
+LISTED = 3
+"""Lines that a remark names; all are counted."""
+
+
+class LabelledData(Config):
+    """Texts, or pairs of texts, and the class of each."""
+
+    kind: Literal["labelled"] = "labelled"
+    """texts with labels, from tables"""
+    train: str | None = None
+    """training file: .tsv, .csv or .jsonl, perhaps compressed"""
+    validation: str | None = None
+    """file to watch while training; when absent, texts taken from training"""
+    test: str | None = None
+    """file of the final score; when absent, texts taken from training"""
+    folder: Path | None = None
+    """where relative paths start; when absent, the environment variable SEQLAB_DATA, else the current folder"""
+    text: Column = "text"
+    """column of the text: its name in the header, or its number, from 1, in files without one"""
+    second: Column | None = None
+    """column of the second text, where pairs are classified"""
+    label: Column = "label"
+    """column of the label"""
+    validation_size: int | None = Field(default=None, ge=1)
+    """distinct texts taken from training for validation; when absent one in 20, at most 1000"""
+    test_size: int | None = Field(default=None, ge=1)
+    """distinct texts taken from training for the test; when absent one in 20, at most 1000"""
+    seed: int = 1
+    """picks the texts that are held out"""
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> "LabelledData":
+        for name in SETS[1:]:
+            if getattr(self, name) is not None and getattr(self, f"{name}_size") is not None:
+                raise ValueError(f"{name}_size is for texts taken from training, but {name} names a file")
+        columns = [column for column in (self.text, self.second, self.label) if column is not None]
+        if len({type(column) for column in columns}) > 1:
+            raise ValueError(f"columns are names or numbers, not both: {', '.join(map(str, columns))}")
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"text, second and label are different columns, not {', '.join(map(str, columns))}")
+        return self
+
+
+class Labelled(NamedTuple):
+    """A text, perhaps a second one, and their class."""
+
+    text: str
+    second: str | None
+    label: str
+
+    @property
+    def source(self) -> str:
+        """The text, or both with a tab between them."""
+        return self.text if self.second is None else f"{self.text}\t{self.second}"
+
+
+class LabelledCorpus:
+    """Texts with labels, read when they are first asked for. No text is on both sides of a split that is made here."""
+
+    def __init__(self, config: LabelledData) -> None:
+        self.config = config
+
+    def check_files(self) -> None:
+        """Raises UserError when a file is missing or of no known format, or none is named."""
+        if self.config.train is None:
+            raise UserError("data.train names no file: give the training file, for example data.train=train.tsv")
+        for name in SETS:
+            path = self._path(name)
+            if path is None:
+                continue
+            found = find(path)
+            if found is None:
+                hint = "; data.folder or SEQLAB_DATA names the folder that paths start at"
+                raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
+            _check_format(found)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that are trained on, in order. UserError where there is only one."""
+        found = sorted({example.label for example in self.training(0)})
+        if len(found) < 2:
+            raise UserError(f"{self._path('train')}: every text has the label {found[0]}: there is nothing to learn")
+        return tuple(found)
+
+    def training(self, epoch: int) -> Sequence[Labelled]:
+        """The same texts every epoch."""
+        return self._parts["train"]
+
+    def validation(self) -> Sequence[Labelled]:
+        """Texts to watch while training."""
+        return self._parts["validation"]
+
+    def test(self) -> Sequence[Labelled]:
+        """Texts of the final score."""
+        return self._parts["test"]
+
+    def splits(self) -> dict[str, Sequence[Labelled]]:
+        """Training, validation and test texts."""
+        return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+
+    def remarks(self) -> list[str]:
+        """What was left out, what was held out, what contradicts itself and what leaks."""
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
+
+    def read(self, path: Path) -> Sequence[Labelled]:
+        """The texts of a user's file, in the columns of this data; UserError for a blank text."""
+        found = find(path) or path
+        _check_format(found)
+        examples, blank = _read(found, self.config)
+        if blank:
+            raise UserError(f"{found}:{blank[0]}: the text is blank: it cannot be scored, take it out")
+        return examples
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[list[Labelled], list[int]]]:
+        paths = {name: find(path) or path for name in SETS if (path := self._path(name)) is not None}
+        files = {name: _read(path, self.config) for name, path in paths.items()}
+        for name, (examples, _) in files.items():
+            if not examples:
+                raise UserError(f"{paths[name]}: has no text")
+        return files
+
+    @cached_property
+    def _parts(self) -> dict[str, list[Labelled]]:
+        sizes = {name: getattr(self.config, f"{name}_size") for name in ("test", "validation")}
+        sizes = {name: size for name, size in sizes.items() if name not in self._files}
+        parts = hold_out(self._files["train"][0], sizes, self.config.seed)
+        parts |= {name: examples for name, (examples, _) in self._files.items() if name != "train"}
+        known = {example.label for example in parts["train"]}
+        for name in SETS[1:]:
+            if strange := next((example for example in parts[name] if example.label not in known), None):
+                raise UserError(f'{name}: the label "{strange.label}" of "{strange.text[:40]}" is never trained on')
+        return parts
+
+    def _remarks(self) -> Iterator[str]:
+        for name, (_, blank) in self._files.items():
+            if blank:
+                yield f"{name}: {len(blank):,} blank texts left out (lines {', '.join(map(str, blank[:LISTED]))} ...)"
+        for name in SETS[1:]:
+            if name not in self._files:
+                yield f"{name}: {len(self._parts[name]):,} texts held out of training (data.seed={self.config.seed})"
+        training = self._parts["train"]
+        counts = Counter(example.label for example in training)
+        yield "training: " + ", ".join(f"{label} {count / len(training):.1%}" for label, count in counts.most_common())
+        first = self._files["train"][0][0]
+        if counts[first.label] == 1 and isinstance(self.config.text, int):
+            yield f'only the first line has the label "{first.label}": if it is a header, name the columns instead'
+        labels: dict[str, set[str]] = {}
+        for example in training:
+            labels.setdefault(example.source, set()).add(example.label)
+        if torn := [source for source, found in labels.items() if len(found) > 1]:
+            yield f'training: {len(torn):,} texts occur with several labels; one is "{torn[0][:60]}"'
+
+    def _leaks(self) -> Iterator[str]:
+        trained = {example.source for example in self._parts["train"]}
+        for name in SETS[1:]:
+            if leaked := sum(example.source in trained for example in self._parts[name]):
+                yield f"{name}: {leaked:,} texts are also trained on, which flatters its scores"
+
+    def _path(self, name: str) -> Path | None:
+        file = getattr(self.config, name)
+        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
+        return None if file is None else folder.expanduser() / Path(file).expanduser()
+
+
+def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: int) -> dict[str, list[Labelled]]:
+    """Takes sets of distinct texts out of the training examples, which are `train` in the result.
+
+    Args:
+        examples: what there is.
+        sizes: distinct texts of each set; None: one in 20, at most 1000.
+        seed: picks the texts.
+
+    Raises UserError when nothing would be left to train on.
+    """
+    queue = sorted({example.source for example in examples}, key=lambda source: fingerprint(source, seed))
+    place: dict[str, str] = {}
+    for name, size in zip(sizes, sizes_of(len(queue), sizes), strict=True):
+        place |= {queue.pop(): name for _ in range(min(size, len(queue)))}
+    parts: dict[str, list[Labelled]] = {name: [] for name in ("train", *sizes)}
+    for example in examples:
+        parts[place.get(example.source, "train")].append(example)
+    if not parts["train"]:
+        raise UserError(
+            f"the training file has {len(place):,} distinct texts, too few to hold out so many: lower sizes"
+        )
+    return parts
+
+
+def _read(path: Path, config: LabelledData) -> tuple[list[Labelled], list[int]]:
+    """The examples of a file, and the lines whose text is blank. UserError for a blank label."""
+    wanted = tuple(column for column in (config.text, config.second, config.label) if column is not None)
+    rows = _read_jsonl(path, wanted) if format_suffix(path) == ".jsonl" else read_table(path, Columns(wanted))
+    examples: list[Labelled] = []
+    blank: list[int] = []
+    for number, (*texts, label) in rows:
+        if not all(text.strip() for text in texts):
+            blank.append(number)
+        elif not label.strip():
+            raise UserError(f"{path}:{number}: the label is blank")
+        else:
+            examples.append(Labelled(texts[0], texts[1] if len(texts) > 1 else None, label.strip()))
+    return examples, blank
+
+
+def _read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[tuple[int, list[str]]]:
+    """An object a line; labels may be numbers, or true and false."""
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise UserError(f"{path}:{number}: not a JSON object")
+        if missing := next((column for column in wanted if column not in record), None):
+            raise UserError(f"{path}:{number}: no column {missing}; the columns are {', '.join(record)}")
+        yield number, [_value(record[str(column)], f"{path}:{number}") for column in wanted]
+
+
+def _value(value: object, place: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{place}: {json.dumps(value)[:60]} is neither a text nor a number")
+    return str(value)
+
+
+def _check_format(path: Path) -> None:
+    if format_suffix(path) not in TABLES:
+        raise UserError(f"{path}: not one of the formats {', '.join(TABLES)}, which its name would tell")

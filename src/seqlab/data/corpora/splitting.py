@@ -1,0 +1,207 @@
+"""Training, validation and test sets that share no source: split off from the pairs of files, or drawn apart.
+
+The unit of a split is the distinct source, or a group of sources such as a chapter. Units are put in the order of a
+hash of their text and of a seed, and the first ones are held out: a pure function of what the files hold, whatever
+their order. Of the other pairs a sample may be wanted, which is drawn in the same way.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from seqlab.data.corpora.cleaning import Cleaner, Cleaning
+from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.origins import Pair
+from seqlab.errors import UserError
+
+LARGEST = 1000
+"""Sources of a held-out set, where nobody says how many."""
+
+SHARE = 20
+"""Of fewer than 20,000 sources, one in 20 goes into such a set."""
+
+
+class Split(NamedTuple):
+    """Pairs to train on, and the sets that were taken out of them."""
+
+    training: list[Example]
+    held_out: dict[str, list[Example]]
+    left_out: int
+    """pairs in none of these: their source is held out, with another translation or from another unit"""
+
+
+def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> Split:
+    """Takes sets out of `pairs`, by name; no source is in two of them, or in one and in training.
+
+    Args:
+        pairs: what there is; the first translation of a source is the one that is held out.
+        sizes: distinct sources of each set, which gets whole units and so may get more; None: one in 20, at most 1000.
+        seed: picks the units.
+
+    Raises UserError when nothing would be left to train on.
+    """
+    if not sizes:
+        return Split([pair.example for pair in pairs], {}, 0)
+    num_sources = Counter(unit for unit, _ in {(pair.unit, pair.example.source) for pair in pairs})
+    chosen = _choose(num_sources, sizes_of(num_sources.total(), sizes), seed)
+    held_out: dict[str, list[Example]] = {}
+    known: set[str] = set()
+    for name, units in zip(sizes, chosen, strict=True):
+        held_out[name] = list(new_sources((pair.example for pair in pairs if pair.unit in units), known))
+    units = set[str]().union(*chosen)
+    training = [pair.example for pair in pairs if pair.unit not in units and pair.example.source not in known]
+    if not training:
+        raise too_few(num_sources.total(), sizes)
+    return Split(training, held_out, len(pairs) - len(training) - sum(map(len, held_out.values())))
+
+
+def fingerprint(text: str, seed: int) -> int:
+    """64 bits of a text; another order of all texts for every seed."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest(), "big")
+
+
+def fingerprint_of_pair(example: Example, seed: int) -> int:
+    """The same of both texts; with its length, the source "a" with the target "bc" is not "ab" with "c"."""
+    return fingerprint(f"{len(example.source)} {example.source}{example.target}", seed)
+
+
+def sample(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
+    """`size` of the examples, in their order: those with the smallest hashes, so that smaller samples are in larger."""
+    hashes = [fingerprint_of_pair(example, seed) for example in examples]
+    chosen = sorted(range(len(examples)), key=hashes.__getitem__)[:size]
+    return [examples[number] for number in sorted(chosen)]
+
+
+def sizes_of(num_sources: int, sizes: Mapping[str, int | None]) -> list[int]:
+    """How many of the distinct sources each set is to have."""
+    usual = min(LARGEST, -(-num_sources // SHARE))
+    return [usual if size is None else size for size in sizes.values()]
+
+
+def too_few(num_sources: int, sizes: Mapping[str, int | None]) -> UserError:
+    """What is to be said when holding out so many leaves nothing to train on."""
+    return UserError(
+        f"the training files have {num_sources:,} distinct sources, too few to hold out "
+        f"{sum(sizes_of(num_sources, sizes)):,} of them: lower data.validation_size and data.test_size, "
+        "or split into smaller groups"
+    )
+
+
+def new_sources(examples: Iterable[Example], known: set[str]) -> Iterator[Example]:
+    """The first example of each source that is not in `known`, which grows."""
+    for example in examples:
+        if example.source not in known:
+            known.add(example.source)
+            yield example
+
+
+def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> list[set[str]]:
+    """For every size, units that have as many sources together; no unit twice."""
+    queue = sorted(num_sources, key=lambda unit: fingerprint(unit, seed), reverse=True)
+    chosen: list[set[str]] = []
+    for size in sizes:
+        units: set[str] = set()
+        missing = size
+        while missing > 0 and queue:
+            units.add(unit := queue.pop())
+            missing -= num_sources[unit]
+        chosen.append(units)
+    return chosen
+
+
+@dataclass(frozen=True)
+class Order:
+    """What sets are wanted, from which pairs."""
+
+    pairs: Callable[[], Iterable[Pair]]
+    """the pairs of the training files"""
+    cleaning: Cleaning
+    given: dict[str, list[Example]]
+    """sets that have files of their own, by name"""
+    sizes: dict[str, int | None]
+    """distinct sources of the sets that are taken out of the training pairs, by name"""
+    seed: int
+    """picks these sources, and the sample"""
+    train_size: int | None = None
+    """pairs to train on, a sample of all; None: all"""
+
+
+class Leak(NamedTuple):
+    """Sources of a given set that are also trained on."""
+
+    sources: int
+    """how many"""
+    first: str
+
+
+class Sets(NamedTuple):
+    """The sets, and what was found on the way."""
+
+    parts: Sequence[Sequence[Example]]
+    """training, in parts that take turns, one an epoch; in memory it is one part"""
+    held_out: dict[str, list[Example]]
+    """the sets that were taken out of training"""
+    cleaned: str
+    """what cleaning left out"""
+    left_out: int
+    """pairs that are in no set because their source is held out"""
+    leaks: dict[str, Leak]
+    """of the given sets that have any"""
+    available: int
+    """pairs that could be trained on, before a sample of them was drawn"""
+
+
+def sets_in_memory(order: Order) -> Sets:
+    """Reads, cleans and splits; UserError when nothing is left to train on."""
+    cleaner = Cleaner(order.cleaning)
+    pairs = list(cleaner.distinct(cleaner.sound(order.pairs())))
+    some_left(len(pairs), cleaner)
+    everything, held_out, left_out = split(pairs, order.sizes, order.seed)
+    training = everything if order.train_size is None else sample(everything, order.train_size, order.seed)
+    trained = {example.source for example in training}
+    leaks = {name: leak for name, examples in order.given.items() if (leak := _leak(examples, trained))}
+    return Sets([training], held_out, cleaner.report(), left_out, leaks, len(everything))
+
+
+def some_left(count: int, cleaner: Cleaner) -> None:
+    """Raises UserError when cleaning has let nothing through."""
+    if not count:
+        raise UserError(f"no pairs are left to train on: {cleaner.report()}; data.cleaning has the limits")
+
+
+def _leak(examples: list[Example], trained: set[str]) -> Leak | None:
+    leaked = [example.source for example in examples if example.source in trained]
+    return Leak(len({*leaked}), leaked[0]) if leaked else None
+
+
+def set_seed(seed: int, name: str, epoch: int) -> int:
+    """A seed for one set of examples: SHA-256 keeps apart all (seed, name, epoch), however near they are."""
+    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def take_distinct(examples: Iterator[Example], size: int, exclude: Set[str]) -> list[Example]:
+    """The next `size` examples with new sources; UserError when there are too few to be found by drawing."""
+    chosen: dict[str, Example] = {}
+    for example in islice(examples, _patience(size)):
+        if example.source not in exclude:
+            chosen.setdefault(example.source, example)
+        if len(chosen) == size:
+            return list(chosen.values())
+    raise UserError(f"found only {len(chosen)} distinct examples of {size}: lower validation_size and test_size")
+
+
+def take(examples: Iterator[Example], size: int, exclude: Set[str]) -> list[Example]:
+    """The next `size` examples, some perhaps alike; UserError when nearly all that can be drawn are excluded."""
+    chosen = list(islice((e for e in islice(examples, _patience(size)) if e.source not in exclude), size))
+    if len(chosen) < size:
+        raise UserError("nearly all that can be drawn is held out: lower validation_size and test_size")
+    return chosen
+
+
+def _patience(size: int) -> int:
+    """Draws before giving up: ten for each example, and enough to find a few among many."""
+    return 10 * size + 1000

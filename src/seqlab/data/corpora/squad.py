@@ -1,0 +1,349 @@
+"""Which questions with their texts does a run see, from files in the layout of SQuAD, and what is wrong with them?
+
+Sources: Rajpurkar et al. (2016), "SQuAD: 100,000+ questions for machine comprehension of text"; Rajpurkar et al.
+(2018), "Know what you don't know: unanswerable questions for SQuAD". Characters of a text are counted from 0.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from seqlab.config.settings import Config
+from seqlab.data.corpora.splitting import fingerprint, sizes_of
+from seqlab.data.readers.lines import find, opened
+from seqlab.errors import UserError
+
+SETS = ("train", "validation", "test")
+
+LISTED = 5
+"""Ids that a remark names; all are counted."""
+
+
+class SquadData(Config):
+    """Questions whose answers are passages of a text."""
+
+    kind: Literal["squad"] = "squad"
+    """questions about texts, in the JSON layout of SQuAD 1.1 or 2.0"""
+    train: str | None = None
+    """training file"""
+    validation: str | None = None
+    """file to watch while training; when absent, whole articles are taken from training"""
+    test: str | None = None
+    """file of the final score; when absent, whole articles are taken from training"""
+    folder: Path | None = None
+    """where relative paths start; when absent, the environment variable SEQLAB_DATA, else the current folder"""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """share of the training questions that is trained on, drawn by the seed"""
+    validation_size: int | None = Field(default=None, ge=1)
+    """questions, at least, of the articles taken for validation; when absent one in 20, at most 1000"""
+    test_size: int | None = Field(default=None, ge=1)
+    """questions, at least, of the articles taken for the test; when absent one in 20, at most 1000"""
+    seed: int = 1
+    """picks the articles that are held out, and the fraction"""
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> "SquadData":
+        for name in SETS[1:]:
+            if getattr(self, name) is not None and getattr(self, f"{name}_size") is not None:
+                raise ValueError(f"{name}_size is for articles taken from training, but {name} names a file")
+        return self
+
+
+class Span(NamedTuple):
+    """An answer: what it says, and where it begins in the context; None where it does not occur there."""
+
+    text: str
+    start: int | None
+
+
+class Question(NamedTuple):
+    """A question about a text."""
+
+    id: str
+    article: str
+    question: str
+    context: str
+    answers: tuple[Span, ...]
+    """the answers of several people; none: the text does not answer it"""
+
+    @property
+    def target(self) -> Span | None:
+        """The answer that is trained on: the first that stands in the text."""
+        return next((answer for answer in self.answers if answer.start is not None), None)
+
+
+@dataclass
+class Faults:
+    """Ids of what is wrong in a file and was put right or left out, by kind."""
+
+    ids: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, id: str) -> None:
+        """One more."""
+        self.ids.setdefault(kind, []).append(id)
+
+    def remarks(self, path: Path) -> Iterator[str]:
+        """A line for each kind."""
+        for kind, ids in self.ids.items():
+            more = f" and {len(ids) - LISTED:,} more" if len(ids) > LISTED else ""
+            yield f"{path.name}: {len(ids):,} {kind}: {', '.join(ids[:LISTED])}{more}"
+
+
+MOVED = "answers do not stand at their answer_start and were found elsewhere (ids)"
+ABSENT = "answers do not occur in their text and are not trained on (ids)"
+NO_ANSWER = "questions without an answer that are not marked is_impossible left out (ids)"
+REPEATED = "questions with an id that was there before left out (ids)"
+BLANK = "questions with a blank question or text left out (ids)"
+
+
+class Squad:
+    """Questions with their texts, read when they are first asked for.
+
+    Sets without a file are whole articles of training, so that no text is on both sides.
+    """
+
+    def __init__(self, config: SquadData) -> None:
+        self.config = config
+
+    def check_files(self) -> None:
+        """Raises UserError when a file is missing, or none is named."""
+        if self.config.train is None:
+            raise UserError("data.train names no file: give the training file, for example data.train=train-v1.1.json")
+        for name in SETS:
+            path = self._path(name)
+            if path is not None and find(path) is None:
+                hint = (
+                    ""
+                    if self.config.folder or "SEQLAB_DATA" in os.environ
+                    else ("; data.folder or SEQLAB_DATA names the folder that paths start at")
+                )
+                raise UserError(f"{path}: no such file{hint}")
+
+    def training(self, epoch: int) -> Sequence[Question]:
+        """The same questions every epoch."""
+        return self._training
+
+    def validation(self) -> Sequence[Question]:
+        """Questions to watch while training."""
+        return self._held_out("validation")
+
+    def test(self) -> Sequence[Question]:
+        """Questions of the final score."""
+        return self._held_out("test")
+
+    def splits(self) -> dict[str, Sequence[Question]]:
+        """Training, validation and test questions."""
+        return {"training": self._training, "validation": self.validation(), "test": self.test()}
+
+    def remarks(self) -> list[str]:
+        """What was wrong in the files, what was held out, and how many questions are trained on."""
+        return [*self._remarks(), *self.leaks()]
+
+    def leaks(self) -> list[str]:
+        """Which held-out examples are also trained on."""
+        return list(self._leaks())
+
+    def read(self, path: Path) -> Sequence[Question]:
+        """The questions of a user's file; UserError for one that cannot be scored."""
+        questions, faults = read_squad(path)
+        for kind in (NO_ANSWER, BLANK, REPEATED):
+            if ids := faults.ids.get(kind):
+                raise UserError(f"{path}: {kind.removesuffix(' left out (ids)')}, {ids[0]} first: take them out")
+        return questions
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[list[Question], Faults]]:
+        return {name: read_squad(path) for name in SETS if (path := self._path(name)) is not None}
+
+    @cached_property
+    def _parts(self) -> dict[str, list[Question]]:
+        """The training file, and the articles that were taken out of it."""
+        questions = [question for question in self._files["train"][0] if trainable(question)]
+        wanted = {name: getattr(self.config, f"{name}_size") for name in ("test", "validation")}
+        wanted = {name: size for name, size in wanted.items() if name not in self._files}
+        return split_by_article(questions, wanted, self.config.seed)
+
+    @cached_property
+    def _training(self) -> list[Question]:
+        questions, seed = self._parts["train"], self.config.seed
+        size = max(1, round(self.config.fraction * len(questions)))
+        if size == len(questions):
+            return questions
+        chosen = set(sorted(range(len(questions)), key=lambda row: fingerprint(questions[row].id, seed))[:size])
+        return [question for row, question in enumerate(questions) if row in chosen]
+
+    def _held_out(self, name: str) -> list[Question]:
+        if name not in self._files:
+            return self._parts[name]
+        questions = self._files[name][0]
+        if not questions:
+            raise UserError(f"{self._path(name)}: no question that can be scored")
+        return questions
+
+    def _remarks(self) -> Iterator[str]:
+        for name, (_, faults) in self._files.items():
+            path = self._path(name)
+            assert path is not None
+            yield from faults.remarks(path)
+        taken = {name: part for name, part in self._parts.items() if name != "train"}
+        for name, part in taken.items():
+            articles = len({question.article for question in part})
+            yield f"{name}: {len(part):,} questions of {articles} articles held out (data.seed={self.config.seed})"
+        if len(self._training) < len(self._parts["train"]):
+            yield f"training: {len(self._training):,} of {len(self._parts['train']):,} questions (data.fraction)"
+
+    def _leaks(self) -> Iterator[str]:
+        known = {question.context for question in self._training}
+        for name, (questions, _) in self._files.items():
+            leaked = sum(question.context in known for question in questions)
+            if name != "train" and leaked:
+                yield f"{name}: {leaked:,} questions are about a text that is also trained on: its scores flatter"
+
+    def _path(self, name: str) -> Path | None:
+        file = getattr(self.config, name)
+        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
+        return None if file is None else folder.expanduser() / Path(file).expanduser()
+
+
+def trainable(question: Question) -> bool:
+    """Whether it has a span to point to, or is known to have none."""
+    return not question.answers or question.target is not None
+
+
+def split_by_article(
+    questions: Sequence[Question], sizes: dict[str, int | None], seed: int
+) -> dict[str, list[Question]]:
+    """Takes sets of whole articles out of the training questions, which are `train` in the result.
+
+    Args:
+        questions: what there is.
+        sizes: questions of each set, at least; None: one in 20, at most 1000.
+        seed: picks the articles.
+
+    Raises UserError when nothing would be left to train on.
+    """
+    articles: dict[str, list[Question]] = {}
+    for question in questions:
+        articles.setdefault(question.article, []).append(question)
+    queue = sorted(articles, key=lambda title: fingerprint(title, seed))
+    parts: dict[str, list[Question]] = {}
+    for name, size in zip(sizes, sizes_of(len(questions), sizes), strict=True):
+        parts[name] = []
+        while len(parts[name]) < size and queue:
+            parts[name] += articles[queue.pop()]
+    left = set(queue)
+    parts["train"] = [question for question in questions if question.article in left]
+    if not parts["train"]:
+        raise UserError(
+            f"the training file has {len(questions):,} questions of {len(articles)} articles, too few to hold out "
+            "whole articles: name files for data.validation and data.test, or lower their sizes"
+        )
+    return parts
+
+
+def read_squad(path: Path) -> tuple[list[Question], Faults]:
+    """The questions of a file, `.gz`, `.xz` or `.zst` perhaps, and what is wrong with some.
+
+    Raises UserError that names file and paragraph where the layout is not that of SQuAD.
+    """
+    found = find(path) or path
+    with opened(found) as file:
+        try:
+            document = json.loads(file.read())
+        except ValueError as error:
+            raise UserError(f"{found}: not valid JSON ({error})") from None
+    faults, known = Faults(), set[str]()
+    questions = [
+        question
+        for paragraph in _paragraphs(document, found)
+        for qa in paragraph.questions
+        if (question := _question(qa, paragraph, faults, known)) is not None
+    ]
+    if not questions and not faults.ids:
+        raise UserError(f"{found}: has no questions")
+    return questions, faults
+
+
+class _Paragraph(NamedTuple):
+    place: str
+    article: str
+    context: str
+    questions: list[Any]
+
+
+def _paragraphs(document: object, path: Path) -> Iterator[_Paragraph]:
+    for number, article in enumerate(_get(document, "data", list, str(path)), start=1):
+        place = f"{path}: article {number}"
+        title = _get(article, "title", str, place) if "title" in article else f"article {number}"
+        for index, paragraph in enumerate(_get(article, "paragraphs", list, place), start=1):
+            here = f"{path}: article {number} ({title}), paragraph {index}"
+            yield _Paragraph(here, title, _get(paragraph, "context", str, here), _get(paragraph, "qas", list, here))
+
+
+def _question(qa: object, paragraph: _Paragraph, faults: Faults, known: set[str]) -> Question | None:
+    """None for a question that is left out."""
+    place, context = paragraph.place, paragraph.context
+    id = str(_get(qa, "id", (str, int), place))
+    place = f"{place}, question {id}"
+    text = _get(qa, "question", str, place)
+    assert isinstance(qa, dict)
+    if id in known:
+        return faults.add(REPEATED, id)
+    known.add(id)
+    if not text.strip() or not context.strip():
+        return faults.add(BLANK, id)
+    if qa.get("is_impossible"):
+        return Question(id, paragraph.article, text, context, ())
+    answers = tuple(_span(answer, context, place, id, faults) for answer in _get(qa, "answers", list, place))
+    if not any(answer.text.strip() for answer in answers):
+        return faults.add(NO_ANSWER, id)
+    return Question(id, paragraph.article, text, context, tuple(answer for answer in answers if answer.text.strip()))
+
+
+def _span(answer: object, context: str, place: str, id: str, faults: Faults) -> Span:
+    """The answer where it stands: at its `answer_start`, else at the nearest place, whole words first."""
+    text, start = _get(answer, "text", str, place), _get(answer, "answer_start", int, place)
+    if text and start >= 0 and context.startswith(text, start):
+        return Span(text, start)
+    places = list(_occurrences(text, context)) if text.strip() else []
+    if not places:
+        faults.add(ABSENT, id)
+        return Span(text, None)
+    faults.add(MOVED, id)
+    whole = [place for place in places if _is_whole(context, place, place + len(text))]
+    return Span(text, min(whole or places, key=lambda place: abs(place - start)))
+
+
+def _occurrences(text: str, context: str) -> Iterator[int]:
+    place = context.find(text)
+    while place >= 0:
+        yield place
+        place = context.find(text, place + 1)
+
+
+def _is_whole(context: str, start: int, end: int) -> bool:
+    """Whether no word is cut at either end."""
+    return not (context[start - 1 : start].isalnum() and context[start].isalnum()) and not (
+        context[end - 1].isalnum() and context[end : end + 1].isalnum()
+    )
+
+
+def _get(record: object, key: str, kind: type | tuple[type, ...], place: str) -> Any:
+    """A value of a JSON object; UserError when it is not there, or something else."""
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: {json.dumps(record)[:60]} stands where an object with {key} is expected")
+    if key not in record:
+        raise UserError(f"{place}: has no {key}; the layout is that of SQuAD 1.1 or 2.0")
+    value = record[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise UserError(f"{place}: {key} is {json.dumps(value)[:60]}, which is no {_NAMES.get(kind, 'text')}")
+    return value
+
+
+_NAMES: dict[object, str] = {list: "list", str: "text", int: "number"}

@@ -1,0 +1,1 @@
+"""From bytes on a disk to records: lines, tables, translation memories, images."""

@@ -1,0 +1,142 @@
+"""How do text files on disk become lines, and lines of questions and answers examples?
+
+Plain, `.gz`, `.xz` and `.zst` files are read alike, as UTF-8. Whatever is wrong with a file is a UserError that names
+the file and, where there is one, the line (counted from 1).
+"""
+
+import gzip
+import hashlib
+import lzma
+import sys
+import zlib
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
+from pathlib import Path
+
+from seqlab.data.corpora.examples import Example
+from seqlab.errors import UserError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COMPRESSED = (".gz", ".xz", ".zst")
+
+
+def find(path: Path) -> Path | None:
+    """The file, or the same with `.gz`, `.xz` or `.zst` at its end; None when there is none of them."""
+    candidates = (path.with_name(path.name + suffix) for suffix in ("", *COMPRESSED))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def format_suffix(path: Path) -> str:
+    """What tells the format: `.tsv` of `pairs.TSV.gz`."""
+    return Path(path.stem).suffix.lower() if _suffix(path) in COMPRESSED else _suffix(path)
+
+
+def content_hash(path: Path) -> str:
+    """A hash of the bytes of a file as they are on disk."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedIOBase]:
+    """The bytes of a file, decompressed. UserError when it is missing, cannot be read or is a broken archive."""
+    try:
+        with _open(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except EOFError:
+        raise UserError(f"{path}: the archive is cut off; copy or download it again") from None
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstd.ZstdError) as error:
+        raise UserError(f"{path}: not a sound {path.suffix} archive ({error}); copy or download it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file without their ends (`\\n` or `\\r\\n`) and without a byte order mark, lazily.
+
+    Raises UserError: the file is missing, unreadable, empty, not UTF-8 (with the line), or a broken archive.
+    """
+    number = 0
+    with opened(path) as file:
+        try:
+            for number, raw in enumerate(file, start=1):
+                line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise UserError(f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); convert the file to UTF-8") from None
+        except EOFError:
+            raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
+    if number == 0:
+        raise UserError(f"{path}: the file is empty")
+
+
+def read_pairs(path: Path) -> list[Example]:
+    """The examples of a file: `question<TAB>answer` lines in `.tsv` (also compressed), else alternating lines.
+
+    Raises UserError with file and line for a pair that is not whole, and all that `read_lines` raises.
+    """
+    return _read_columns(path) if format_suffix(path) == ".tsv" else read_questions(path)
+
+
+def read_questions(path: Path) -> list[Example]:
+    """The examples of a file with a question on one line and its answer on the next, strictly alternating.
+
+    Raises UserError with file and line for a question without an answer and for a blank line.
+    """
+    examples: list[Example] = []
+    question: str | None = None
+    number = 0
+    for number, line in enumerate(read_lines(path), start=1):
+        if question is None:
+            question = _filled(line, "question", path, number)
+        else:
+            examples.append(Example(question, _filled(line, "answer", path, number)))
+            question = None
+    if question is not None:
+        raise UserError(f"{path}:{number}: the question has no answer (which stands on the line after it)")
+    return examples
+
+
+def _read_columns(path: Path) -> list[Example]:
+    examples: list[Example] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        columns = line.split("\t")
+        if len(columns) != 2:
+            raise UserError(f"{path}:{number}: {len(columns) - 1} tabs, not one: write question<TAB>answer")
+        question, answer = columns
+        examples.append(Example(_filled(question, "question", path, number), _filled(answer, "answer", path, number)))
+    return examples
+
+
+def _filled(text: str, name: str, path: Path, number: int) -> str:
+    if not text.strip():
+        raise UserError(f"{path}:{number}: the {name} is blank")
+    return text
+
+
+def _open(path: Path) -> BufferedIOBase:
+    match _suffix(path):
+        case ".gz":
+            return gzip.open(path, "rb")
+        case ".xz":
+            return lzma.open(path, "rb")
+        case ".zst":
+            return zstd.open(path, "rb")
+        case _:
+            return path.open("rb")
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()

@@ -1,0 +1,1 @@
+"""Examples that are drawn by a generator: mathematics, numbers in words."""

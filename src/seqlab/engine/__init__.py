@@ -1,0 +1,1 @@
+"""The training engine: knows no task and no model."""

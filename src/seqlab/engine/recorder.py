@@ -1,0 +1,145 @@
+"""Writes down every update: events, trackers and display, and the check that the loss is still a number.
+
+Updates stay on the device until `log_every` of them have come together, so that a GPU waits once a window.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from seqlab.data.batching.stream import Batch
+from seqlab.engine.distributed import World
+from seqlab.engine.loop import Update
+from seqlab.engine.machine import peak_memory_mb
+from seqlab.engine.trackers import Tracker
+from seqlab.runs.events import EventLog
+
+
+class Display(Protocol):
+    """What a person watches during training."""
+
+    def update(self, step: int, progress: float, values: dict[str, float]) -> None:
+        """A window of updates is done."""
+        ...
+
+    def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
+        """Scores are in."""
+        ...
+
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """What the model makes of an example now."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+
+class NonFiniteError(Exception):
+    """The loss or the gradient became NaN or infinite; `batches` are those of the update."""
+
+    def __init__(self, what: str, update: Update) -> None:
+        super().__init__(f"the {what} is not finite at update {update.step}, learning rate {update.learning_rate:.3g}")
+        self.batches: list[Batch] = update.group.batches
+
+
+@dataclass
+class Recorder:
+    """Collects updates of one process; only the leading one writes."""
+
+    log: EventLog | None  # None in the processes that do not lead
+    trackers: Sequence[Tracker]
+    display: Display
+    world: World
+    train_flops: Callable[[np.ndarray], float]  # (N, 2) source and target lengths -> FLOPs of training on them
+    matrix_rate: float  # FLOP/s of this machine in the precision of the run
+    log_every: int
+    skips_overflow: bool  # fp16: an update whose gradient overflows is skipped, and that is no failure
+    elapsed: Callable[[], float]  # seconds of training so far
+    _window: list[Update] = field(default_factory=list)
+    _times: list[float] = field(default_factory=list)
+    _mark: float = field(default_factory=time.perf_counter)
+
+    def add(self, update: Update, progress: float) -> None:
+        """Takes an update; every `log_every` of them are written."""
+        self._window.append(update)
+        self._times.append(self.elapsed())
+        if len(self._window) >= self.log_every:
+            self.flush(progress)
+
+    def flush(self, progress: float) -> None:
+        """Reads the collected updates from the device, checks and writes them.
+
+        Raises:
+            NonFiniteError: for the first of them whose loss or gradient is not finite.
+        """
+        if not self._window:
+            return
+        losses = self.world.sum(torch.stack([update.loss for update in self._window])) / self.world.size
+        norms = torch.stack([update.grad_norm for update in self._window])
+        rows = torch.stack([losses.double(), norms.double()]).tolist()
+        seconds = time.perf_counter() - self._mark
+        speed = self._speed(seconds)
+        for update, time_s, loss, norm in zip(self._window, self._times, *rows, strict=True):
+            if not math.isfinite(loss):
+                raise NonFiniteError("loss", update)
+            if not math.isfinite(norm) and not self.skips_overflow:
+                raise NonFiniteError("gradient", update)
+            values = {"loss": loss, "learning_rate": update.learning_rate, "grad_norm": norm, **speed}
+            self._write(update.step, time_s, values)
+        last = self._window[-1]
+        mean_loss = sum(rows[0]) / len(rows[0])
+        self.display.update(last.step, progress, {**speed, "loss": mean_loss, "learning_rate": last.learning_rate})
+        self._window, self._times = [], []
+        self.restart_clock()
+
+    def close(self) -> None:
+        """Lets the trackers write what they still hold back."""
+        for tracker in self.trackers:
+            tracker.close()
+
+    def restart_clock(self) -> None:
+        """Time since the last update belongs to something else, an evaluation for example."""
+        self._mark = time.perf_counter()
+
+    def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
+        """Writes the scores of an evaluation."""
+        self.display.evaluation(step, split, scores)
+        if self.log is not None:
+            self.log.write("evaluation", step, time_s=self.elapsed(), split=split, **scores)
+            for tracker in self.trackers:
+                tracker.log(step, {f"{split}/{name}": value for name, value in scores.items()})
+
+    def note(self, step: int, text: str) -> None:
+        """Writes a remark for people."""
+        self.display.note(text)
+        if self.log is not None:
+            self.log.write("note", step, text=text)
+
+    def sample(self, step: int, source: str, target: str, predicted: str) -> None:
+        """Writes an example of what the model says now."""
+        self.display.sample(step, source, target, predicted)
+        if self.log is not None:
+            self.log.write("sample", step, source=source, target=target, predicted=predicted)
+
+    def _speed(self, seconds: float) -> dict[str, float]:
+        groups = [update.group for update in self._window]
+        flops = sum(self.train_flops(group.shapes) for group in groups) / self.world.size
+        return {
+            "tokens_per_s": sum(group.tokens for group in groups) / seconds,
+            "examples_per_s": sum(len(group.shapes) for group in groups) / seconds,
+            "padding_share": 1 - sum(group.real for group in groups) / sum(group.slots for group in groups),
+            "memory_mb": peak_memory_mb(self.world.device),
+            "mfu": flops / seconds / self.matrix_rate,
+        }
+
+    def _write(self, step: int, time_s: float, values: dict[str, float]) -> None:
+        if self.log is not None:
+            self.log.write("update", step, time_s=time_s, **values)
+            for tracker in self.trackers:
+                tracker.log(step, {f"training/{name}": value for name, value in values.items()})

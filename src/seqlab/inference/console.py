@@ -1,0 +1,82 @@
+"""From where does `seqlab predict` read its lines, and where do the answers go?"""
+
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from seqlab.display import LineCount
+from seqlab.errors import UserError
+from seqlab.inference.batch_file import count_lines, read_context, with_context, write_answer_file, write_answers
+from seqlab.inference.run import Run
+
+
+class Inputs(NamedTuple):
+    """What is to be answered: a text, the lines of a file, or else those of standard input."""
+
+    text: str | None
+    file: Path | None
+    context: Path | None
+    """file with the text that all questions are about"""
+
+    def lines(self, run: Run) -> Iterable[str]:
+        """Of the text, the file, or standard input."""
+        if self.text is not None:
+            return [self.text]
+        return _standard_input() if self.file is None else run.task.inputs(self.file)
+
+
+def predict_lines(run: Run, inputs: Inputs, out: Path | None, overwrite: bool) -> None:
+    """Answers the lines in order, on standard output or in a file; at a terminal, whatever is typed at a prompt."""
+    about = "" if inputs.context is None else read_context(inputs.context)
+    if inputs.context is not None:
+        run.check_reads_texts()
+
+    def asked(lines: Iterable[str]) -> Iterable[str]:
+        return with_context(lines, about) if about else lines
+
+    hidden = inputs.text is not None or (out is None and sys.stdout.isatty())
+    total = count_lines(inputs.file) if inputs.file and not hidden else None
+    piped = inputs.text is None and inputs.file is None
+    with _resumable(out is not None, " < INPUT" if piped else ""), LineCount(total, hidden) as shown:
+        if out is not None:
+            write_answer_file(run, asked(inputs.lines(run)), out, overwrite, shown)
+        elif piped and sys.stdin.isatty():
+            for line in _prompted():
+                write_answers(run, asked([line]), sys.stdout, shown)
+        else:
+            write_answers(run, asked(inputs.lines(run)), sys.stdout, shown)
+
+
+@contextmanager
+def _resumable(resumable: bool, more: str) -> Iterator[None]:
+    """Ctrl-C says how to go on: with the same command, and what the shell added to it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not resumable:
+            raise
+        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _standard_input() -> Iterator[str]:
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise UserError(f"standard input, line {number}: not UTF-8 text") from None
+
+
+def _prompted() -> Iterator[str]:
+    """Lines typed at a prompt until Ctrl-D; an empty one is ignored."""
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            print(file=sys.stderr)  # the shell's prompt starts on a line of its own
+            return
+        if line:
+            yield line

@@ -1,0 +1,133 @@
+"""A trained run, from its folder alone: scores and predictions."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqlab.config.settings import Overrides, changes, merge
+from seqlab.decode.settings import METHODS_OF
+from seqlab.engine import checkpoint
+from seqlab.engine.distributed import DeviceName, resolve_device
+from seqlab.engine.machine import prepare_cpu
+from seqlab.engine.precision import Mode, Precision
+from seqlab.errors import UserError
+from seqlab.experiment.assembly import assemble
+from seqlab.experiment.config import Experiment, check, read_experiment
+from seqlab.models.hf.adapters import merge_adapters
+from seqlab.runs.folder import RunFolder, read_environment
+from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
+from seqlab.tasks.task import Answer, Evaluation
+
+CHUNK = 2000
+"""Sources that are read, sorted by length and answered together."""
+
+
+class Run:
+    """A trained model with everything around it, from its run folder alone."""
+
+    def __init__(self, folder: str | Path, device: DeviceName = "auto", settings: Overrides = ()) -> None:
+        """Loads a run.
+
+        Args:
+            folder: the run folder; a run that has not finished yet offers its newest checkpoint.
+            device: where to compute.
+            settings: of the search, where they differ: `["decode.beam_width=8"]` or `{"decode.beam_width": 8}`.
+
+        Raises:
+            UserError: if the folder holds no run, or a damaged one; if a setting is none of the search.
+        """
+        self.folder = Path(folder)
+        paths = RunFolder(self.folder)
+        self.experiment = _with_search(read_experiment(paths), settings)
+        self.device = resolve_device(device)
+        prepare_cpu()
+        self.task, self.model = assemble(self.experiment, paths)
+        if paths.weights.is_file():  # a finished run has its adapters in the matrices
+            merge_adapters(self.model)
+        weights, origin = _weights(paths)
+        checkpoint.load_into(self.model, weights, str(origin))
+        self.model.to(self.device).eval()
+        self._precision = Precision(_precision_of(paths, self.device), self.device)
+        self.unknown: Counter[str] = Counter()
+        """pieces that the model does not know in what was asked so far"""
+
+    def evaluate(self, data: str | Path | None = None) -> Evaluation:
+        """Scores a file of the task's formats, or the test set of the run."""
+        corpus = self.task.corpus
+        examples = corpus.test() if data is None else corpus.read(Path(data))
+        return self.task.evaluate(self.model, examples, quick=False, autocast=self._precision.autocast)
+
+    def predict(self, sources: str | Iterable[str]) -> Any:
+        """The answer to one line of text, or a list of the answers to many, in order."""
+        if isinstance(sources, str):
+            return self.answer([sources])[0].predictions[0].text
+        return [answer.predictions[0].text for chunk in chunks(sources) for answer in self.answer(chunk)]
+
+    def answer(
+        self, sources: Sequence[str], first: int = 1, progress: Callable[[float], None] = lambda number: None
+    ) -> list[Answer]:
+        """The n best predictions for each line of text, in order; `Task.answer` explains the arguments."""
+        found = self.task.answer(self.model, sources, autocast=self._precision.autocast, first=first, progress=progress)
+        for answer in found:
+            self.unknown.update(answer.unknown)
+        return found
+
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """What the run translates from and into; None if it does something else."""
+        task = self.task  # so that its class is known below
+        return task.corpus.languages if isinstance(task, SequenceToSequence) else None
+
+    def check_translates_into(self, language: str) -> None:
+        """Raises UserError, which says what the run does, if it does something else."""
+        if self.languages is None:
+            raise UserError(f"this run answers questions; it translates nothing into {language}")
+        if self.languages[1] != language:
+            raise UserError("this run translates {} into {}, not into {}".format(*self.languages, language))
+
+    def check_reads_texts(self) -> None:
+        """Raises UserError if the run does not look for answers in a text."""
+        if self.experiment.task.kind != "answer":
+            raise UserError("this run does not answer questions about a text: leave out --context")
+
+
+def _with_search(experiment: Experiment, settings: Overrides) -> Experiment:
+    """The experiment with other settings of the search; those of another method than the new one are forgotten."""
+    trees = changes(settings)
+    if not trees:
+        return experiment
+    if not all(isinstance(tree.get("decode"), dict) for tree in trees):
+        raise UserError("a trained run takes settings of its search only, such as decode.beam_width=8")
+    old = experiment.decode.model_dump()
+    method = reduce(merge, trees, {"decode": old})["decode"]["method"]
+    kept = {key: value for key, value in old.items() if method in METHODS_OF.get(key, (method,))}
+    return check(reduce(merge, trees, experiment.model_dump() | {"decode": kept}), "settings of the search")
+
+
+def _weights(paths: RunFolder) -> tuple[dict[str, torch.Tensor], Path]:
+    """The final weights, or those of the newest checkpoint of a run that is still going."""
+    if paths.weights.is_file():
+        return checkpoint.load_weights(paths.weights), paths.weights
+    newest = checkpoint.latest(paths.checkpoints)
+    if newest is None:
+        raise UserError(f"{paths.root}: nothing trained yet (no {paths.weights.name} and no checkpoint)")
+    snapshot = checkpoint.load(newest)
+    return snapshot.average or snapshot.model, newest
+
+
+def _precision_of(paths: RunFolder, device: torch.device) -> Mode:
+    """The precision that the run was trained in, where this device has it."""
+    mode: Mode = read_environment(paths)["precision"]
+    return "fp32" if mode == "fp16" and device.type == "cpu" else mode
+
+
+def chunks(sources: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of `CHUNK` sources, the last one shorter."""
+    iterator = iter(sources)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

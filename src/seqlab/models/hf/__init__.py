@@ -1,0 +1,1 @@
+"""Networks of `transformers` behind our contracts."""

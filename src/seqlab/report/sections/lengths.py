@@ -1,0 +1,202 @@
+"""How do the sizes and lengths of a corpus look? Tables and histograms for the terminal, and parts of a page."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from seqlab.report import markup, wording
+from seqlab.report.drawing import SERIES, Plot, canvas
+from seqlab.runs.statistics import SIDES, Lengths, SplitStatistics, Statistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+SIZES = ("examples", "characters", "distinct", "mean\nsource", "max\nsource", "mean\ntarget", "max\ntarget")
+WORDS = (
+    *("words\nsource", "words\ntarget", "mean\nsource", "max\nsource", "mean\ntarget", "max\ntarget"),
+    *("unknown\nsource", "unknown\ntarget"),
+)
+"""Titles of columns; those of a terminal stand on two lines, so that a table fits into 80 columns."""
+
+RATIO = "target by source"
+
+
+class Distribution(NamedTuple):
+    """A histogram of every set over the same bins."""
+
+    name: str
+    unit: str
+    edges: Sequence[float]
+    counts: dict[str, list[int]]
+
+
+# Terminal
+
+
+def terminal_tables(statistics: Statistics) -> list[Table]:
+    """Sizes and lengths of every set, in characters and in words, then the histograms; within 80 columns."""
+    tables = [_terminal_table(SIZES, {name: _sizes(split) for name, split in statistics.splits.items()})]
+    if statistics.unit == "words":
+        tables.append(_terminal_table(WORDS, {name: _words(split) for name, split in statistics.splits.items()}))
+    return [*tables, _histograms(statistics)]
+
+
+def blocks(counts: Sequence[int]) -> str:
+    """A histogram as one line of text; whatever is not empty can be seen."""
+    most = max([*counts, 1])
+    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in counts)
+
+
+def _terminal_table(titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
+    table = _borderless()
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for name, cells in rows.items():
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _histograms(statistics: Statistics) -> Table:
+    table = _borderless()
+    for title in ("length", "", "from", "", "to"):
+        table.add_column(title, justify="right" if title == "from" else "left")
+    for distribution in distributions(statistics):
+        what = distribution.name.removesuffix(" length").removeprefix("length ")
+        edges = distribution.edges
+        first, last = (f"{edge:,}" if isinstance(edge, int) else f"{edge:.2g}" for edge in (edges[0], edges[-1]))
+        for name, counts in distribution.counts.items():
+            table.add_row(what, Text(name), first, Text(blocks(counts), style="cyan"), last)
+    return table
+
+
+def _borderless() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+# Page
+
+
+def write_page(title: str, statistics: Statistics, path: Path) -> Path:
+    """The statistics as an offline page. Raises UserError when the place cannot be written."""
+    header = f"<header>\n<h1>{escape(title)}</h1>\n</header>"
+    return markup.save_page(path, title, f"{header}\n{section(statistics)}")
+
+
+def section(statistics: Statistics) -> str:
+    """The part of a page that shows the data."""
+    sizes = {name: [*_sizes(split), _ratio(split)] for name, split in statistics.splits.items()}
+    words = {name: _words(split) for name, split in statistics.splits.items()} if statistics.unit == "words" else {}
+    return markup.section(
+        "The data",
+        markup.bullets(statistics.remarks, "remarks"),
+        _page_table("in characters", (*SIZES, RATIO), sizes),
+        _page_table("in words", WORDS, words),
+        markup.paragraph(_note(statistics), "note"),
+        markup.figures(plots(statistics), "small"),
+    )
+
+
+def plots(statistics: Statistics) -> list[Plot]:
+    """The distributions of source lengths, target lengths and length ratios, one curve a set."""
+    captions = (
+        "Sets whose curves lie apart differ in length: a model may do well on one and not on the other.",
+        "How much there is to write; the last column holds all longer texts too.",
+        "Characters of the target for each one of the source; pairs far out are often no translations of each other.",
+    )
+    return [_plot(found, caption) for found, caption in zip(distributions(statistics), captions, strict=True)]
+
+
+def distributions(statistics: Statistics) -> list[Distribution]:
+    """Source lengths, target lengths, length ratios."""
+    splits = statistics.splits
+    lengths = [
+        Distribution(
+            f"{SIDES[side]} length",
+            statistics.unit,
+            statistics.edges[side],
+            {name: split.sides[side].histogram for name, split in splits.items()},
+        )
+        for side in range(2)
+    ]
+    ratios = {name: split.ratios for name, split in splits.items()}
+    return [*lengths, Distribution("length ratio", RATIO, statistics.ratio_edges, ratios)]
+
+
+def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head = [title.replace("\n", " ") for title in titles]
+    table = markup.table([corner, *head], [[escape(name), *map(escape, cells)] for name, cells in rows.items()])
+    return markup.block("measures", table)
+
+
+def _note(statistics: Statistics) -> str:
+    """What the numbers do not say themselves."""
+    words = statistics.unit == "words"
+    notes = ["Unknown words are those that no training text has, as a share of all words of a set."] if words else []
+    parts = [split.counted for split in statistics.splits.values() if split.counted < split.examples]
+    if parts:
+        bounds = "; shares of unknown words are then upper bounds" if words else ""
+        notes.append(f"Sets of more pairs are estimated from {max(parts):,} of them{bounds}.")
+    return " ".join(notes)
+
+
+def _plot(found: Distribution, caption: str) -> Plot:
+    from matplotlib.ticker import MaxNLocator
+
+    title = found.name.capitalize()
+    with canvas(found.name, width=3.4, height=2.3) as drawing:
+        axes = drawing.axes
+        for index, (name, counts) in enumerate(found.counts.items()):
+            share = [count / max(sum(counts), 1) for count in counts]
+            colour = SERIES[index % len(SERIES)]
+            axes.stairs(share, found.edges, color=colour, linewidth=1.2, label=name, gid=name)
+        axes.set_xlabel(found.unit)
+        if found.unit == RATIO:
+            _ratio_axis(axes, found.edges)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+        return Plot(title, caption, drawing.svg(f"Distribution of the {found.name}"))
+
+
+def _ratio_axis(axes: "Axes", edges: Sequence[float]) -> None:
+    """A logarithmic x axis: half as long is as far from equal as twice as long."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+# Cells
+
+
+def _sizes(split: SplitStatistics) -> list[str]:
+    lengths = [side.characters for side in split.sides]
+    total = sum(round(length.mean * split.examples) for length in lengths)
+    return [f"{split.examples:,}", f"{total:,}", f"{split.distinct_characters:,}", *_mean_and_longest(lengths)]
+
+
+def _words(split: SplitStatistics) -> list[str]:
+    lengths = [side.words for side in split.sides if side.words]
+    unknown = [wording.per_cent(side.unknown_words) for side in split.sides]
+    return [*(f"{round(length.mean * split.examples):,}" for length in lengths), *_mean_and_longest(lengths), *unknown]
+
+
+def _mean_and_longest(lengths: Sequence[Lengths]) -> list[str]:
+    return [cell for length in lengths for cell in (f"{length.mean:.1f}", f"{length.longest:,}")]
+
+
+def _ratio(split: SplitStatistics) -> str:
+    source, target = (side.characters.mean for side in split.sides)
+    return f"{target / source:.3g}" if source else wording.ABSENT

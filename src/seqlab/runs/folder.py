@@ -1,0 +1,108 @@
+"""The run folder: the name of every file in it, and how one is written."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Everything that a run leaves behind; enough to evaluate, resume, serve and report it on another machine."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, every default written out."""
+        return self.root / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, machine, git commit, command line, measured matrix rate, decision on precision."""
+        return self.root / "environment.json"
+
+    @property
+    def tokenizers(self) -> Path:
+        """Folder with one JSON file a vocabulary."""
+        return self.root / "tokenizers"
+
+    @property
+    def data(self) -> Path:
+        """How much data there is, and how long it is, in numbers."""
+        return self.root / "data.json"
+
+    @property
+    def events(self) -> Path:
+        """One JSON object a line: updates, evaluations, samples, notes."""
+        return self.root / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a checkpoint, `step-00000500`."""
+        return self.root / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after `step` updates."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that evaluate, predict and serve use."""
+        return self.root / "model.safetensors"
+
+    @property
+    def predictions(self) -> Path:
+        """One JSON object a test example: source, target, predicted, correct."""
+        return self.root / "predictions" / "test.jsonl"
+
+    def exhibit(self, name: str) -> Path:
+        """What the task shows of the trained model: `attention`, `pictures`, `answers` or `sentences`."""
+        return self.root / f"{name}.json"
+
+    @property
+    def results(self) -> Path:
+        """Scores, time, memory: what tables are made of."""
+        return self.root / "results.json"
+
+    @property
+    def report(self) -> Path:
+        """The offline page."""
+        return self.root / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files of TensorBoard, where it is installed."""
+        return self.root / "tensorboard"
+
+    @property
+    def bad_batch(self) -> Path:
+        """The batch whose loss was not finite."""
+        return self.root / "bad-batch.safetensors"
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: a crash leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object, whole or not at all."""
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_environment(paths: RunFolder) -> dict[str, Any]:
+    """What the run knows of its machine and data; raises UserError when the file is missing or damaged."""
+    try:
+        facts = json.loads(paths.environment.read_text(encoding="utf-8"))
+        if not {"precision", "matrix_flops"} <= facts.keys():
+            raise ValueError
+    except OSError as error:
+        raise UserError(f"{paths.environment}: cannot be read ({error.strerror}); take it from the run again") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{paths.environment}: damaged; take it from the run again") from None
+    return facts

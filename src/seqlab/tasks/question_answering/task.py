@@ -1,0 +1,232 @@
+"""Questions about texts: which passage of the text is the answer?
+
+A pretrained encoder reads question and text in windows and points to the first and to the last token of the answer.
+Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", sections 4.2 and 4.3.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from seqlab.config.settings import Config
+from seqlab.data.batching.stream import batches
+from seqlab.data.batching.token_rows import TokenBatch, TokenRows
+from seqlab.data.corpora.corpus import Corpus
+from seqlab.data.corpora.squad import Question, read_squad
+from seqlab.data.readers.lines import format_suffix, read_lines
+from seqlab.engine.loop import LossSum
+from seqlab.errors import UserError
+from seqlab.runs.hf_folder import TransformersFolder
+from seqlab.tasks.question_answering.scores import AnswerEvaluation, FoundAnswer
+from seqlab.tasks.question_answering.spans import Candidate, best_spans, log_probabilities, merged
+from seqlab.tasks.question_answering.windows import NOWHERE, Windows, WindowSize, encode_windows
+from seqlab.tasks.task import Answer, Autocast, Once, Prediction, Sample, evaluating
+
+SPECIALS = 8
+"""Tokens of a window that are neither question nor text, at most."""
+
+
+class AnswerConfig(Config):
+    """How texts are cut into windows, and how answers are chosen."""
+
+    kind: Literal["answer"] = "answer"
+    """questions are answered by a passage of a text"""
+    window: int = Field(default=384, ge=32)
+    """tokens of a window, those of the question among them"""
+    stride: int = Field(default=128, ge=0)
+    """tokens that neighbouring windows of a text share"""
+    longest_question: int = Field(default=64, ge=1)
+    """tokens of a question; the rest of a longer one is not read"""
+    longest_answer: int = Field(default=30, ge=1)
+    """tokens of an answer, at most"""
+    n_best: int = Field(default=1, ge=1, le=20)
+    """answers to each question that are given"""
+    no_answer: bool = False
+    """whether "the text does not say" is an answer, as in SQuAD 2.0"""
+    no_answer_threshold: float = 0.0
+    """given if its score exceeds that of the best answer by more than this"""
+    evaluation_tokens: int = Field(default=8192, ge=1)
+    """token budget of a batch in evaluation and prediction"""
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.window <= self.stride + self.longest_question + SPECIALS:
+            raise ValueError(
+                f"window={self.window} leaves no room for new text beside stride={self.stride} and "
+                f"longest_question={self.longest_question}: make the window larger"
+            )
+        if self.no_answer_threshold and not self.no_answer:
+            raise ValueError("no_answer_threshold has no effect without no_answer=true")
+        return self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The scores of a curve."""
+        return "loss", "f1", "exact_match"
+
+    @property
+    def main_score(self) -> str:
+        """The one that chooses the best checkpoint."""
+        return "f1"
+
+
+class AnswerQuestions(TransformersFolder):
+    """The task: questions with texts, and a tokenizer that knows where its tokens stand."""
+
+    def __init__(
+        self,
+        config: AnswerConfig,
+        corpus: Corpus[Question],
+        tokenizer: Any,
+        network_config: Any,
+        with_states: Callable[[TokenRows], TokenRows] = lambda rows: rows,
+    ) -> None:
+        """`tokenizer` and `network_config` are those of `transformers`, and saved with the run.
+
+        `with_states` adds to the windows of training what the model knows of them.
+        """
+        super().__init__(tokenizer, network_config)
+        self.config, self.corpus = config, corpus
+        self._training: Once[Sequence[Question], TokenRows] = Once(
+            lambda examples: with_states(self._windows(examples))
+        )
+
+    def training(self, epoch: int) -> TokenRows:
+        """The windows of an epoch; questions that stay the same are encoded once."""
+        return self._training(self.corpus.training(epoch))
+
+    def loss(self, model: nn.Module, batch: TokenBatch) -> LossSum:
+        """Cross-entropy of the first and of the last token of the answer, halved, in nats, added up over windows."""
+        start, end = model(*batch.inputs)
+        return LossSum(_cross_entropy(start, end, batch.labels).sum(), batch.tokens)
+
+    @torch.inference_mode()
+    def evaluate(
+        self, model: Any, examples: Sequence[Question], *, quick: bool, autocast: Autocast
+    ) -> AnswerEvaluation:
+        """Loss, and the best answers; of the logits nothing is kept but the best spans of a window."""
+        windows = self._encode(examples)
+        nats, number = 0.0, 0
+        found: list[list[Candidate]] = [[] for _ in range(len(windows))]
+        nulls = [0.0] * len(windows)
+        with evaluating(model):
+            for batch in batches(windows.rows, model, self.config.evaluation_tokens):
+                with autocast():
+                    start, end = model(*batch.inputs)
+                known = batch.labels[:, 0] != NOWHERE
+                nats += _cross_entropy(start[known], end[known], batch.labels[known]).sum().item()
+                number += int(known.sum())
+                self._collect(windows, batch, start, end, found, nulls)
+        answers = list(self._answers(examples, windows, found, nulls))
+        return AnswerEvaluation(examples, answers, nats / max(number, 1), len(windows), windows.cut)
+
+    def samples(self, model: Any, examples: Sequence[Question], *, autocast: Autocast) -> list[Sample]:
+        """The question, the answer of a person, and that of the model."""
+        evaluation = self.evaluate(model, examples, quick=True, autocast=autocast)
+        return [
+            Sample(
+                example.question,
+                example.answers[0].text if example.answers else "(no answer)",
+                best[0].text or "(no answer)",
+            )
+            for example, best in zip(examples, evaluation.found, strict=True)
+        ]
+
+    def exhibits(self, model: Any, evaluation: AnswerEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+        """A few questions with their texts."""
+        return {"answers": evaluation.exhibit()}
+
+    def inputs(self, path: Path) -> Iterable[str]:
+        """A question, a tab and its text on each line; or the questions of a file in the layout of SQuAD."""
+        if format_suffix(path) != ".json":
+            return read_lines(path)
+        questions, _ = read_squad(path)
+        return ("\t".join(" ".join(text.split()) for text in (q.question, q.context)) for q in questions)
+
+    def answer(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Autocast,
+        first: int = 1,
+        progress: Callable[[float], None] = lambda number: None,
+    ) -> list[Answer]:
+        """The n best answers to each line: a question, a tab and the text."""
+        asked = {
+            row: _asked(line, number) for row, (line, number) in enumerate(zip(sources, count(first))) if line.strip()
+        }
+        evaluation = self.evaluate(model, list(asked.values()), quick=True, autocast=autocast) if asked else None
+        progress(first - 1 + len(sources))
+        answers = [Answer([Prediction("", 0.0)]) for _ in sources]
+        for row, found in zip(asked, evaluation.found if evaluation else [], strict=True):
+            answers[row] = Answer([Prediction(one.text, one.score) for one in found])
+        return answers
+
+    def _windows(self, examples: Sequence[Question]) -> TokenRows:
+        """Those of training; UserError for a question without an answer where each must have one."""
+        if not self.config.no_answer and (row := next((q for q in examples if not q.answers), None)):
+            raise UserError(f"question {row.id} has no answer, as in SQuAD 2.0: set task.no_answer=true")
+        return self._encode(examples).rows
+
+    def _encode(self, examples: Sequence[Question]) -> Windows:
+        size = WindowSize(self.config.window, self.config.stride, self.config.longest_question)
+        return encode_windows(self._tokenizer, examples, size)
+
+    def _collect(
+        self,
+        windows: Windows,
+        batch: TokenBatch,
+        start: Tensor,
+        end: Tensor,
+        found: list[list[Candidate]],
+        nulls: list[float],
+    ) -> None:
+        """Puts the best spans of each window of a batch where they belong, as characters."""
+        text = torch.from_numpy(windows.text_mask(batch.rows, start.shape[1])).to(start.device)
+        spans = best_spans(start, end, text, self.config.longest_answer)
+        columns = zip(batch.rows.tolist(), *(column.tolist() for column in spans), strict=True)
+        for window, firsts, lasts, scores, null in columns:
+            nulls[window] = null
+            found[window] = [
+                Candidate(*windows.characters(window, first, last), score)
+                for first, last, score in zip(firsts, lasts, scores, strict=True)
+                if score != -torch.inf
+            ]
+
+    def _answers(
+        self, examples: Sequence[Question], windows: Windows, found: list[list[Candidate]], nulls: list[float]
+    ) -> Iterator[list[FoundAnswer]]:
+        """The n best answers to each question."""
+        of_question: list[list[int]] = [[] for _ in examples]
+        for window, question in enumerate(windows.question.tolist()):
+            of_question[question].append(window)
+        for example, rows in zip(examples, of_question, strict=True):
+            candidates = merged(found[row] for row in rows)
+            if self.config.no_answer:
+                null = min(nulls[row] for row in rows) - self.config.no_answer_threshold
+                # it wins only if it is better than all of them, so it stands before none of the same score
+                candidates = sorted([*candidates, Candidate(0, 0, null)], key=lambda candidate: -candidate.score)
+            scored = zip(candidates, log_probabilities(candidates), strict=True)
+            best = [FoundAnswer(example.context[c.start : c.end], c.start, c.end, score) for c, score in scored]
+            yield best[: self.config.n_best] or [FoundAnswer("", 0, 0, 0.0)]
+
+
+def _cross_entropy(start: Tensor, end: Tensor, labels: Tensor) -> Tensor:
+    """(B,), the mean of both ends; logits (B, S), labels (B, 2)."""
+    return (
+        F.cross_entropy(start, labels[:, 0], reduction="none") + F.cross_entropy(end, labels[:, 1], reduction="none")
+    ) / 2
+
+
+def _asked(line: str, number: int) -> Question:
+    question, tab, context = line.partition("\t")
+    if not tab or not question.strip() or not context.strip():
+        raise UserError(f"line {number}: write the question, a tab and the text that answers it")
+    return Question(str(number), "", question, context, ())

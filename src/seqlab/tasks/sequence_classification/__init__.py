@@ -1,0 +1,1 @@
+"""A sequence of numbers in, a class out."""

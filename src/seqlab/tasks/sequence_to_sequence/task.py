@@ -1,0 +1,318 @@
+"""Text in, text out: the loss of teacher forcing, and what the model writes on its own.
+
+Mathematics and translation are such problems. A corpus yields examples; vocabularies turn them into ids; any model with
+the decoder contract learns them; `tasks.scores` says how good it is.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from seqlab.config.settings import Config
+from seqlab.data.batching.pairs import EncodedPairs, PairBatch
+from seqlab.data.batching.stream import batches
+from seqlab.data.corpora.corpus import TextCorpus
+from seqlab.data.corpora.examples import Example
+from seqlab.data.out_of_core.cache import StoredPairs
+from seqlab.data.readers.lines import read_lines
+from seqlab.decode.contract import Hypothesis
+from seqlab.decode.settings import GREEDY, DecodeConfig
+from seqlab.engine.loop import LossSum
+from seqlab.layers.loss import cross_entropy_sum
+from seqlab.metrics.translation import bleu_signature
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.hf_folder import Layout
+from seqlab.tasks.generation import write
+from seqlab.tasks.sequence_to_sequence.attention import attention_maps
+from seqlab.tasks.sequence_to_sequence.reading import Reading
+from seqlab.tasks.sequence_to_sequence.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
+from seqlab.tasks.task import Answer, Autocast, Once, Prediction, Sample, evaluating
+from seqlab.text.sentences import usual_number
+from seqlab.text.tokenizer import Tokenizer
+from seqlab.text.vocabularies import Vocabularies
+
+EPOCHS = 1_000_000
+"""More than any run has: epochs of runs with different seeds see different variants."""
+
+SENTENCE_SAMPLE = 10_000
+"""Training sources, at least, whose sentences are counted."""
+
+
+class SequenceToSequenceConfig(Config):
+    """What is minimised and how it is scored."""
+
+    kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
+    """which task this is"""
+    metrics: Metrics = "exact"
+    """what outputs are judged by: exact (is it all right?), translation (BLEU, chrF), paraphrase (copies count less)"""
+    tokenize: str = "13a"
+    """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
+    normalize: bool = False
+    """unit="pretrained": compare outputs with texts as the model would spell them, as one without capitals needs"""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """share of the target probability that is spread over the whole vocabulary"""
+    evaluation_tokens: int = Field(default=8192, ge=1)
+    """token budget of a batch in evaluation and prediction"""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The scores of a curve."""
+        return SCORES[self.metrics]
+
+    @property
+    def main_score(self) -> str:
+        """The one that chooses the best checkpoint."""
+        return MAIN_SCORE[self.metrics]
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Self:
+        if self.metrics == "exact" and self.tokenize != type(self).model_fields["tokenize"].default:
+            raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
+        return self
+
+
+class SequenceToSequence:
+    """The task: a corpus, its vocabularies, and how to search for an answer."""
+
+    def __init__(
+        self,
+        config: SequenceToSequenceConfig,
+        decode: DecodeConfig,
+        corpus: TextCorpus,
+        vocabularies: Vocabularies,
+        seed: int = 0,
+        usual_sentences: int | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        """A new task, or that of a trained run.
+
+        Args:
+            config, decode: what is minimised, and how an output is searched for.
+            corpus: where the examples come from.
+            vocabularies: made from them.
+            seed: that of the run decides what varying ids training sees.
+            usual_sentences: what nearly all training sources have at most, as a trained run knows it.
+            layout: the files of a pretrained model that are kept with the run.
+        """
+        self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
+        self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
+        self._fixed = Once(self.encode)
+        if config.metrics != "exact":
+            bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes the vocabularies, and what `transformers` needs to load a model of its own from the folder."""
+        self.vocabularies.save(folder.tokenizers)
+        if self._layout is not None:
+            self._layout.save(folder.root)
+
+    def facts(self) -> dict[str, Any]:
+        """How many sentences a training source usually has: lines with more are cut."""
+        examples = self.corpus.training(0)
+        some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
+        return {"usual_sentences": usual_number(examples[number].source for number in some)}
+
+    def training(self, epoch: int) -> EncodedPairs:
+        """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
+        examples = self.corpus.training(epoch)
+        if any(tokenizer.varies for tokenizer in self.vocabularies):
+            return self.encode(examples, variant=epoch + EPOCHS * self._seed)
+        return self._fixed(examples)
+
+    def encode(self, examples: Sequence[Example], variant: int | None = None) -> EncodedPairs:
+        """Text to ids, kept beside texts that are stored; `variant` picks one of the ways training may see them."""
+
+        def encoder(side: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+            if variant is None:
+                return side.encode_batch
+            seeds = count(variant << 32)  # texts come a chunk at a time; each has chances of its own
+            return lambda texts: side.encode_varied(texts, next(seeds))
+
+        folder = None
+        if isinstance(examples, StoredPairs) and variant is None:
+            folder = examples.made_of_it(*(side.to_json() for side in self.vocabularies))
+        ids = self.vocabularies.special
+        return EncodedPairs.encode(
+            examples, *map(encoder, self.vocabularies), pad_id=ids.pad, bos_id=ids.bos, eos_id=ids.eos, folder=folder
+        )
+
+    def loss(self, model: nn.Module, batch: PairBatch) -> LossSum:
+        """Cross-entropy of the next token under teacher forcing, in nats."""
+        logits = self._logits(model, batch)
+        return LossSum(cross_entropy_sum(logits, batch.labels, self.config.label_smoothing), batch.tokens)
+
+    @torch.inference_mode()
+    def evaluate(self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Autocast) -> Evaluation:
+        """Loss under teacher forcing, and what the model writes by itself.
+
+        Args:
+            model: meets the decoder contract.
+            examples: what to score.
+            quick: for curves: search greedily, and where only an exact match counts give up a row once it differs from
+                its answer. The texts of wrong predictions are then cut where they went wrong.
+            autocast: makes the context of the wanted precision.
+        """
+        encoded = self.encode(examples)
+        decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
+        with evaluating(model):
+            counts = self._counts(model, encoded, examples, autocast)
+        found = self._written(model, encoded, autocast, decode, answers=self._known(examples) if quick else None)
+        unknown = {} if quick else self.vocabularies.unknown(examples)
+        examples = self._compared(examples)
+        best = [hypotheses[0] for hypotheses in found]
+        predictions = [self._prediction(hypothesis) for hypothesis in best]
+        # The text is compared, not the ids: an unknown character in an answer is never right.
+        correct = [
+            hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
+            for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
+        ]
+        return Evaluation(
+            self.config.metrics,
+            counts,
+            correct,
+            predictions,
+            examples,
+            self.config.tokenize,
+            unknown,
+            self._outputs(found, decode),
+        )
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Autocast,
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> list[list[Prediction]]:
+        """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
+        encoded = self.encode([Example(source, "") for source in sources])
+        found = self._written(model, encoded, autocast, self.decode, progress=progress)
+        return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+
+    def samples(self, model: Any, examples: Sequence[Example], *, autocast: Autocast) -> list[Sample]:
+        """What the model writes for examples."""
+        answers = self.predict(model, [example.source for example in examples], autocast=autocast)
+        return [Sample(*example, best.text) for example, (best, *_) in zip(examples, answers, strict=True)]
+
+    def exhibits(self, model: Any, evaluation: Evaluation, *, autocast: Autocast) -> dict[str, Any]:
+        """Attention maps of a few examples."""
+        return {"attention": attention_maps(self, model, evaluation.examples, autocast)}
+
+    def inputs(self, path: Path) -> Iterable[str]:
+        """The lines of a file."""
+        return read_lines(path)
+
+    def answer(
+        self,
+        model: Any,
+        sources: Sequence[str],
+        *,
+        autocast: Autocast,
+        first: int = 1,
+        progress: Callable[[float], None] = lambda number: None,
+    ) -> list[Answer]:
+        """See `Task`. A source with more tokens than `decode.max_source` or more sentences than `decode.max_sentences`
+
+        is cut, and its answer put together from those to the pieces.
+        """
+        source, reading = self.vocabularies.source, self._reading(model.config.max_length)
+        lengths = map(len, source.encode_batch(sources))
+        read = [
+            reading.pieces(line, tokens, lambda text: len(source.encode(text)), number)
+            for line, tokens, number in zip(sources, lengths, count(first), strict=False)
+        ]
+        texts = [text for pieces in read for text in pieces.texts]
+        found = iter(
+            self.predict(
+                model,
+                texts,
+                autocast=autocast,
+                progress=lambda rows: progress(first - 1 + rows / len(texts) * len(sources)),
+            )
+        )
+        return [
+            Answer(
+                self._joined(list(islice(found, len(pieces.texts)))),
+                len(pieces.texts),
+                pieces.remark,
+                source.unknown(pieces.texts),
+            )
+            for pieces in read
+        ]
+
+    def _reading(self, readable: int) -> Reading:
+        """Answered whole is what training saw alike; a translation is about as long as its source."""
+        decode, translates = self.decode, self.corpus.languages is not None
+        tokens = decode.max_source or (decode.max_length if translates else readable)
+        most = decode.max_sentences or (self._usual_sentences if translates else None)
+        cuts = translates or decode.max_source is not None or decode.max_sentences is not None
+        return Reading(min(tokens, readable), most, cuts)
+
+    def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
+        """The k-th best answer to a source is made of the k-th best ones to its pieces."""
+        joined = [
+            Prediction(" ".join(map(self.corpus.answer, texts)), sum(scores), any(capped))
+            for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
+        ]
+        return joined or [Prediction("", 0.0)]
+
+    def _logits(self, model: nn.Module, batch: PairBatch) -> Tensor:
+        """(N, V) at the real target tokens."""
+        return model(*batch.inputs)
+
+    def _counts(
+        self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
+    ) -> Counts:
+        counts = Counts(characters=sum(len(example.target) for example in examples))
+        for batch in batches(encoded, model, self.config.evaluation_tokens):
+            with autocast():
+                logits = self._logits(model, batch)
+                loss = cross_entropy_sum(logits, batch.labels)
+                smoothed = cross_entropy_sum(logits, batch.labels, self.config.label_smoothing)
+            right = (logits.argmax(1) == batch.labels).sum()
+            counts = replace(
+                counts,
+                tokens=counts.tokens + batch.tokens,
+                right=counts.right + int(right),
+                nats=counts.nats + loss.item(),
+                smoothed_nats=counts.smoothed_nats + smoothed.item(),
+            )
+        return counts
+
+    def _known(self, examples: Sequence[Example]) -> list[list[int]] | None:
+        """The ids of the answers, where a row may be left as soon as it differs from them."""
+        whole = all(self.corpus.answer(example.target) == example.target for example in examples)
+        if self.config.metrics != "exact" or not whole:
+            return None
+        return self.vocabularies.target.encode_batch([example.target for example in examples])
+
+    def _written(
+        self, model: Any, encoded: EncodedPairs, autocast: Autocast, decode: DecodeConfig, **options: Any
+    ) -> list[list[Hypothesis]]:
+        """See `write`."""
+        tokens = self.config.evaluation_tokens
+        return write(model, encoded, self.vocabularies.special, decode, tokens=tokens, autocast=autocast, **options)
+
+    def _compared(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """What outputs are compared with: the texts, or the texts as the model would spell them."""
+        if not self.config.normalize:
+            return examples
+        sides = map(self.vocabularies.target.spelled, zip(*examples, strict=True))
+        return [Example(*pair) for pair in zip(*sides, strict=True)]
+
+    def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
+        """All texts for each source, where it is asked how they differ."""
+        if self.config.metrics != "paraphrase" or decode.n_best == 1:
+            return []
+        return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
+
+    def _prediction(self, hypothesis: Hypothesis) -> Prediction:
+        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, hypothesis.cut)

@@ -1,0 +1,1 @@
+"""A text or a pair of texts in, a class out."""

@@ -1,0 +1,1 @@
+"""Vocabularies that come with a pretrained model, by `transformers`."""

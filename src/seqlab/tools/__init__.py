@@ -1,0 +1,1 @@
+"""Self-checks, learning-rate range test, data inspection."""
