@@ -1,0 +1,107 @@
+"""Training, and what belongs before it: the self-checks, the learning-rate range test."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqlab.cli.app import (
+    Device,
+    DeviceOption,
+    Overrides,
+    RecipeName,
+    app,
+    is_main_process,
+)
+
+
+@app.command(epilog="Example: seqlab train math-place-value train.max_steps=500 --seed 2 --until 'accuracy>=0.95'")
+def train(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Recipe; not needed with --resume.")] = None,
+    settings: Overrides = None,
+    device: DeviceOption = Device.auto,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-DATE-TIME by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
+    seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
+) -> None:
+    """Train a recipe; the last line of standard output is the path of the run folder."""
+    from seqlab import api, display
+
+    if name is not None and "=" in name:
+        name, settings = None, [name, *(settings or [])]
+    flags = {"train.seed": seed, "train.until": until, "train.max_minutes": max_minutes}
+    given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+    with display.for_this_terminal() if is_main_process() else display.Silent() as shown:
+        try:
+            run = api.train(
+                name,
+                [*(settings or []), *given],
+                out=out,
+                resume=resume,
+                overwrite=overwrite,
+                device=device.value,
+                display=shown,
+            )
+        except api.Interrupted as stop:
+            if is_main_process():
+                print(f"seqlab: {stop}", file=sys.stderr)
+            raise typer.Exit(1) from None
+    if is_main_process():
+        _print_outcome(run.folder)
+
+
+@app.command(epilog="Example: seqlab check math-place-value")
+def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = Device.auto) -> None:
+    """Prove on this machine: resume is exact, accumulation is exact, cache, beam and padding change nothing."""
+    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.config import load
+    from seqlab.tools.checks import run_checks
+
+    failed = 0
+    for outcome in run_checks(fitted(load(name, settings or [])), device.value):
+        failed += not outcome.passed
+        print(f"{'ok    ' if outcome.passed else 'FAILED'}  {outcome.claim}: {outcome.measured}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("find-lr", epilog="Example: seqlab find-lr math-sort --steps 150 --out lr.html")
+def find_lr(
+    name: RecipeName,
+    settings: Overrides = None,
+    steps: Annotated[int, typer.Option(help="Updates of the test.")] = 100,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Page with the plot; lr-RECIPE.html by default.")] = None,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Learning-rate range test: train with an ever larger learning rate, plot the loss, suggest a peak."""
+    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.config import load
+    from seqlab.tools.lr_range import range_test, write_page
+
+    experiment = fitted(load(name, settings or []))
+    found = range_test(experiment, steps, lowest, highest, device.value)
+    page = write_page(found.points, found.suggestion, out or Path(f"lr-{experiment.about.name}.html"))
+    print(f"plot        {page}", file=sys.stderr)
+    print(f"optimizer.lr={found.suggestion:.2g}")
+
+
+def _print_outcome(folder: Path) -> None:
+    """Samples, score and report on standard error; the path of the run folder on standard output."""
+    from rich.console import Console
+
+    from seqlab.report.folder import load_run
+    from seqlab.report.tables import results_table, samples_table
+    from seqlab.runs.folder import RunFolder
+
+    record, console = load_run(folder), Console(stderr=True)
+    console.print(samples_table(record, 8))
+    console.print(results_table(record))
+    console.print(f"report  {RunFolder(folder).report}", soft_wrap=True)
+    print(folder)

@@ -1,0 +1,85 @@
+"""What a trained run is used for: predictions and scores."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqlab.cli.app import (
+    SETTING,
+    Device,
+    DeviceOption,
+    RunPath,
+    SearchSettings,
+    app,
+)
+from seqlab.errors import UserError
+
+
+@app.command(epilog="Example: seqlab predict RUN --to fr --file book.en --out book.fr decode.beam_width=8")
+def predict(
+    run: RunPath,
+    text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,
+    settings: SearchSettings = None,
+    to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
+    file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
+    context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of the outputs; the same command goes on after a stop.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file in --out.")] = False,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Answer one input a line with one output a line, in order."""
+    from seqlab.inference.console import Inputs, predict_lines
+    from seqlab.inference.run import Run
+
+    if text is not None and SETTING.match(text):
+        text, settings = None, [text, *(settings or [])]
+    if text is not None and file is not None:
+        raise UserError("give a text or --file, not both")
+    if overwrite and out is None:
+        raise UserError("--overwrite replaces the file in --out: name it")
+    model = Run(run, device.value, settings or [])
+    if to is not None:
+        model.check_translates_into(to)
+    predict_lines(model, Inputs(text, file, context), out, overwrite)
+    if listed := model.unknown.most_common(10):
+        pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
+        more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""
+        print(f"seqlab: the input has pieces that the model does not know: {pieces}{more}", file=sys.stderr)
+
+
+@app.command(epilog="Example: seqlab evaluate RUN --data my-pairs.tsv --json decode.beam_width=8")
+def evaluate(
+    run: RunPath,
+    settings: SearchSettings = None,
+    data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Score a run on its test set or on a file."""
+    import numpy as np
+
+    from seqlab.inference.run import Run
+    from seqlab.metrics.classification import class_text
+
+    result = Run(run, device.value, settings or []).evaluate(data)
+    if as_json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+        return
+    facts = result.to_json()
+    print(f"{'examples':<20}{facts['examples']}")
+    for name, score in result.scores.items():
+        interval = "" if score.low is None else f"  (95 % interval {score.low:.4f} to {score.high:.4f})"
+        print(f"{name:<20}{score.value:.4f}{interval}")
+    for name, value in {**facts.get("baselines", {}), **facts.get("signatures", {})}.items():
+        print(f"{name:<20}{value}")
+    if "confusion" in facts:
+        print(f"\n{class_text(np.array(facts['confusion']), facts['classes'])}", end="")
+    for warning in facts.get("warnings", []):
+        print(f"seqlab: {warning}", file=sys.stderr)
+    for note in result.notes():
+        print(f"seqlab: {note}", file=sys.stderr)
