@@ -14,6 +14,7 @@ from seqlab.data.corpora.mathematics import MathematicsData
 from seqlab.engine.optimizers import Muon
 from seqlab.engine.precision import Clip
 from seqlab.engine.schedules import Exponential
+from seqlab.experiment import registry
 from seqlab.experiment.config import Experiment
 from seqlab.models.transformer import TransformerConfig
 
@@ -34,8 +35,13 @@ def config_classes() -> list[type[Config]]:
     return [cls for cls in below(Config) if cls.__module__.startswith("seqlab.")]
 
 
+def is_check(function: ast.FunctionDef) -> bool:
+    """Whether a method only says which values are allowed."""
+    return function.name == "complaints" or "validator" in "".join(map(ast.dump, function.decorator_list))
+
+
 def names_in_use() -> dict[str, set[str]]:
-    """For every name that is read as an attribute or stands in a string: the classes, or "", in which it does."""
+    """For every name that is read as an attribute or stands in a string: the classes whose checks read it, or ""."""
     found: dict[str, set[str]] = defaultdict(set)
 
     def visit(node: ast.AST, owner: str) -> None:
@@ -44,6 +50,8 @@ def names_in_use() -> dict[str, set[str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found[node.value].add(owner)
         inside = node.name if isinstance(node, ast.ClassDef) else owner
+        if isinstance(node, ast.FunctionDef) and not is_check(node):
+            inside = ""  # a method that does something with the setting
         for child in ast.iter_child_nodes(node):
             visit(child, inside)
 
@@ -86,7 +94,20 @@ def test_every_setting_does_something() -> None:
     assert dead == []
 
 
-def test_settings_of_a_kind_are_told_apart_by_their_type() -> None:
-    """A union is chosen by `kind`, so every class of one says which kind it is, by default."""
-    kinds = [cls.model_fields["kind"] for cls in CLASSES if "kind" in cls.model_fields]
-    assert all(isinstance(field.default, str) for field in kinds)
+def test_every_kind_is_registered_under_its_own_name() -> None:
+    """The registry names classes by their import paths: each exists, and its settings say the same kind by default."""
+    named = {
+        (section, kind): registry.config_class(section, kind).model_fields["kind"].default
+        for section, kinds in registry.BUILT_IN.items()
+        for kind in kinds
+    }
+    assert named == {(section, kind): kind for section, kind in named}
+
+
+def test_every_task_has_data_and_a_model() -> None:
+    tasks = {kind: registry.find("task", kind) for kind in registry.BUILT_IN["task"]}
+    assert [kind for kind, task in tasks.items() if not registry.suiting("data", task)] == []
+    assert [kind for kind, task in tasks.items() if not registry.suiting("model", task)] == []
+    roles, examples = {task.role for task in tasks.values()}, {task.example for task in tasks.values()}
+    assert {registry.find("model", kind).role for kind in registry.BUILT_IN["model"]} == roles
+    assert {registry.find("data", kind).example for kind in registry.BUILT_IN["data"]} == examples

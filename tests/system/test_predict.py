@@ -19,7 +19,7 @@ from seqlab import Run, UserError
 from seqlab.display import LineCount
 from seqlab.engine.checkpoint import load_weights
 from seqlab.inference.batch_file import write_answers
-from seqlab.tasks.task import Answer, Prediction
+from seqlab.tasks.task import LineResult, Prediction
 from seqlab.text.sentences import sentences
 
 WORDS = ["ab", "fedc", "", "cab", "bead", "ff", "ab"]
@@ -28,14 +28,14 @@ SLOW_SCRIPT = """
 import time
 from seqlab import answering, cli, run
 
-answer = run.Run.answer
+answer = run.Run.predict_lines
 
 def answer_slowly(*arguments):
     time.sleep(0.3)
     return answer(*arguments)
 
 run.CHUNK = answering.CHUNK = 20
-run.Run.answer = answer_slowly
+run.Run.predict_lines = answer_slowly
 cli.main()
 """
 
@@ -139,20 +139,23 @@ class TestLines:
     ) -> None:
         texts = ["a\nb\r\nc\u2028d", "e\tf"]
 
-        def answer(*_: object) -> list[Answer]:
-            return [Answer([Prediction(text, 0.0, False) for text in texts]), Answer([Prediction("g\th", 0.0, False)])]
+        def answer(*_: object) -> list[LineResult]:
+            return [
+                LineResult([Prediction(text, 0.0, False) for text in texts]),
+                LineResult([Prediction("g\th", 0.0, False)]),
+            ]
 
-        monkeypatch.setattr(Run, "answer", answer)
+        monkeypatch.setattr(Run, "predict_lines", answer)
         assert command("predict", copier, stdin=b"1\n2\n").out == "a b c d\te f\ng\th\n"
 
     def test_answers_do_not_depend_on_the_chunk(self, translator: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lines = [*drawn_lines(25, seed=2), "", "Ab? " * 15, "bc " * 40]
         together = Run(translator)
-        expected = together.answer(lines)
+        expected = together.predict_lines(lines)
         monkeypatch.setattr("seqlab.inference.run.CHUNK", 3)
         assert together.predict(lines) == [answer.predictions[0].text for answer in expected]
         for line, answer in zip(lines, expected, strict=True):
-            [alone] = together.answer([line])
+            [alone] = together.predict_lines([line])
             assert alone.predictions[0].text == answer.predictions[0].text
             assert alone.predictions[0].score == pytest.approx(answer.predictions[0].score, abs=1e-3)
 
@@ -161,7 +164,7 @@ class TestLines:
         lines = ["", *drawn_lines(20, seed=2), "Ab? " * 15]
         small_batches = Run(translator)
         small_batches.task.config = small_batches.task.config.model_copy(update={"evaluation_tokens": 60})
-        small_batches.answer(lines, 101, told.append)
+        small_batches.predict_lines(lines, 101, told.append)
         assert len(told) > 3
         assert told == sorted(told)
         assert 100 < told[0] < told[-1] == 122
@@ -199,7 +202,7 @@ class TestLanguages:
 class TestSettings:
     def test_the_n_best_stand_on_one_line(self, command: Command, translator: Path) -> None:
         told = command("predict", translator, "Abc de.", "decode.beam_width=4", "decode.n_best=3")
-        [found] = Run(translator, settings={"decode.beam_width": 4, "decode.n_best": 3}).answer(["Abc de."])
+        [found] = Run(translator, settings={"decode.beam_width": 4, "decode.n_best": 3}).predict_lines(["Abc de."])
         assert len(found.predictions) == 3
         assert told.out == "\t".join(prediction.text for prediction in found.predictions) + "\n"
 
@@ -246,29 +249,29 @@ class TestLongLines:
     def test_a_line_within_the_limit_stays_whole(self, translator: Path) -> None:
         line = "Ab c? " * 6 + "Abcd"
         assert len(line) == 40
-        whole, longer = Run(translator, settings=["decode.max_sentences=9"]).answer([line, line + "e"])
+        whole, longer = Run(translator, settings=["decode.max_sentences=9"]).predict_lines([line, line + "e"])
         assert (whole.remark, longer.remark) == ("", "line 2: 41 tokens, over 40: cut into 7, at sentence ends")
 
     def test_the_limit_is_that_of_outputs_unless_set(self, translator: Path) -> None:
-        [answer] = Run(translator, settings=["decode.max_source=null"]).answer(["Ab cd. Ef gh."])
+        [answer] = Run(translator, settings=["decode.max_source=null"]).predict_lines(["Ab cd. Ef gh."])
         assert answer.remark == "line 1: 13 tokens, over 12: cut into 2, at sentence ends"
 
     def test_a_long_sentence_is_cut_inside(self, translator: Path) -> None:
-        [at_spaces, anywhere] = Run(translator).answer(["abcd " * 50, "a" * 500], first=7)
+        [at_spaces, anywhere] = Run(translator).predict_lines(["abcd " * 50, "a" * 500], first=7)
         assert at_spaces.remark == "line 7: 250 tokens, over 40: cut into 7, also inside sentences"
         assert anywhere.remark == "line 8: 500 tokens, over 40: cut into 13, also inside sentences"
 
     def test_the_limit_is_a_setting_that_the_model_bounds(self, translator: Path) -> None:
         line = "Ab. " * 24 + "Ab."
-        [answer] = Run(translator, settings=["decode.max_source=99", "decode.max_sentences=99"]).answer([line])
+        [answer] = Run(translator, settings=["decode.max_source=99", "decode.max_sentences=99"]).predict_lines([line])
         assert (answer.pieces, answer.remark) == (1, "")
-        [answer] = Run(translator, settings=["decode.max_source=1000"]).answer([line * 3])
+        [answer] = Run(translator, settings=["decode.max_source=1000"]).predict_lines([line * 3])
         assert "over 200" in answer.remark
 
     def test_the_n_best_of_the_pieces_make_those_of_the_line(self, translator: Path) -> None:
         two = Run(translator, settings=["decode.n_best=2"])
         line = "Abc de. " * 8
-        [whole], [piece] = two.answer([line]), two.answer(["Abc de."])
+        [whole], [piece] = two.predict_lines([line]), two.predict_lines(["Abc de."])
         assert [p.text for p in whole.predictions] == [" ".join([p.text] * 8) for p in piece.predictions]
         scores = [8 * p.score for p in piece.predictions]
         assert [p.score for p in whole.predictions] == pytest.approx(scores, abs=1e-3)
@@ -299,7 +302,7 @@ class TestSeveralSentences:
 
     @pytest.mark.parametrize(("most", "pieces"), [(1, 3), (2, 3), (3, 1)])
     def test_how_many_is_a_setting(self, translator: Path, most: int, pieces: int) -> None:
-        [answer] = Run(translator, settings={"decode.max_sentences": most}).answer([self.LINE])
+        [answer] = Run(translator, settings={"decode.max_sentences": most}).predict_lines([self.LINE])
         assert answer.pieces == pieces
 
     def test_a_run_that_does_not_know_reads_whole(self, translator: Path, tmp_path: Path) -> None:
@@ -308,13 +311,13 @@ class TestSeveralSentences:
         facts = json.loads(path.read_text())
         del facts["usual_sentences"]
         path.write_text(json.dumps(facts))
-        [answer] = Run(tmp_path / "run").answer([self.LINE])
+        [answer] = Run(tmp_path / "run").predict_lines([self.LINE])
         assert answer.pieces == 1
 
     def test_questions_stay_whole_unless_it_is_asked_for(self, copier: Path) -> None:
         line = "ab! cd! ef!".title()
-        assert Run(copier).answer([line])[0].pieces == 1
-        assert Run(copier, settings={"decode.max_sentences": 2}).answer([line])[0].pieces == 3
+        assert Run(copier).predict_lines([line])[0].pieces == 1
+        assert Run(copier, settings={"decode.max_sentences": 2}).predict_lines([line])[0].pieces == 3
 
 
 class TestFile:
@@ -330,15 +333,15 @@ class TestFile:
 
     @staticmethod
     def interrupt(command: Command, translator: Path, folder: Path, chunks: int = 2) -> Outcome:
-        answer = Run.answer
+        answer = Run.predict_lines
 
-        def answer_some(self: Run, sources: list[str], first: int = 1, *rest: object) -> list[Answer]:
+        def answer_some(self: Run, sources: list[str], first: int = 1, *rest: object) -> list[LineResult]:
             if first > 20 * chunks:
                 raise KeyboardInterrupt
             return answer(self, sources, first)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Run, "answer", answer_some)
+            patch.setattr(Run, "predict_lines", answer_some)
             return command("predict", translator, "--file", folder / "input.txt", "--out", folder / "out.txt")
 
     @staticmethod
@@ -388,13 +391,13 @@ class TestFile:
         self, interrupted: Path, command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         firsts: list[int] = []
-        answer = Run.answer
+        answer = Run.predict_lines
 
-        def remember(self: Run, sources: list[str], first: int = 1, *rest: object) -> list[Answer]:
+        def remember(self: Run, sources: list[str], first: int = 1, *rest: object) -> list[LineResult]:
             firsts.append(first)
             return answer(self, sources, first)
 
-        monkeypatch.setattr(Run, "answer", remember)
+        monkeypatch.setattr(Run, "predict_lines", remember)
         assert self.go_on(command, translator, interrupted).code == 0
         assert firsts == [41, 61, 81, 101]
 

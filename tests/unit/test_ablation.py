@@ -25,7 +25,6 @@ from seqlab.ablation.page import summary_table, write_ablation
 from seqlab.ablation.plan import AblationFolder, Cell, Plan, Run, words
 from seqlab.ablation.queue import Request, make_plan, minutes
 from seqlab.ablation.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
-from seqlab.engine.schedules import rates
 from seqlab.errors import UserError
 from seqlab.experiment.config import load
 from seqlab.report.folder import Curve, load_run
@@ -108,7 +107,7 @@ def test_one_cycle_on_and_off_have_the_same_mean_rate() -> None:
     here = ground()
     switch = find_switch("one-cycle", here)
     on, off = (load(here.recipe, here.overrides(position)).schedule for position in (switch.on, switch.off))
-    means = [statistics.mean(rates(schedule, step, 1000).factor for step in range(1000)) for schedule in (on, off)]
+    means = [statistics.mean(schedule.rates(step, 1000).factor for step in range(1000)) for schedule in (on, off)]
     assert means[0] == pytest.approx(means[1], rel=0.03)
 
 

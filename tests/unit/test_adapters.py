@@ -120,7 +120,7 @@ def test_a_finished_run_scores_again_what_it_scored_and_transformers_loads_it(tr
     classify = transformers.pipeline("text-classification", model=str(trained), device="cpu")
     texts = ["a wrote z", "the notes z a", "b wrote b"]
     assert [found["label"] for found in classify(texts)] == again.predict(texts)
-    score = again.answer(texts[:1])[0].predictions[0].score
+    score = again.predict_lines(texts[:1])[0].predictions[0].score
     assert classify(texts[:1])[0]["score"] == pytest.approx(np.exp(score), abs=1e-4)
 
 

@@ -16,6 +16,7 @@ from seqlab.experiment.config import Experiment, load
 from seqlab.inference.run import Run
 from seqlab.metrics.answers import match
 from seqlab.tasks.question_answering.task import AnswerConfig
+from seqlab.tasks.task import predict_lines
 from seqlab.tools.checks import run_checks
 
 NAMES = ("ada", "bob", "eve", "mia", "tom", "zoe", "kim", "lea")
@@ -113,13 +114,13 @@ def _parts(task: Any) -> tuple[Any, ...]:
 def test_lines_are_answered_in_order(assembly: Assembly) -> None:
     task, model = assembly
     lines = ["Who wrote?\tAda wrote it.", " ", "Who?\tIt was Bob."]
-    answers = task.answer(model, lines, autocast=AUTOCAST)
+    answers = predict_lines(task, model, lines, autocast=AUTOCAST)
     assert answers[1].predictions[0].text == ""
     assert answers[0].predictions[0].text in "Ada wrote it."
     assert answers[2].predictions[0].text in "It was Bob."
-    assert task.answer(model, [""], autocast=AUTOCAST)[0].predictions[0].text == ""
+    assert predict_lines(task, model, [""], autocast=AUTOCAST)[0].predictions[0].text == ""
     with pytest.raises(UserError, match="line 8: write the question, a tab"):
-        task.answer(model, ["", "no tab"], autocast=AUTOCAST, first=7)
+        predict_lines(task, model, ["", "no tab"], autocast=AUTOCAST, first=7)
 
 
 def test_questions_of_a_file_are_asked(assembly: Assembly, folder: Path, tmp_path: Path) -> None:

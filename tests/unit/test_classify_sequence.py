@@ -15,6 +15,7 @@ from seqlab.data.corpora.images import Images, ImagesData
 from seqlab.errors import UserError
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.sequence_classification.task import ClassifySequence, ClassifySequenceConfig
+from seqlab.tasks.task import predict_lines
 
 CONFIG = ClassifySequenceConfig(evaluation_rows=7)
 
@@ -102,11 +103,11 @@ def test_lines_of_shades_are_answered_in_order(task: ClassifySequence, images: I
     lines[3] = lines[3].replace(" ", ",")
     lines[5] = "  "
     seen: list[float] = []
-    answers = task.answer(Brightest(), lines, autocast=nullcontext, progress=seen.append)
+    answers = predict_lines(task, Brightest(), lines, autocast=nullcontext, progress=seen.append)
     texts = [answer.predictions[0].text for answer in answers]
     assert texts == ["0", "1", "2", "3", "4", "", "6", "7", "8"]
     assert seen == [7, 8]
-    assert task.answer(Brightest(), [" "], autocast=nullcontext)[0].predictions[0].text == ""
+    assert predict_lines(task, Brightest(), [" "], autocast=nullcontext)[0].predictions[0].text == ""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_lines_of_shades_are_answered_in_order(task: ClassifySequence, images: I
 def test_a_line_that_is_no_image_is_named(task: ClassifySequence, line: str, told: str) -> None:
     good = " ".join(["0"] * 64)
     with pytest.raises(UserError, match=told):
-        task.answer(Brightest(), [good, line], autocast=nullcontext, first=5)
+        predict_lines(task, Brightest(), [good, line], autocast=nullcontext, first=5)
 
 
 def test_inputs_are_the_images_of_an_idx_file_or_the_lines_of_a_text(

@@ -99,16 +99,16 @@ def test_a_run_is_a_folder_that_transformers_loads(trained: Path) -> None:
     classify = transformers.pipeline("text-classification", model=str(trained), device="cpu")
     texts = ["ada wrote bob 7", "notes ada bob 7", "kim wrote lea 1"]
     assert [found["label"] for found in classify(texts)] == run.predict(texts)
-    score = run.answer([texts[0]])[0].predictions[0].score
+    score = run.predict_lines([texts[0]])[0].predictions[0].score
     assert classify(texts[:1])[0]["score"] == pytest.approx(np.exp(score), abs=1e-4)
 
 
 def test_lines_are_answered_in_order(trained: Path) -> None:
     run = Run(trained, device="cpu")
-    answers = [answer.predictions[0].text for answer in run.answer(["ada wrote bob 9", "", "notes ada bob 9"])]
+    answers = [answer.predictions[0].text for answer in run.predict_lines(["ada wrote bob 9", "", "notes ada bob 9"])]
     assert answers[1] == ""
     assert {answers[0], answers[2]} <= {"yes", "no"}
-    assert run.answer([""])[0].predictions[0].text == ""
+    assert run.predict_lines([""])[0].predictions[0].text == ""
 
 
 def test_a_strange_label_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loop: exact accumulation, the schedule's rates, averages, and one optimizer step an item."""
+"""The loop: exact accumulation, the schedule's averages, and one optimizer step an item."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ from seqlab.engine.distributed import ALONE, World
 from seqlab.engine.loop import Budget, Engine, LossSum, Update, updates
 from seqlab.engine.optimizers import SGD, AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Precision
-from seqlab.engine.schedules import Constant, Cosine, OneCycle, rates
+from seqlab.engine.schedules import Constant, Cosine, OneCycle
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 
@@ -185,20 +185,20 @@ class TestRates:
     def test_every_update_has_that_of_the_schedule(self, schedule: Any) -> None:
         engine = engine_of(group_of([0]), schedule=schedule, optimizer=AdamW(lr=0.02))
         found = [update.learning_rate for update in updates(engine, steps(9))]
-        assert found == [0.02 * rates(schedule, step, 9).factor for step in range(9)]
+        assert found == [0.02 * schedule.rates(step, 9).factor for step in range(9)]
         assert len(set(found)) > 3
 
     def test_a_run_that_goes_on_stands_where_it_was(self) -> None:
         engine = engine_of(group_of([0]), schedule=OneCycle(), optimizer=AdamW(lr=0.02))
         going_on = list(updates(engine, steps(9), start=6))
         assert [update.step for update in going_on] == [7, 8, 9]
-        assert [u.learning_rate for u in going_on] == [0.02 * rates(OneCycle(), step, 9).factor for step in (6, 7, 8)]
+        assert [u.learning_rate for u in going_on] == [0.02 * OneCycle().rates(step, 9).factor for step in (6, 7, 8)]
 
     def test_momentum_is_cycled_with_it(self) -> None:
         schedule = OneCycle(momentum=(0.95, 0.85))
         engine = engine_of(group_of([0]), schedule=schedule, optimizer=SGD(lr=0.1))
         found = [engine.optimizer.param_groups[0]["momentum"] for _ in updates(engine, steps(6))]
-        assert found == [rates(schedule, step, 6).momentum for step in range(6)]
+        assert found == [schedule.rates(step, 6).momentum for step in range(6)]
 
     def test_a_run_by_the_clock_follows_its_progress(self) -> None:
         class ByTheClock:
@@ -211,7 +211,7 @@ class TestRates:
 
         engine = engine_of(group_of([0]), schedule=Cosine(warmup=0, final_factor=0), optimizer=SGD(lr=1.0))
         found = [update.learning_rate for update in updates(engine, ByTheClock())]
-        assert found == pytest.approx([rates(engine.schedule, step, 1000).factor for step in (0, 250, 500, 750)])
+        assert found == pytest.approx([engine.schedule.rates(step, 1000).factor for step in (0, 250, 500, 750)])
 
 
 class TestOneStepAnItem:

@@ -282,7 +282,7 @@ def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Pa
     assert len(written) <= 2 + 12 + 1
     assert written[:2].tolist() == [2, 0]
     assert greedy == tokenizer.decode(written[: 2 + 12], skip_special_tokens=True).strip()
-    assert run.answer([text])[0].predictions[0].score <= 0
+    assert run.predict_lines([text])[0].predictions[0].score <= 0
 
 
 def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Schedule, WarmupStableDecay, rates
+from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Schedule, WarmupStableDecay
+from seqlab.experiment.config import load
 
 
 def curve(schedule: Schedule, total: int) -> list[float]:
-    return [rates(schedule, step, total).factor for step in range(total)]
+    return [schedule.rates(step, total).factor for step in range(total)]
 
 
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
@@ -36,7 +37,7 @@ def test_one_cycle_is_torchs_point_by_point(
     )
     ours = OneCycle(warmup=warmup, shape=shape, momentum=(0.95, 0.85))
     for step in range(total):
-        now = rates(ours, step, total)
+        now = ours.rates(step, total)
         group = reference.param_groups[0]
         assert 0.7 * now.factor == pytest.approx(group["lr"], rel=1e-12, abs=1e-15)
         assert now.momentum == pytest.approx(group["momentum"] if cycled == "momentum" else group["betas"][0])
@@ -51,7 +52,7 @@ def test_one_cycle_takes_its_factors_and_leaves_momentum_alone_unless_asked() ->
     assert values[0] == pytest.approx(0.1)
     assert values[-1] == pytest.approx(0.001)
     assert max(values) == pytest.approx(1.0, abs=1e-3)
-    assert rates(cycle, 50, 101).momentum is None
+    assert cycle.rates(50, 101).momentum is None
 
 
 def test_decay_of_linear_and_cosine_is_that_of_transformers() -> None:
@@ -59,17 +60,17 @@ def test_decay_of_linear_and_cosine_is_that_of_transformers() -> None:
     total, warmup = 60, 12
     for step in range(warmup, total):
         progress = (step - warmup) / (total - warmup)
-        assert rates(Linear(warmup=warmup), step, total).factor == pytest.approx(1 - progress)
+        assert Linear(warmup=warmup).rates(step, total).factor == pytest.approx(1 - progress)
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        assert rates(Cosine(warmup=warmup), step, total).factor == pytest.approx(cosine)
-        assert rates(Cosine(warmup=warmup, final_factor=0.1), step, total).factor == pytest.approx(0.1 + 0.9 * cosine)
+        assert Cosine(warmup=warmup).rates(step, total).factor == pytest.approx(cosine)
+        assert Cosine(warmup=warmup, final_factor=0.1).rates(step, total).factor == pytest.approx(0.1 + 0.9 * cosine)
 
 
 def test_cosine_without_warmup_is_torchs_cosine_annealing() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40, eta_min=0.05)
     for step in range(40):
-        ours = rates(Cosine(warmup=0, final_factor=0.05), step, 40).factor
+        ours = Cosine(warmup=0, final_factor=0.05).rates(step, 40).factor
         assert ours == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
@@ -88,7 +89,7 @@ def test_warmup_is_a_share_below_one_and_a_number_of_updates_above() -> None:
 def test_inverse_sqrt_is_the_formula_of_the_paper_after_its_warmup() -> None:
     # Vaswani et al.: width**-0.5 * min(step**-0.5, step * warmup**-1.5); at its peak width**-0.5 * warmup**-0.5
     for step in (100, 101, 400, 12345):
-        assert rates(InverseSqrt(warmup=100), step, 50).factor == pytest.approx(step**-0.5 / 100**-0.5)
+        assert InverseSqrt(warmup=100).rates(step, 50).factor == pytest.approx(step**-0.5 / 100**-0.5)
 
 
 def test_wsd_has_a_plateau_and_a_square_root_decay() -> None:
@@ -97,7 +98,7 @@ def test_wsd_has_a_plateau_and_a_square_root_decay() -> None:
     assert values[10:81] == pytest.approx([1.0] * 71)
     for step in range(80, 100):
         assert values[step] == pytest.approx(1 - 0.5 * math.sqrt((step - 80) / 20))
-    assert rates(schedule, 100, 100).factor == pytest.approx(0.5)
+    assert schedule.rates(100, 100).factor == pytest.approx(0.5)
 
 
 def test_phases_longer_than_the_run_are_refused() -> None:
@@ -106,9 +107,9 @@ def test_phases_longer_than_the_run_are_refused() -> None:
 
 
 def test_the_kind_picks_the_schedule() -> None:
-    pick = TypeAdapter(Schedule).validate_python
-    assert pick({"kind": "wsd", "decay": 0.1}) == WarmupStableDecay(decay=0.1)
-    assert pick({"kind": "inverse-sqrt"}) == InverseSqrt()
+    picked = load("math-sort", ["schedule.kind=wsd", "schedule.decay=0.1"]).schedule
+    assert picked == WarmupStableDecay(decay=0.1)
+    assert load("math-sort", ["schedule.kind=inverse-sqrt"]).schedule == InverseSqrt()
 
 
 share = st.floats(0, 0.9)
@@ -131,7 +132,7 @@ def is_unimodal(values: list[float]) -> bool:
 @settings(max_examples=200, deadline=None)
 @given(any_schedule, st.floats(1, 5000))
 def test_every_curve_rises_once_then_falls_within_zero_and_the_peak(schedule: Schedule, total: float) -> None:
-    values = [rates(schedule, total * part / 200, total).factor for part in range(201)]
+    values = [schedule.rates(total * part / 200, total).factor for part in range(201)]
     assert all(0 <= value <= 1 + 1e-12 for value in values)
     assert values[0] > 0
     assert is_unimodal(values)
@@ -141,7 +142,7 @@ def test_every_curve_rises_once_then_falls_within_zero_and_the_peak(schedule: Sc
 @given(any_schedule, st.floats(0, 1), st.floats(200, 5000))
 def test_every_curve_is_continuous(schedule: Schedule, progress: float, total: float) -> None:
     # The steepest places: a square root at its start, and a warm-up or decay of less than one update.
-    here, next_to_it = (rates(schedule, progress * total + shift, total).factor for shift in (0, 1e-9))
+    here, next_to_it = (schedule.rates(progress * total + shift, total).factor for shift in (0, 1e-9))
     assert abs(here - next_to_it) < 1e-3 or min(_phase_lengths(schedule, total)) < 1
 
 
@@ -152,6 +153,6 @@ def _phase_lengths(schedule: Schedule, total: float) -> list[float]:
 
 @given(any_schedule, st.floats(1, 100))
 def test_a_step_beyond_the_run_is_as_good_as_its_end_or_lower(schedule: Schedule, total: float) -> None:
-    assert 0 <= rates(schedule, total * 2, total).factor <= rates(schedule, total, total).factor + 1e-12 or (
+    assert 0 <= schedule.rates(total * 2, total).factor <= schedule.rates(total, total).factor + 1e-12 or (
         isinstance(schedule, Constant | InverseSqrt)
     )

@@ -26,6 +26,17 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """What does not go with other sections of the whole config, in one line each."""
+        yield from ()
+
+
+class KindConfig(Config):
+    """The settings of a user's own task, data, model, optimizer or schedule: derive from it."""
+
+    kind: str
+    """import path of the class, package.module:Class"""
+
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -85,12 +96,15 @@ def merge(base: Tree, changes: Tree) -> Tree:
     return merged
 
 
-def build(cls: type[AnyConfig], tree: Tree, origin: str) -> AnyConfig:
-    """Checks `tree` and makes the config; raises UserError that names the first wrong key of `origin` in one line."""
+def build(cls: type[AnyConfig], tree: Tree, origin: str, section: str = "") -> AnyConfig:
+    """Checks `tree` and makes the config; raises UserError that names the first wrong key of `origin` in one line.
+
+    `section` is the key under which the tree stands in the whole.
+    """
     try:
         return cls.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_first_complaint(cls, tree, error)}") from None
+        raise UserError(f"{origin}: {_first_complaint(cls, tree, error, section)}") from None
 
 
 class Setting(NamedTuple):
@@ -137,12 +151,12 @@ def _parse_value(text: str) -> object:
         return text
 
 
-def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError) -> str:
+def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError, section: str) -> str:
     complaint = error.errors()[0]
     where = _written_path(complaint["loc"], tree)
     if complaint["type"] == "missing":
         where.append(str(complaint["loc"][-1]))
-    key = ".".join(where)
+    key = ".".join([section, *where] if section else where)
     if complaint["type"] == "extra_forbidden":
         known = _known_keys(cls, tree, where[:-1])
         hint = nearest(where[-1], known) or f" (known here: {', '.join(known)})"

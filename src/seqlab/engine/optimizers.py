@@ -20,101 +20,6 @@ Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class AdamW(Config):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-
-    kind: Literal["adamw"] = "adamw"
-    """which optimizer this is"""
-    lr: LearningRate = 1e-3
-    """peak learning rate; the schedule scales it"""
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of the first and of the second moment of the gradient"""
-    eps: float = Field(default=1e-8, gt=0)
-    """added to the root of the second moment"""
-    weight_decay: Decay = 0.01
-    """share of every matrix taken off an update, times the learning rate"""
-    fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
-
-
-class Adam(Config):
-    """Adam (Kingma and Ba 2015); weight decay, if any, is part of the gradient."""
-
-    kind: Literal["adam"] = "adam"
-    """which optimizer this is"""
-    lr: LearningRate = 1e-3
-    """peak learning rate; the schedule scales it"""
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of the first and of the second moment of the gradient"""
-    eps: float = Field(default=1e-8, gt=0)
-    """added to the root of the second moment"""
-    weight_decay: Decay = 0.0
-    """L2 penalty on matrices"""
-    fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
-
-
-class SGD(Config):
-    """Stochastic gradient descent with momentum."""
-
-    kind: Literal["sgd"] = "sgd"
-    """which optimizer this is"""
-    lr: LearningRate = 0.1
-    """peak learning rate; the schedule scales it"""
-    momentum: Beta = 0.9
-    """share of the last update that is kept"""
-    nesterov: bool = False
-    """look ahead along the momentum before taking the gradient"""
-    weight_decay: Decay = 0.0
-    """L2 penalty on matrices"""
-    fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
-
-
-class Adafactor(Config):
-    """Second moments kept as row and column sums (Shazeer and Stern 2018): memory of SGD, steps like Adam's.
-
-    A step is relative to the size of the weights, and torch caps the learning rate at 1 / sqrt(step).
-    """
-
-    kind: Literal["adafactor"] = "adafactor"
-    """which optimizer this is"""
-    lr: LearningRate = 1e-2
-    """peak learning rate, relative to the root mean square of each tensor; the schedule scales it"""
-    beta2_decay: float = Field(default=-0.8, le=0)
-    """the memory of the second moment after t updates is 1 - t ** beta2_decay"""
-    clip_update: float = Field(default=1.0, ge=1)
-    """largest root mean square of an update before it is scaled"""
-    weight_decay: Decay = 0.0
-    """share of every matrix taken off an update, times the learning rate"""
-
-
-class Muon(Config):
-    """Orthogonalised momentum for hidden matrices (Jordan 2024), AdamW for embeddings, head, norms and biases.
-
-    Updates of matrices are scaled to the size of AdamW's (Liu et al. 2025): a learning rate tuned for AdamW fits. The
-    iteration runs in bf16, so it is very slow on a CPU without bf16 instructions.
-    """
-
-    kind: Literal["muon"] = "muon"
-    """which optimizer this is"""
-    lr: LearningRate = 1e-3
-    """peak learning rate of the hidden matrices; the schedule scales it"""
-    rest_lr: LearningRate | None = None
-    """peak learning rate of everything else; absent: the same"""
-    momentum: Beta = 0.95
-    """memory of the gradient of matrices"""
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of AdamW, for everything else"""
-    weight_decay: Decay = 0.01
-    """share of every matrix taken off an update, times the learning rate"""
-    fused: bool = True
-    """all weights of AdamW's part in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
-
-
-OptimizerConfig = Annotated[AdamW | Adam | SGD | Adafactor | Muon, Field(discriminator="kind")]
-
-
 class Optimizer(Protocol):
     """What the loop, clipping, the loss scaler and checkpoints need: one of torch's optimizers, or several together."""
 
@@ -184,6 +89,152 @@ class Roles(NamedTuple):
     """biases and gains of norms"""
 
 
+class OptimizerConfig(Protocol):
+    """The settings of any optimizer."""
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate; the schedule scales it."""
+        ...
+
+    def build(self, roles: Roles) -> Optimizer:
+        """The optimizer of these parameters, which are on their device already."""
+        ...
+
+
+class AdamW(Config):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    """which optimizer this is"""
+    lr: LearningRate = 1e-3
+    """peak learning rate; the schedule scales it"""
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """memory of the first and of the second moment of the gradient"""
+    eps: float = Field(default=1e-8, gt=0)
+    """added to the root of the second moment"""
+    weight_decay: Decay = 0.01
+    """share of every matrix taken off an update, times the learning rate"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+
+    def build(self, roles: Roles) -> Optimizer:
+        """See `OptimizerConfig`."""
+        groups = _all_groups(roles, self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused or None)
+
+
+class Adam(Config):
+    """Adam (Kingma and Ba 2015); weight decay, if any, is part of the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    """which optimizer this is"""
+    lr: LearningRate = 1e-3
+    """peak learning rate; the schedule scales it"""
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """memory of the first and of the second moment of the gradient"""
+    eps: float = Field(default=1e-8, gt=0)
+    """added to the root of the second moment"""
+    weight_decay: Decay = 0.0
+    """L2 penalty on matrices"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+
+    def build(self, roles: Roles) -> Optimizer:
+        """See `OptimizerConfig`."""
+        groups = _all_groups(roles, self.weight_decay)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused or None)
+
+
+class SGD(Config):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    """which optimizer this is"""
+    lr: LearningRate = 0.1
+    """peak learning rate; the schedule scales it"""
+    momentum: Beta = 0.9
+    """share of the last update that is kept"""
+    nesterov: bool = False
+    """look ahead along the momentum before taking the gradient"""
+    weight_decay: Decay = 0.0
+    """L2 penalty on matrices"""
+    fused: bool = True
+    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+
+    def build(self, roles: Roles) -> Optimizer:
+        """See `OptimizerConfig`."""
+        groups = _all_groups(roles, self.weight_decay)
+        return torch.optim.SGD(
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=self.fused or None
+        )
+
+
+class Adafactor(Config):
+    """Second moments kept as row and column sums (Shazeer and Stern 2018): memory of SGD, steps like Adam's.
+
+    A step is relative to the size of the weights, and torch caps the learning rate at 1 / sqrt(step).
+    """
+
+    kind: Literal["adafactor"] = "adafactor"
+    """which optimizer this is"""
+    lr: LearningRate = 1e-2
+    """peak learning rate, relative to the root mean square of each tensor; the schedule scales it"""
+    beta2_decay: float = Field(default=-0.8, le=0)
+    """the memory of the second moment after t updates is 1 - t ** beta2_decay"""
+    clip_update: float = Field(default=1.0, ge=1)
+    """largest root mean square of an update before it is scaled"""
+    weight_decay: Decay = 0.0
+    """share of every matrix taken off an update, times the learning rate"""
+
+    def build(self, roles: Roles) -> Optimizer:
+        """See `OptimizerConfig`."""
+        groups = _all_groups(roles, self.weight_decay)
+        return torch.optim.Adafactor(groups, lr=self.lr, beta2_decay=self.beta2_decay, d=self.clip_update)
+
+
+class Muon(Config):
+    """Orthogonalised momentum for hidden matrices (Jordan 2024), AdamW for embeddings, head, norms and biases.
+
+    Updates of matrices are scaled to the size of AdamW's (Liu et al. 2025): a learning rate tuned for AdamW fits. The
+    iteration runs in bf16, so it is very slow on a CPU without bf16 instructions.
+    """
+
+    kind: Literal["muon"] = "muon"
+    """which optimizer this is"""
+    lr: LearningRate = 1e-3
+    """peak learning rate of the hidden matrices; the schedule scales it"""
+    rest_lr: LearningRate | None = None
+    """peak learning rate of everything else; absent: the same"""
+    momentum: Beta = 0.95
+    """memory of the gradient of matrices"""
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """memory of AdamW, for everything else"""
+    weight_decay: Decay = 0.01
+    """share of every matrix taken off an update, times the learning rate"""
+    fused: bool = True
+    """all weights of AdamW's part in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+
+    def build(self, roles: Roles) -> Optimizer:
+        """Muon takes tensors of exactly two axes; all others go to AdamW."""
+        hidden = [parameter for parameter in roles.matrices if parameter.ndim == 2]
+        if not hidden:
+            raise UserError('optimizer.kind is "muon", but the model has no hidden matrices for it: use adamw')
+        others = [parameter for parameter in roles.matrices if parameter.ndim != 2]
+        muon = torch.optim.Muon(
+            hidden,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        groups = _groups(others + roles.head, roles.embeddings + roles.vectors, self.weight_decay)
+        if not groups:
+            return Together([muon])
+        rest_lr = self.rest_lr or self.lr
+        return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=self.betas, fused=self.fused or None)])
+
+
 HEADS = frozenset({"output", "head", "lm_head", "classifier", "qa_outputs"})
 """Names that output layers go by, here (`output`) and in transformers."""
 TABLE = "table"
@@ -215,7 +266,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     Every group remembers its peak learning rate as `peak_lr`, which `apply_rates` scales. A model whose parameters are
     to learn at different rates has a method `rate_factors`: the share of the learning rate by the parameter's name.
     """
-    optimizer = _choose(roles(model), config)
+    optimizer = config.build(roles(model))
     if factors := getattr(model, "rate_factors", dict)():
         by_parameter = {id(parameter): factors[name] for name, parameter in model.named_parameters()}
         for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
@@ -239,49 +290,6 @@ def apply_rates(optimizer: Optimizer, rates: Rates) -> None:
             raise UserError("schedule.momentum is set, but this optimizer has no momentum: remove it from the schedule")
 
 
-def _choose(found: Roles, config: OptimizerConfig) -> Optimizer:
-    """`fused=None` leaves the choice to torch, where False would also forbid its grouped kernels on a GPU."""
-    rest = found.embeddings + found.vectors
-    groups = _groups(found.matrices + found.head, rest, config.weight_decay)
-    match config:
-        case AdamW():
-            return torch.optim.AdamW(
-                groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused or None
-            )
-        case Adam():
-            return torch.optim.Adam(
-                groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused or None
-            )
-        case SGD():
-            return torch.optim.SGD(
-                groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=config.fused or None
-            )
-        case Adafactor():
-            return torch.optim.Adafactor(groups, lr=config.lr, beta2_decay=config.beta2_decay, d=config.clip_update)
-        case Muon():
-            return _muon(found, config)
-
-
-def _muon(found: Roles, config: Muon) -> Together:
-    """Muon takes tensors of exactly two axes; all others go to AdamW."""
-    hidden = [parameter for parameter in found.matrices if parameter.ndim == 2]
-    if not hidden:
-        raise UserError('optimizer.kind is "muon", but the model has no hidden matrices for it: use adamw')
-    others = [parameter for parameter in found.matrices if parameter.ndim != 2]
-    muon = torch.optim.Muon(
-        hidden,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
-    )
-    groups = _groups(others + found.head, found.embeddings + found.vectors, config.weight_decay)
-    if not groups:
-        return Together([muon])
-    rest_lr = config.rest_lr or config.lr
-    return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=config.betas, fused=config.fused or None)])
-
-
 def _split_by_rate(groups: Iterable[dict[str, Any]], factors: dict[int, float]) -> list[dict[str, Any]]:
     """The same groups, with one for each rate; the highest rates first, as logs show that of the first group."""
     found = []
@@ -299,3 +307,8 @@ def _groups(decayed: list[nn.Parameter], rest: list[nn.Parameter], weight_decay:
         {"params": rest, "weight_decay": 0.0},
     )
     return [group for group in groups if group["params"]]
+
+
+def _all_groups(found: Roles, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups, with and without weight decay."""
+    return _groups(found.matrices + found.head, found.embeddings + found.vectors, weight_decay)

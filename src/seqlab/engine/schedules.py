@@ -6,7 +6,7 @@ first update asks for step 0, the last one for step `total - 1`. `optimizer.lr` 
 """
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,26 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Warmup = Annotated[float, Field(ge=0)]
 Factor = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Rates(NamedTuple):
+    """What one update trains with."""
+
+    factor: float
+    """multiplies the peak learning rate"""
+    momentum: float | None
+    """momentum or first beta of this update; None leaves it alone"""
+
+
+class Schedule(Protocol):
+    """The settings of any schedule."""
+
+    def rates(self, step: float, total: float) -> Rates:
+        """The rates of the update that comes after `step` updates in a run of `total`.
+
+        Both may be fractions. A step beyond the run keeps the last value of the curve.
+        """
+        ...
 
 
 class OneCycle(Config):
@@ -34,6 +54,22 @@ class OneCycle(Config):
     momentum: tuple[Momentum, Momentum] | None = None
     """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone"""
 
+    def rates(self, step: float, total: float) -> Rates:
+        """Two flanks that meet at the peak; the very last update stands on the end of the second one."""
+        peak = max(0.0, self.warmup * total - 1)
+        first = 1 / self.start_factor
+        last = first / self.final_factor
+        if step < peak:
+            start, end, progress = first, 1.0, step / peak
+        else:
+            start, end, progress = 1.0, last, _progress(step, peak, total - 1)
+        share = progress if self.shape == "linear" else _half_cosine(progress)
+        if self.momentum is None:
+            return Rates(_between(start, end, share), None)
+        at_ends, at_peak = self.momentum
+        momentum = _between(at_ends, at_peak, share) if step < peak else _between(at_peak, at_ends, share)
+        return Rates(_between(start, end, share), momentum)
+
 
 class Linear(Config):
     """Warm-up, then straight down (the fine-tuning schedule of BERT)."""
@@ -44,6 +80,12 @@ class Linear(Config):
     """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
     final_factor: Factor = 0.0
     """share of the peak that the schedule comes down to"""
+
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        warmup = _updates(self.warmup, total)
+        fall = 1 - _progress(step, warmup, total)
+        return Rates(_climb(step, warmup) * _between(self.final_factor, 1, fall), None)
 
 
 class Cosine(Config):
@@ -56,6 +98,12 @@ class Cosine(Config):
     final_factor: Factor = 0.0
     """share of the peak that the schedule comes down to"""
 
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        warmup = _updates(self.warmup, total)
+        fall = _half_cosine(1 - _progress(step, warmup, total))
+        return Rates(_climb(step, warmup) * _between(self.final_factor, 1, fall), None)
+
 
 class InverseSqrt(Config):
     """Warm-up, then down with 1 / sqrt(step) (Vaswani et al. 2017); does not need to know where the run ends."""
@@ -64,6 +112,11 @@ class InverseSqrt(Config):
     """which schedule this is"""
     warmup: Warmup = Field(default=4000, gt=0)
     """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        warmup = max(1.0, _updates(self.warmup, total))
+        return Rates(_climb(step, warmup) * math.sqrt(warmup / max(step, warmup)), None)
 
 
 class WarmupStableDecay(Config):
@@ -84,6 +137,12 @@ class WarmupStableDecay(Config):
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} together are more than the whole run")
         return self
 
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        warmup = _updates(self.warmup, total)
+        fall = 1 - math.sqrt(_progress(step, total * (1 - self.decay), total))
+        return Rates(_climb(step, warmup) * _between(self.final_factor, 1, fall), None)
+
 
 class Constant(Config):
     """One rate throughout, after a warm-up if one is asked for."""
@@ -95,6 +154,10 @@ class Constant(Config):
     level: float = Field(default=1.0, gt=0, le=1)
     """share of the peak that the rate is"""
 
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        return Rates(self.level * _climb(step, _updates(self.warmup, total)), None)
+
 
 class Exponential(Config):
     """From a small share of the peak up to the peak by a constant factor an update: the learning-rate range test."""
@@ -104,65 +167,9 @@ class Exponential(Config):
     start_factor: float = Field(default=1e-6, gt=0, lt=1)
     """share of the peak that the first update uses"""
 
-
-Schedule = Annotated[
-    OneCycle | Linear | Cosine | InverseSqrt | WarmupStableDecay | Constant | Exponential, Field(discriminator="kind")
-]
-
-
-class Rates(NamedTuple):
-    """What one update trains with."""
-
-    factor: float
-    """multiplies the peak learning rate"""
-    momentum: float | None
-    """momentum or first beta of this update; None leaves it alone"""
-
-
-def rates(schedule: Schedule, step: float, total: float) -> Rates:
-    """The rates of the update that comes after `step` updates in a run of `total`.
-
-    Both may be fractions. A step beyond the run keeps the last value of the curve.
-    """
-    match schedule:
-        case OneCycle():
-            return _one_cycle(schedule, step, total)
-        case Linear():
-            warmup = _updates(schedule.warmup, total)
-            fall = 1 - _progress(step, warmup, total)
-            return Rates(_climb(step, warmup) * _between(schedule.final_factor, 1, fall), None)
-        case Cosine():
-            warmup = _updates(schedule.warmup, total)
-            fall = _half_cosine(1 - _progress(step, warmup, total))
-            return Rates(_climb(step, warmup) * _between(schedule.final_factor, 1, fall), None)
-        case InverseSqrt():
-            warmup = max(1.0, _updates(schedule.warmup, total))
-            return Rates(_climb(step, warmup) * math.sqrt(warmup / max(step, warmup)), None)
-        case WarmupStableDecay():
-            warmup = _updates(schedule.warmup, total)
-            fall = 1 - math.sqrt(_progress(step, total * (1 - schedule.decay), total))
-            return Rates(_climb(step, warmup) * _between(schedule.final_factor, 1, fall), None)
-        case Constant():
-            return Rates(schedule.level * _climb(step, _updates(schedule.warmup, total)), None)
-        case Exponential():
-            return Rates(schedule.start_factor ** (1 - _progress(step, 0, total - 1)), None)
-
-
-def _one_cycle(cycle: OneCycle, step: float, total: float) -> Rates:
-    """Two flanks that meet at the peak; the very last update stands on the end of the second one."""
-    peak = max(0.0, cycle.warmup * total - 1)
-    first = 1 / cycle.start_factor
-    last = first / cycle.final_factor
-    if step < peak:
-        start, end, progress = first, 1.0, step / peak
-    else:
-        start, end, progress = 1.0, last, _progress(step, peak, total - 1)
-    share = progress if cycle.shape == "linear" else _half_cosine(progress)
-    if cycle.momentum is None:
-        return Rates(_between(start, end, share), None)
-    at_ends, at_peak = cycle.momentum
-    momentum = _between(at_ends, at_peak, share) if step < peak else _between(at_peak, at_ends, share)
-    return Rates(_between(start, end, share), momentum)
+    def rates(self, step: float, total: float) -> Rates:
+        """See `Schedule`."""
+        return Rates(self.start_factor ** (1 - _progress(step, 0, total - 1)), None)
 
 
 def _updates(warmup: float, total: float) -> float:

@@ -2,14 +2,14 @@
 
 Few pairs want few entries, so that each is seen often (Gowda and May 2020 find about 1,000 best for 30,000 pairs and
 4,000 to 16,000 for 500,000), a narrower model and more dropout (Araabi and Monz 2020: up to 7 BLEU over the defaults of
-large corpora). What a recipe or a command line sets itself is never changed, nor is a model that is no Transformer.
+large corpora). What a recipe or a command line sets itself is never changed, nor is a model whose settings do not say
+`sized_by_data`.
 """
 
 from typing import Any, NamedTuple
 
-from seqlab.data.corpora.corpus import build_corpus
+from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.config import Experiment, check
-from seqlab.models.transformer import TransformerConfig
 
 
 class Sizes(NamedTuple):
@@ -45,18 +45,21 @@ RULE = (
 """The first row that is large enough counts."""
 
 
-def fitted(experiment: Experiment) -> Experiment:
-    """The experiment with sizes that suit its corpus, if it asks for them; what is set stays as it is."""
+def fitted(experiment: Experiment, corpus: Any = None) -> Experiment:
+    """The experiment with sizes that suit its corpus, if it asks for them; what is set stays as it is.
+
+    `corpus` is that of the experiment, where the caller has it: it is read once then.
+    """
     if experiment.sizes == "given":
         return experiment
-    corpus = build_corpus(experiment.data)
+    corpus = build_corpus(experiment.data) if corpus is None else corpus
     corpus.check_files()
     pairs = len(corpus.training(0))
     sizes = next(row for row in RULE if pairs <= row.pairs)
     tree: dict[str, Any] = experiment.model_dump() | {"sizes": "given"}
     for section, settings in sizes.settings().items():
-        if section == "model" and not isinstance(experiment.model, TransformerConfig):
+        own = getattr(experiment, section)
+        if section == "model" and not getattr(own, "sized_by_data", False):
             continue
-        chosen = getattr(experiment, section).model_fields_set
-        tree[section] |= {key: value for key, value in settings.items() if key not in chosen}
+        tree[section] |= {key: value for key, value in settings.items() if key not in own.model_fields_set}
     return check(tree, f"sizes for {pairs:,} pairs")

@@ -1,27 +1,19 @@
 """The whole config of a run: what a recipe fills in."""
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from seqlab.config import recipes
 from seqlab.config.settings import Config, Tree, build, merge, read_toml
 from seqlab.data.batching.buckets import BatchConfig
-from seqlab.data.corpora.corpus import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
-from seqlab.engine.optimizers import AdamW, OptimizerConfig
 from seqlab.engine.precision import Clip
-from seqlab.engine.schedules import OneCycle, Schedule
 from seqlab.errors import UserError
-from seqlab.experiment.model_kinds import ModelConfig
-from seqlab.experiment.task_kinds import SUITS, TaskConfig
-from seqlab.models.hf.encoder import PretrainedConfig
-from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoderConfig
-from seqlab.models.recurrent import RecurrentConfig
-from seqlab.models.transformer import TransformerConfig
+from seqlab.experiment import registry
 from seqlab.runs.folder import RunFolder
-from seqlab.tasks.sequence_to_sequence.task import SequenceToSequenceConfig
 from seqlab.text.vocabularies import TextConfig
 
 
@@ -115,24 +107,34 @@ class TrainConfig(Config):
         return text
 
 
+def _is_table(settings: Any) -> Any:
+    if not isinstance(settings, Config):
+        raise PydanticCustomError("model_type", "a table of settings")
+    return settings
+
+
+Chosen = Annotated[Any, AfterValidator(_is_table)]
+"""Settings whose class is the one that `kind` names: see `registry`."""
+
+
 class Experiment(Config):
     """Every setting of a run."""
 
     about: About = About()
     """what the recipe says of itself"""
-    task: TaskConfig = SequenceToSequenceConfig()
+    task: Chosen
     """what is minimised and how it is scored"""
-    data: CorpusConfig
+    data: Chosen
     """where the examples come from"""
     text: TextConfig = TextConfig()
     """how text becomes ids"""
-    model: ModelConfig = TransformerConfig()
+    model: Chosen
     """what is trained"""
     batch: BatchConfig = BatchConfig()
     """which examples an update sees"""
-    optimizer: OptimizerConfig = AdamW()
+    optimizer: Chosen
     """how weights follow the gradient"""
-    schedule: Schedule = OneCycle()
+    schedule: Chosen
     """share of the peak learning rate over the run"""
     decode: DecodeConfig = DecodeConfig()
     """how an output is searched for"""
@@ -141,20 +143,6 @@ class Experiment(Config):
     sizes: Literal["given", "by-corpus"] = "given"
     """by-corpus: vocabulary size, model size and dropout, where not set, follow from the number of training pairs"""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _kind_may_be_left_out(cls, tree: Any) -> Any:
-        """`optimizer.lr=1e-3` alone means the default kind of optimizer."""
-        return merge(KINDS, tree)
-
-
-KINDS: Tree = {
-    name: {"kind": field.default.kind}
-    for name, field in Experiment.model_fields.items()
-    if hasattr(field.default, "kind")
-}
-"""The kinds that are meant where a recipe names none."""
-
 
 OPTIONAL_TABLES = ("text", "decode", "sizes")
 """What only some tasks read."""
@@ -162,19 +150,29 @@ OPTIONAL_TABLES = ("text", "decode", "sizes")
 
 def load(name: str, overrides: list[str] | dict[str, object] = []) -> Experiment:  # noqa: B006 - never changed
     """The checked config of a recipe with overrides. Raises UserError for an unknown name, key or value."""
-    return check(recipes.resolve(name, overrides, KINDS), name if name.endswith(".toml") else f"recipe {name}")
+    tree = recipes.resolve(name, overrides, registry.DEFAULT_TREE)
+    return check(tree, name if name.endswith(".toml") else f"recipe {name}")
 
 
-def read_experiment(paths: RunFolder) -> Experiment:
-    """The config of a run; raises UserError when the folder is none."""
+def read_experiment(paths: RunFolder, *, trust_code: bool = False) -> Experiment:
+    """The config of a run; raises UserError when the folder is none.
+
+    Args:
+        paths: the run folder.
+        trust_code: import the user's own classes that it names; without it only modules that the user has named.
+    """
     if not paths.config.is_file():
         raise UserError(f"{paths.root}: not a run folder (no {paths.config.name} in it)")
-    return check(read_toml(paths.config), str(paths.config))
+    tree = read_toml(paths.config)
+    if not trust_code:
+        registry.check_trusted(tree, str(paths.config))
+    return check(tree, str(paths.config))
 
 
 def check(tree: Tree, origin: str) -> Experiment:
     """The checked config of a tree of settings, with what only the whole can tell."""
-    experiment = build(Experiment, tree, origin)
+    tree = merge(registry.DEFAULT_TREE, tree)
+    experiment = build(Experiment, tree | _chosen(tree, origin), origin)
     train = experiment.train
     if train.max_steps is None and train.max_minutes is None:
         raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
@@ -184,35 +182,40 @@ def check(tree: Tree, origin: str) -> Experiment:
     if train.final == "best" and train.keep_best == 0:
         raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
     _check_kinds(experiment, origin)
-    model, text = experiment.model, experiment.text
-    if isinstance(model, TransformerConfig | RecurrentConfig) and model.tying == "all" and not text.shared:
-        raise UserError(f'{origin}: model.tying="all" needs one vocabulary for both sides: set text.shared=true')
-    comes_with_text = isinstance(model, PretrainedEncoderDecoderConfig)
-    if comes_with_text and text.unit != "pretrained":
-        raise UserError(f'{origin}: the checkpoint brings its own vocabulary: set text.unit="pretrained"')
-    if text.unit == "pretrained" and not comes_with_text:
-        raise UserError(f'{origin}: text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"')
-    if train.compile and isinstance(model, PretrainedConfig) and model.cache_frozen != "no":
-        raise UserError(f"{origin}: train.compile=true does not go with model.cache_frozen: leave one of them out")
-    if isinstance(experiment.task, SequenceToSequenceConfig) and experiment.task.normalize and not comes_with_text:
-        raise UserError(f'{origin}: task.normalize has no effect with text.unit="{text.unit}": leave it out')
-    same_order = text.reverse_source == text.reverse_target
-    if isinstance(model, RecurrentConfig) and model.attention == "local-m" and not same_order:
-        raise UserError(
-            f'{origin}: model.attention="local-m" follows the order of the source, but only one side is reversed: '
-            "set text.reverse_source and text.reverse_target alike"
-        )
+    for section in registry.BUILT_IN:
+        for complaint in getattr(experiment, section).complaints(experiment):
+            raise UserError(f"{origin}: {complaint}")
     return experiment
+
+
+def _chosen(tree: Tree, origin: str) -> Tree:
+    """The sections whose class depends on their kind, each as an object of that class."""
+    found: Tree = {}
+    for section in registry.BUILT_IN:
+        table = tree.get(section)
+        if not isinstance(table, dict):
+            continue  # it is an object already, or no table: the check of the whole says so
+        if not isinstance(kind := table.get("kind"), str):
+            raise UserError(f"{origin}: {section}.kind is required: it says which settings there are")
+        try:
+            settings = registry.config_class(section, kind)
+        except UserError as error:
+            raise UserError(f"{origin}: {error}") from error
+        found[section] = build(settings, table, origin, section)
+    return found
 
 
 def _check_kinds(experiment: Experiment, origin: str) -> None:
     """The data and the model suit the task, and no table is set that the task does not read."""
-    task = experiment.task.kind
-    suits = SUITS[task]
-    for name, kinds in (("data", suits.data), ("model", suits.models)):
-        if (kind := getattr(experiment, name).kind) not in kinds:
-            raise UserError(f'{origin}: {name}.kind="{kind}" does not suit the task {task}: set {" or ".join(kinds)}')
-    for name in OPTIONAL_TABLES:
-        field = Experiment.model_fields[name]
-        if name not in suits.reads and getattr(experiment, name) != field.default:
-            raise UserError(f"{origin}: {name} has no effect with the task {task}: leave it out")
+    name = experiment.task.kind
+    task = registry.find("task", name)
+    for section in ("data", "model"):
+        kind = getattr(experiment, section).kind
+        if not registry.suits(section, registry.find(section, kind), task):
+            known = registry.suiting(section, task)
+            hint = f": set {' or '.join(known)}" if known else ""
+            raise UserError(f'{origin}: {section}.kind="{kind}" does not suit the task {name}{hint}')
+    for table in OPTIONAL_TABLES:
+        field = Experiment.model_fields[table]
+        if table not in task.reads and getattr(experiment, table) != field.default:
+            raise UserError(f"{origin}: {table} has no effect with the task {name}: leave it out")

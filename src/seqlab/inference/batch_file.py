@@ -23,7 +23,7 @@ from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.inference.run import CHUNK, Run, chunks
 from seqlab.runs.folder import write_json
-from seqlab.tasks.task import Answer
+from seqlab.tasks.task import LineResult
 
 WAY_OUT = "remove it to start anew, or choose another --out"
 
@@ -103,7 +103,7 @@ class Done:
     capped: int = 0
     """answers that were cut at `decode.max_length` or `decode.max_ratio`"""
 
-    def add(self, sources: list[str], answers: list[Answer], text: str) -> None:
+    def add(self, sources: list[str], answers: list[LineResult], text: str) -> None:
         """A chunk is answered by these lines of text."""
         self.read_on(sources)
         self.lines += len(sources)
@@ -120,7 +120,7 @@ def _answered(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> I
     """The lines of text that answer a chunk, which is by then added to what is done."""
     shown.start(done.lines)
     for sources in chunks(lines):
-        answers = run.answer(sources, done.lines + 1, shown.update)
+        answers = run.predict_lines(sources, done.lines + 1, shown.update)
         for answer in answers:
             if answer.remark:
                 shown.note(f"seqlab: {answer.remark}")
@@ -130,7 +130,7 @@ def _answered(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> I
         shown.update(done.lines)
 
 
-def _line(answer: Answer) -> str:
+def _line(answer: LineResult) -> str:
     """The n best with tabs between them; whatever the model wrote, it is one line."""
     texts = [" ".join(prediction.text.splitlines()) for prediction in answer.predictions]
     return texts[0] if len(texts) == 1 else "\t".join(text.replace("\t", " ") for text in texts)

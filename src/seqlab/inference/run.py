@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,68 +20,89 @@ from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.runs.folder import RunFolder, read_environment
-from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
-from seqlab.tasks.task import Answer, Evaluation
+from seqlab.tasks.task import Assembly, Evaluation, LineResult, Task, predict_lines
 
 CHUNK = 2000
 """Sources that are read, sorted by length and answered together."""
 
 
 class Run:
-    """A trained model with everything around it, from its run folder alone."""
+    """A trained model with everything around it, from its run folder alone; weights are loaded when they are needed."""
 
-    def __init__(self, folder: str | Path, device: DeviceName = "auto", settings: Overrides = ()) -> None:
-        """Loads a run.
+    def __init__(
+        self,
+        folder: str | Path,
+        device: DeviceName = "auto",
+        settings: Overrides = (),
+        *,
+        trust_code: bool = False,
+    ) -> None:
+        """Reads the config of a run.
 
         Args:
             folder: the run folder; a run that has not finished yet offers its newest checkpoint.
             device: where to compute.
             settings: of the search, where they differ: `["decode.beam_width=8"]` or `{"decode.beam_width": 8}`.
+            trust_code: import the classes of somebody's own that the run names, even from modules not imported yet.
 
         Raises:
-            UserError: if the folder holds no run, or a damaged one; if a setting is none of the search.
+            UserError: if the folder holds no run; if a setting is none of the search. Damaged weights are found later.
         """
         self.folder = Path(folder)
-        paths = RunFolder(self.folder)
-        self.experiment = _with_search(read_experiment(paths), settings)
+        self.experiment = _with_search(read_experiment(RunFolder(self.folder), trust_code=trust_code), settings)
         self.device = resolve_device(device)
-        prepare_cpu()
-        self.task, self.model = assemble(self.experiment, paths)
-        if paths.weights.is_file():  # a finished run has its adapters in the matrices
-            merge_adapters(self.model)
-        weights, origin = _weights(paths)
-        checkpoint.load_into(self.model, weights, str(origin))
-        self.model.to(self.device).eval()
-        self._precision = Precision(_precision_of(paths, self.device), self.device)
         self.unknown: Counter[str] = Counter()
-        """pieces that the model does not know in what was asked so far"""
+        """pieces that the model does not know in the input so far"""
+
+    @cached_property
+    def _loaded(self) -> tuple[Assembly, Precision]:
+        """Task, model with its trained weights, and the precision that it was trained in."""
+        paths = RunFolder(self.folder)
+        prepare_cpu()
+        task, model = assemble(self.experiment, paths)
+        if paths.weights.is_file():  # a finished run has its adapters in the matrices
+            merge_adapters(model)
+        weights, origin = _weights(paths)
+        checkpoint.load_into(model, weights, str(origin))
+        model.to(self.device).eval()
+        return Assembly(task, model), Precision(_precision_of(paths, self.device), self.device)
+
+    @property
+    def task(self) -> Task:
+        """What the run was trained for."""
+        return self._loaded[0].task
+
+    @property
+    def model(self) -> Any:
+        """The model with its trained weights."""
+        return self._loaded[0].model
 
     def evaluate(self, data: str | Path | None = None) -> Evaluation:
         """Scores a file of the task's formats, or the test set of the run."""
-        corpus = self.task.corpus
-        examples = corpus.test() if data is None else corpus.read(Path(data))
-        return self.task.evaluate(self.model, examples, quick=False, autocast=self._precision.autocast)
+        (task, model), precision = self._loaded
+        examples = task.corpus.test() if data is None else task.corpus.read(Path(data))
+        return task.evaluate(model, examples, quick=False, autocast=precision.autocast)
 
     def predict(self, sources: str | Iterable[str]) -> Any:
-        """The answer to one line of text, or a list of the answers to many, in order."""
+        """The prediction for one line of text, or a list of those for many, in order."""
         if isinstance(sources, str):
-            return self.answer([sources])[0].predictions[0].text
-        return [answer.predictions[0].text for chunk in chunks(sources) for answer in self.answer(chunk)]
+            return self.predict_lines([sources])[0].predictions[0].text
+        return [result.predictions[0].text for chunk in chunks(sources) for result in self.predict_lines(chunk)]
 
-    def answer(
-        self, sources: Sequence[str], first: int = 1, progress: Callable[[float], None] = lambda number: None
-    ) -> list[Answer]:
-        """The n best predictions for each line of text, in order; `Task.answer` explains the arguments."""
-        found = self.task.answer(self.model, sources, autocast=self._precision.autocast, first=first, progress=progress)
-        for answer in found:
-            self.unknown.update(answer.unknown)
+    def predict_lines(
+        self, lines: Sequence[str], first: int = 1, progress: Callable[[float], None] = lambda number: None
+    ) -> list[LineResult]:
+        """The n best predictions for each line of text, in order; `tasks.task.predict_lines` explains the arguments."""
+        (task, model), precision = self._loaded
+        found = predict_lines(task, model, lines, autocast=precision.autocast, first=first, progress=progress)
+        for result in found:
+            self.unknown.update(result.unknown)
         return found
 
     @property
     def languages(self) -> tuple[str, str] | None:
         """What the run translates from and into; None if it does something else."""
-        task = self.task  # so that its class is known below
-        return task.corpus.languages if isinstance(task, SequenceToSequence) else None
+        return getattr(self.task.corpus, "languages", None)
 
     def check_translates_into(self, language: str) -> None:
         """Raises UserError, which says what the run does, if it does something else."""
@@ -92,7 +113,7 @@ class Run:
 
     def check_reads_texts(self) -> None:
         """Raises UserError if the run does not look for answers in a text."""
-        if self.experiment.task.kind != "answer":
+        if not getattr(self.task, "reads_context", False):
             raise UserError("this run does not answer questions about a text: leave out --context")
 
 

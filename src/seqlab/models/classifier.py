@@ -128,6 +128,9 @@ class SequenceClassifier(nn.Module):
         num_classes: how many logits there are.
     """
 
+    config_class = SequenceClassifierConfig
+    role = "sequence-classifier"
+
     def __init__(self, config: SequenceClassifierConfig, input_size: int, length: int, num_classes: int):
         super().__init__()
         if length % math.prod(config.strides):

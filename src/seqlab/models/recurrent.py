@@ -5,9 +5,9 @@ of a batch, or rows in a search. Padding stands on the right of both sides; mask
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,17 @@ class RecurrentConfig(Config):
         """Whether a step of the decoder needs the attention of the step before, or its own, among its inputs."""
         return self.input_feeding or self.attention == "bahdanau"
 
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """See `Config`."""
+        if self.tying == "all" and not experiment.text.shared:
+            yield 'model.tying="all" needs one vocabulary for both sides: set text.shared=true'
+        text = experiment.text
+        if self.attention == "local-m" and text.reverse_source != text.reverse_target:
+            yield (
+                'model.attention="local-m" follows the order of the source, but only one side is reversed: '
+                "set text.reverse_source and text.reverse_target alike"
+            )
+
 
 class Memory(NamedTuple):
     """An encoded source: the last state of each encoder layer, and what attention sees of it."""
@@ -121,6 +132,9 @@ class RecurrentEncoderDecoder(nn.Module):
     Initialisation: embeddings and output as in the Transformer; input matrices Xavier-uniform, recurrent ones
     orthogonal, biases 0, forget gates 1. The nets run in fp32 also under autocast, the output in its format.
     """
+
+    config_class = RecurrentConfig
+    role = "encoder-decoder"
 
     def __init__(self, config: RecurrentConfig, source_vocab_size: int, target_vocab_size: int):
         super().__init__()

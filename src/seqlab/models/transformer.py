@@ -5,8 +5,9 @@ tokens of a batch. Padding stands on the right of both sides; masks are True at 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ Tying = Literal["none", "decoder", "all"]
 
 class TransformerConfig(Config):
     """An encoder-decoder Transformer."""
+
+    sized_by_data: ClassVar = True
+    """`sizes = "by-corpus"` chooses width, depth and dropout"""
 
     kind: Literal["transformer"] = "transformer"
     """which model this is"""
@@ -75,6 +79,11 @@ class TransformerConfig(Config):
             layer_order(self.sharing, depth, self.distinct_layers)
         return self
 
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """See `Config`."""
+        if self.tying == "all" and not experiment.text.shared:
+            yield 'model.tying="all" needs one vocabulary for both sides: set text.shared=true'
+
 
 class Memory(NamedTuple):
     """An encoded source: states (B, S, D) and the mask of real tokens (B, S)."""
@@ -108,6 +117,9 @@ class Transformer(nn.Module):
     Under bf16 autocast the residual stream is bf16 too, two bytes a value where float32 has four. It is no faster, and
     the training loss is the same; both were measured (docs/techniques/attention-and-dropout-on-cpus.md).
     """
+
+    config_class = TransformerConfig
+    role = "encoder-decoder"
 
     def __init__(self, config: TransformerConfig, source_vocab_size: int, target_vocab_size: int):
         super().__init__()

@@ -75,6 +75,11 @@ def find_checkpoint(name: str) -> Checkpoint:
     return Checkpoint(name, str(folder), is_local=True)
 
 
+def checkpoint_of(name: str, trained: RunFolder | None) -> Checkpoint:
+    """Where a model starts from; a run that has been started has all but the weights in its own folder."""
+    return find_checkpoint(name) if trained is None else Checkpoint.of_run(trained.root)
+
+
 def _why_unreachable(name: str) -> str:
     """Why there is no way to the hub; empty where there is one, or may be.
 

@@ -1,4 +1,4 @@
-"""What is a task? What training, run folder, report and command line need of one, whatever its examples are."""
+"""The task contract: what training, run folder, report and command line need of one, whatever its examples are."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -7,11 +7,14 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
+from seqlab.config.settings import Config
 from seqlab.data.batching.stream import Encoded
 from seqlab.data.corpora.corpus import Corpus
+from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.metrics.intervals import Interval
 from seqlab.runs.folder import RunFolder
+from seqlab.text.vocabularies import TextConfig
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 """Makes the context of the precision that is wanted."""
@@ -27,8 +30,8 @@ class Prediction(NamedTuple):
     """cut off at the maximum length"""
 
 
-class Answer(NamedTuple):
-    """What a run makes of one source."""
+class LineResult(NamedTuple):
+    """What a run makes of one line of input."""
 
     predictions: list[Prediction]
     """the n best, the best first"""
@@ -75,7 +78,7 @@ class Evaluation(Protocol):
 
 
 class TaskConfig(Protocol):
-    """What the config of any task tells of it, besides its `kind`."""
+    """What the settings of any task tell of it, besides its `kind`."""
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -88,8 +91,58 @@ class TaskConfig(Protocol):
         ...
 
 
+class Parts(NamedTuple):
+    """What a task is assembled from."""
+
+    config: Any
+    """the settings of the task"""
+    corpus: Any
+    """where its examples come from; its files are there, unless `trained` says that they are not needed"""
+    model: Any
+    """the settings of the model"""
+    model_class: Any
+    """what these settings configure"""
+    text: TextConfig
+    decode: DecodeConfig
+    seed: int
+    trained: RunFolder | None
+    """a run that has been started; what it learned from its data is not learned again"""
+
+
+class Assembly(NamedTuple):
+    """What an experiment is made of."""
+
+    task: "Task"
+    model: Any
+
+
 class Task(Protocol):
     """A corpus, how its examples become batches, what is minimised, and how good that is."""
+
+    @property
+    def config_class(self) -> type[Config]:
+        """Its settings. This and the next three are attributes of the class: `experiment.registry` reads them."""
+        ...
+
+    @property
+    def example(self) -> type:
+        """What it learns from: data that yields it suits the task."""
+        ...
+
+    @property
+    def role(self) -> str:
+        """The part that its model plays: a model of this role suits the task."""
+        ...
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Tables of settings that it reads beside those of every task: text, decode, sizes."""
+        ...
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task and a freshly initialised model; UserError where they do not fit each other."""
+        ...
 
     @property
     def corpus(self) -> Corpus[Any]:
@@ -125,31 +178,59 @@ class Task(Protocol):
         ...
 
     def inputs(self, path: Path) -> Iterable[str]:
-        """What a user's file asks, one line of text each; UserError where the file cannot be read."""
+        """The inputs in a user's file, one line of text each; UserError where the file cannot be read."""
         ...
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """The n best predictions for each line of text, in order; an empty one for a blank line.
-
-        Args:
-            model: as `evaluate` takes it.
-            sources: the lines; they are answered together.
-            autocast: makes the context of the wanted precision.
-            first: number of the first one, for messages.
-            progress: learns after every batch how many are done, those before `first` among them.
-
-        Raises:
-            UserError: where a line cannot be answered; names its number.
-        """
+    def parse(self, line: str, number: int) -> Any:
+        """The input that a line of text stands for; UserError, with its number, where it stands for none."""
         ...
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[Any], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """The n best predictions for each of the parsed inputs, in order; `progress` learns the share that is done."""
+        ...
+
+
+NOTHING = LineResult([Prediction("", 0.0)])
+"""The result of a blank line."""
+
+
+def predict_lines(
+    task: Task,
+    model: Any,
+    lines: Sequence[str],
+    *,
+    autocast: Autocast,
+    first: int = 1,
+    progress: Callable[[float], None] = lambda number: None,
+) -> list[LineResult]:
+    """The n best predictions for each line of text, in order; an empty one for a blank line.
+
+    Args:
+        task: knows what a line stands for.
+        model: as `Task.evaluate` takes it.
+        lines: they are predicted together.
+        autocast: makes the context of the wanted precision.
+        first: number of the first line, for messages.
+        progress: learns after every batch how many lines are done, those before `first` among them.
+
+    Raises:
+        UserError: where a line is no input of the task; names its number.
+    """
+    inputs = {row: task.parse(line, first + row) for row, line in enumerate(lines) if line.strip()}
+    results = [NOTHING] * len(lines)
+    if inputs:
+        found = task.predict_batch(
+            model,
+            list(inputs.values()),
+            autocast=autocast,
+            progress=lambda share: progress(first - 1 + share * len(lines)),
+        )
+        for row, result in zip(inputs, found, strict=True):
+            results[row] = result
+    progress(first - 1 + len(lines))
+    return results
 
 
 @contextmanager

@@ -7,14 +7,14 @@ import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
 
-from seqlab.data.corpora.corpus import build_corpus
 from seqlab.data.corpora.images import ImageCorpus, ImagesData
 from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
 from seqlab.data.corpora.mathematics import MathematicsData
 from seqlab.data.corpora.numbers import NumbersData
 from seqlab.data.corpora.parallel import ParallelData
-from seqlab.data.corpora.passages import Passages, PassagesData, count_words
+from seqlab.data.corpora.passages import Passages, count_words
 from seqlab.data.corpora.squad import Squad, SquadData
+from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.config import Experiment
 from seqlab.report import wording
 from seqlab.report.sections.lengths import terminal_tables
@@ -45,8 +45,8 @@ def inspect(experiment: Experiment) -> Inspection:
             labelled = LabelledCorpus(data)
             splits = {name: [(e.source, e.label) for e in part] for name, part in labelled.splits().items()}
             return _texts(splits, labelled.remarks())
-        case PassagesData() as data:
-            return _passages(Passages(data))
+        case _:
+            return _passages(Passages(experiment.data))
 
 
 def _questions(corpus: Squad) -> Inspection:

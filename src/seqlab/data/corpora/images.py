@@ -82,6 +82,9 @@ class ImageCorpus:
     them. What equals a held-out image pixel by pixel is not trained on.
     """
 
+    config_class = ImagesData
+    example = Images
+
     def __init__(self, config: ImagesData) -> None:
         self.config = config
 

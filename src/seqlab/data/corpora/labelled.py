@@ -78,6 +78,9 @@ class Labelled(NamedTuple):
 class LabelledCorpus:
     """Texts with labels, read when they are first asked for. No text is on both sides of a split that is made here."""
 
+    config_class = LabelledData
+    example = Labelled
+
     def __init__(self, config: LabelledData) -> None:
         self.config = config
 

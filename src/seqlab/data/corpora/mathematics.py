@@ -70,6 +70,9 @@ class Mathematics:
     Raises UserError when a published file is missing or not as it should be, when it is read.
     """
 
+    config_class = MathematicsData
+    example = Example
+
     def __init__(self, config: MathematicsData):
         self.config = config
 

@@ -89,6 +89,9 @@ class Numbers:
     Numbers and ordinals below a hundred are for training alone: they are the words that all others are made of.
     """
 
+    config_class = NumbersData
+    example = Example
+
     def __init__(self, config: NumbersData):
         self.config = config
 

@@ -111,6 +111,9 @@ class ParallelCorpus:
     trained on.
     """
 
+    config_class = ParallelData
+    example = Example
+
     def __init__(self, config: ParallelData) -> None:
         self.config = config
 

@@ -64,6 +64,9 @@ class Document(NamedTuple):
 class Passages:
     """Documents, read when they are first asked for. No document is on both sides of the split."""
 
+    config_class = PassagesData
+    example = Document
+
     def __init__(self, config: PassagesData, fewest: int = FEWEST) -> None:
         """`fewest` documents are what a user's file must have."""
         self.config, self._fewest = config, fewest

@@ -108,6 +108,9 @@ class Squad:
     Sets without a file are whole articles of training, so that no text is on both sides.
     """
 
+    config_class = SquadData
+    example = Question
+
     def __init__(self, config: SquadData) -> None:
         self.config = config
 

@@ -6,7 +6,7 @@ The network is `BertForPreTraining` of `transformers`, made from a config and ne
 Shapes: `B` rows, `S` tokens of a row, `M` hidden tokens of the batch, `V` entries of the vocabulary.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,34 +17,35 @@ from seqlab.models.hf.stack import forward_flops
 from seqlab.models.hf.untrained import UntrainedConfig
 from seqlab.runs.hf_folder import quiet
 
-HEAD = "AutoModelForPreTraining"
-"""The class of `transformers` that picks the network."""
-
 
 class BertConfig(UntrainedConfig):
     """Sizes of a BERT with random weights, or the checkpoint that it goes on from."""
+
+    role: ClassVar = "masked-language-model"
+    vocabulary: ClassVar = "wordpiece"
+    head: ClassVar = "AutoModelForPreTraining"
+    """the class of `transformers` that picks the network"""
 
     kind: Literal["bert"] = "bert"
     """a BERT with the heads that it is pretrained with"""
     layers: int = Field(default=4, ge=1)
     """layers of attention and feed-forward"""
 
-
-def network_config(config: BertConfig, tokenizer: Any) -> Any:
-    """The config of the network as `transformers` has it."""
-    with quiet() as transformers:
-        return transformers.BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.num_heads,
-            intermediate_size=config.feedforward,
-            max_position_embeddings=config.max_length,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            pad_token_id=tokenizer.pad_token_id,
-            architectures=["BertForPreTraining"],
-        )
+    def network_config(self, tokenizer: Any) -> Any:
+        """The config of the network as `transformers` has it."""
+        with quiet() as transformers:
+            return transformers.BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=self.width,
+                num_hidden_layers=self.layers,
+                num_attention_heads=self.num_heads,
+                intermediate_size=self.feedforward,
+                max_position_embeddings=self.max_length,
+                hidden_dropout_prob=self.dropout,
+                attention_probs_dropout_prob=self.dropout,
+                pad_token_id=tokenizer.pad_token_id,
+                architectures=["BertForPreTraining"],
+            )
 
 
 class MaskedLanguageModel(nn.Module):

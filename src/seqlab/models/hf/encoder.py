@@ -6,9 +6,9 @@ safetensors files only and nothing of a checkpoint is executed. `transformers` i
 Shapes: `B` rows, `S` tokens of a row, `C` classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -33,6 +33,8 @@ ATTENTION = "seqlab"
 
 class PretrainedConfig(Config):
     """An encoder with weights from elsewhere, and a new head."""
+
+    role: ClassVar = "encoder"
 
     kind: Literal["pretrained"] = "pretrained"
     """an encoder such as BERT that is fine-tuned"""
@@ -66,6 +68,11 @@ class PretrainedConfig(Config):
         if self.lora_rank and self.reinitialize_layers:
             raise ValueError("reinitialize_layers needs lora_rank=0: random weights are not learned by a small change")
         return self
+
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """See `Config`."""
+        if experiment.train.compile and self.cache_frozen != "no":
+            yield "train.compile=true does not go with model.cache_frozen: leave one of them out"
 
 
 class Startable(Protocol):

@@ -10,7 +10,7 @@ target tokens of a batch. Padding stands on the right; masks are True at real to
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -43,6 +43,9 @@ OF_THE_SOURCE = ("EncDecAttention.k", "EncDecAttention.v", "encoder_attn.k_proj"
 class PretrainedEncoderDecoderConfig(Config):
     """An encoder-decoder with weights from elsewhere."""
 
+    brings_vocabulary: ClassVar = True
+    """its checkpoint has one of its own"""
+
     kind: Literal["pretrained-encoder-decoder"] = "pretrained-encoder-decoder"
     """an encoder-decoder such as T5 or BART that is fine-tuned, or made of an encoder such as BERT"""
     checkpoint: str
@@ -57,6 +60,11 @@ class PretrainedEncoderDecoderConfig(Config):
     """dropout of embeddings and of what each sublayer adds; when absent, as the checkpoint says"""
     max_length: int | None = Field(default=None, ge=1)
     """longest source or target, in tokens; when absent, as long as the checkpoint has seen or can read"""
+
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """See `Config`."""
+        if experiment.text.unit != "pretrained":
+            yield 'the checkpoint brings its own vocabulary: set text.unit="pretrained"'
 
 
 class Memory(NamedTuple):
@@ -88,6 +96,9 @@ class PretrainedEncoderDecoder(nn.Module):
     A target starts with the begin token; where the decoder was trained to read marks even before that (BART reads
     `</s>`, then `<s>`), they are put before it here, and nothing else needs to know.
     """
+
+    config_class = PretrainedEncoderDecoderConfig
+    role = "encoder-decoder"
 
     HEAD = "AutoModelForSeq2SeqLM"
     """The class of `transformers` that picks the network."""

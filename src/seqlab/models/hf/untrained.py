@@ -1,6 +1,6 @@
 """Which sizes does a network have that is trained from text alone, or which checkpoint does it go on from?"""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -11,6 +11,11 @@ from seqlab.config.settings import Config
 
 class UntrainedConfig(Config):
     """What the config of any such network has; those of its layers are its own."""
+
+    vocabulary: ClassVar[str]
+    """which kind of vocabulary is learned for it"""
+    head: ClassVar[str]
+    """the class of `transformers` that picks the network"""
 
     checkpoint: str | None = None
     """a network of this kind to go on from, with its own sizes and tokenizer: a folder, or a name on the hub"""
@@ -36,6 +41,10 @@ class UntrainedConfig(Config):
                 if name not in ("kind", "checkpoint") and getattr(self, name) != field.default:
                     raise ValueError(f"{name} has no effect with a checkpoint, which has its own: leave it out")
         return self
+
+    def network_config(self, tokenizer: Any) -> Any:
+        """The config of the network as `transformers` has it."""
+        raise NotImplementedError
 
 
 @torch.no_grad()

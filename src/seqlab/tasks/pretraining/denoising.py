@@ -6,7 +6,6 @@ Sources: Lewis et al. (2020), "BART: denoising sequence-to-sequence pre-training
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
@@ -28,6 +27,8 @@ from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
 from seqlab.layers.loss import cross_entropy_sum
+from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
+from seqlab.models.hf.untrained import expect_frequencies
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.hf_folder import Layout
 from seqlab.tasks.generation import write
@@ -42,7 +43,8 @@ from seqlab.tasks.pretraining.noising import (
     text_infilling,
 )
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, encode_documents, fill_rows
-from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.pretraining.start import tokenizer_and_network
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
 from seqlab.text.hf.pretrained import marks, special_ids
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -76,6 +78,27 @@ class PretrainDenoiseConfig(Config):
 
 class PretrainDenoise:
     """The task: documents, and the tokenizer that was learned from them or came with a checkpoint."""
+
+    config_class = PretrainDenoiseConfig
+    example = Document
+    role = "denoiser"
+    reads = ()
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task, and a network whose output starts with the frequencies of the tokens that it has to write."""
+        config, model, trained = parts.config, parts.model, parts.trained
+        tokenizer, network = tokenizer_and_network(model, parts.corpus, config.longest, trained)
+        start_id = network.config.decoder_start_token_id
+        special = special_ids(tokenizer, start_id)
+        settings = PretrainedEncoderDecoderConfig(checkpoint=model.checkpoint or model.kind)
+        adapter = PretrainedEncoderDecoder(settings, network, special.prompt)
+        adapter.check_reads(config.longest)
+        layout = None if trained else Layout.of(network, tokenizer, special.bos, config.longest - 1)
+        task = cls(config, parts.corpus, tokenizer, start_id, parts.seed, layout)
+        if trained is None and model.checkpoint is None:
+            expect_frequencies(network, task.counts())
+        return Assembly(task, adapter)
 
     def __init__(
         self,
@@ -165,25 +188,32 @@ class PretrainDenoise:
         """A damaged text on each line."""
         return read_lines(path)
 
+    def parse(self, line: str, number: int) -> list[int]:
+        """The ids of a line in which a user has left something out; other marks than those for it are dropped."""
+        backend = self._tokenizer.backend_tokenizer
+        backend.encode_special_tokens = False
+        others = set(self._tokenizer.all_special_ids) - set(self._marks)
+        ids = [token for token in backend.encode(line, add_special_tokens=False).ids if token not in others]
+        if isinstance(self.config.noise, SpanCorruption):
+            found = [token for token in ids if token in self._marks]
+            if not found or found != self._marks[: len(found)]:
+                raise UserError(
+                    f"line {number}: <extra_id_0>, then <extra_id_1> and so on must stand where something is missing"
+                )
+        if len(ids) + SPECIAL_TOKENS > self.config.longest:
+            raise UserError(
+                f"line {number}: has {len(ids):,} tokens; {self.config.longest - SPECIAL_TOKENS:,} can be read "
+                "(task.longest in training): shorten it"
+            )
+        return ids
+
     @torch.inference_mode()
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """Each line repaired by greedy search; what T5 writes for a sentinel is put in its place."""
-        read = [
-            self._damaged(line, number) if line.strip() else []
-            for line, number in zip(sources, count(first), strict=False)
-        ]
-        written = iter(self._written(model, [self._marked(ids) for ids in read if ids], autocast))
-        answers = [Answer([self._repaired(ids, next(written)) if ids else Prediction("", 0.0)]) for ids in read]
-        progress(first - 1 + len(sources))
-        return answers
+    def predict_batch(
+        self, model: Any, inputs: Sequence[list[int]], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """Each text repaired by greedy search; what T5 writes for a sentinel is put in its place."""
+        written = self._written(model, [self._marked(ids) for ids in inputs], autocast)
+        return [LineResult([self._repaired(ids, found)]) for ids, found in zip(inputs, written, strict=True)]
 
     @property
     def vocab_size(self) -> int:
@@ -225,25 +255,6 @@ class PretrainDenoise:
         decode, tokens = DecodeConfig(max_length=self.config.longest - 1), self.config.evaluation_tokens
         found = write(model, pairs, self.special, decode, tokens=tokens, autocast=autocast)
         return [best for best, *_ in found]
-
-    def _damaged(self, line: str, number: int) -> list[int]:
-        """The ids of a line in which a user has left something out; other marks than those for it are dropped."""
-        backend = self._tokenizer.backend_tokenizer
-        backend.encode_special_tokens = False
-        others = set(self._tokenizer.all_special_ids) - set(self._marks)
-        ids = [token for token in backend.encode(line, add_special_tokens=False).ids if token not in others]
-        if isinstance(self.config.noise, SpanCorruption):
-            found = [token for token in ids if token in self._marks]
-            if not found or found != self._marks[: len(found)]:
-                raise UserError(
-                    f"line {number}: <extra_id_0>, then <extra_id_1> and so on must stand where something is missing"
-                )
-        if len(ids) + SPECIAL_TOKENS > self.config.longest:
-            raise UserError(
-                f"line {number}: has {len(ids):,} tokens; {self.config.longest - SPECIAL_TOKENS:,} can be read "
-                "(task.longest in training): shorten it"
-            )
-        return ids
 
     def _repaired(self, ids: list[int], written: Hypothesis) -> Prediction:
         whole = written.ids

@@ -6,10 +6,9 @@ model and next sentence prediction.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,12 +24,15 @@ from seqlab.data.corpora.passages import Document
 from seqlab.data.readers.lines import read_lines
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
+from seqlab.models.hf.bert import MaskedLanguageModel
+from seqlab.models.hf.untrained import expect_frequencies
 from seqlab.runs.hf_folder import TransformersFolder
 from seqlab.tasks.pretraining.fresh_rows import FreshRows
 from seqlab.tasks.pretraining.masked_scores import MEASURED, MaskedEvaluation
 from seqlab.tasks.pretraining.masking import Marks, hidden_tokens, masked_rows
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, draw_pairs, encode_documents
-from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.pretraining.start import tokenizer_and_network
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
 from seqlab.text.hf.wordpieces import CONTINUES
 from seqlab.text.sentences import sentences
 
@@ -60,8 +62,31 @@ class PretrainMaskedConfig(Config):
         return "masked_accuracy"
 
 
+class Gaps(NamedTuple):
+    """A text in which words are missing."""
+
+    parts: list[str]
+    """what stands before, between and after the gaps"""
+    ids: list[int]
+    """all of it, with a mask for each gap"""
+
+
 class PretrainMasked(TransformersFolder):
     """The task: documents, and the tokenizer that was learned from them or came with a checkpoint."""
+
+    config_class = PretrainMaskedConfig
+    example = Document
+    role = "masked-language-model"
+    reads = ()
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task, and a network whose output starts with the frequencies of the tokens that it has to fill in."""
+        tokenizer, network = tokenizer_and_network(parts.model, parts.corpus, parts.config.longest, parts.trained)
+        task = cls(parts.config, parts.corpus, tokenizer, network.config, parts.seed)
+        if parts.trained is None and parts.model.checkpoint is None:
+            expect_frequencies(network, task.counts())
+        return Assembly(task, MaskedLanguageModel(network))
 
     def __init__(
         self, config: PretrainMaskedConfig, corpus: Corpus[Document], tokenizer: Any, network_config: Any, seed: int
@@ -121,21 +146,27 @@ class PretrainMasked(TransformersFolder):
         """A text on each line."""
         return read_lines(path)
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """Each line with its [MASK]s filled, every one with what is most probable there if the others stay hidden."""
-        answers: list[Answer] = []
-        for line, number in zip(sources, count(first), strict=False):
-            answers.append(Answer([self._filled(model, line, number, autocast)]))
-            progress(number)
-        return answers
+    def parse(self, line: str, number: int) -> Gaps:
+        """A text with [MASK] wherever a word is to be filled in."""
+        parts = MASK.split(line)
+        if len(parts) == 1:
+            raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
+        backend = self._tokenizer.backend_tokenizer
+        pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
+        ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.marks.mask, *piece))]
+        if len(ids) + 2 > self._longest:
+            raise UserError(f"line {number}: has {len(ids) + 2:,} tokens; {self._longest:,} can be read")
+        return Gaps(parts, ids)
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[Gaps], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """Each text with its gaps filled, every one with what is most probable there if the others stay hidden."""
+        results = []
+        for gaps in inputs:
+            results.append(LineResult([self._filled(model, gaps, autocast)]))
+            progress(len(results) / len(inputs))
+        return results
 
     def _encode(self, documents: Sequence[Document]) -> Sentences:
         """Sentences so short that two fit into a row."""
@@ -162,20 +193,10 @@ class PretrainMasked(TransformersFolder):
         decode = self._tokenizer.decode
         return Sample(decode(ids), _listed(hidden, decode), _listed(found, decode))
 
-    def _filled(self, model: Any, line: str, number: int, autocast: Autocast) -> Prediction:
-        if not line.strip():
-            return Prediction("", 0.0)
-        parts = MASK.split(line)
-        if len(parts) == 1:
-            raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
-        backend = self._tokenizer.backend_tokenizer
-        pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
-        ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.marks.mask, *piece))]
-        if len(ids) + 2 > self._longest:
-            raise UserError(f"line {number}: has {len(ids) + 2:,} tokens; {self._longest:,} can be read")
-        log_probabilities = self._logits(model, ids, autocast).log_softmax(1)
-        text, score = parts[0], 0.0
-        for chances, part in zip(log_probabilities, parts[1:], strict=True):
+    def _filled(self, model: Any, gaps: Gaps, autocast: Autocast) -> Prediction:
+        log_probabilities = self._logits(model, gaps.ids, autocast).log_softmax(1)
+        text, score = gaps.parts[0], 0.0
+        for chances, part in zip(log_probabilities, gaps.parts[1:], strict=True):
             starts = not text or text[-1].isspace()
             chosen = int(chances.masked_fill(~self._allowed(starts, chances.device), -torch.inf).argmax())
             text += self._tokenizer.convert_ids_to_tokens(chosen).removeprefix(CONTINUES) + part

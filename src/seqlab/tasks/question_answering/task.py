@@ -5,7 +5,7 @@ Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transfor
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,11 +22,13 @@ from seqlab.data.corpora.squad import Question, read_squad
 from seqlab.data.readers.lines import format_suffix, read_lines
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
-from seqlab.runs.hf_folder import TransformersFolder
+from seqlab.models.hf.encoder import SpanModel, build_network
+from seqlab.runs.hf_folder import TransformersFolder, check_fits, checkpoint_of, load_tokenizer, read_network_config
+from seqlab.tasks.frozen_states import with_frozen_states
 from seqlab.tasks.question_answering.scores import AnswerEvaluation, FoundAnswer
 from seqlab.tasks.question_answering.spans import Candidate, best_spans, log_probabilities, merged
 from seqlab.tasks.question_answering.windows import NOWHERE, Windows, WindowSize, encode_windows
-from seqlab.tasks.task import Answer, Autocast, Once, Prediction, Sample, evaluating
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
 
 SPECIALS = 8
 """Tokens of a window that are neither question nor text, at most."""
@@ -78,6 +80,25 @@ class AnswerConfig(Config):
 
 class AnswerQuestions(TransformersFolder):
     """The task: questions with texts, and a tokenizer that knows where its tokens stand."""
+
+    config_class = AnswerConfig
+    example = Question
+    role = "encoder"
+    reads = ()
+    reads_context = True
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task, and an encoder with a head that points to spans."""
+        config, model = parts.config, parts.model
+        if model.pooling != "first":
+            raise UserError(f"model.pooling={model.pooling} has no effect with the task {config.kind}: leave it out")
+        checkpoint = checkpoint_of(model.checkpoint, parts.trained)
+        tokenizer = load_tokenizer(checkpoint)
+        network = build_network(model, checkpoint, read_network_config(checkpoint), SpanModel.HEAD)
+        check_fits(checkpoint, tokenizer, network.config, config.window)
+        built = SpanModel(model, network)
+        return Assembly(cls(config, parts.corpus, tokenizer, network.config, partial(with_frozen_states, built)), built)
 
     def __init__(
         self,
@@ -149,25 +170,19 @@ class AnswerQuestions(TransformersFolder):
         questions, _ = read_squad(path)
         return ("\t".join(" ".join(text.split()) for text in (q.question, q.context)) for q in questions)
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """The n best answers to each line: a question, a tab and the text."""
-        asked = {
-            row: _asked(line, number) for row, (line, number) in enumerate(zip(sources, count(first))) if line.strip()
-        }
-        evaluation = self.evaluate(model, list(asked.values()), quick=True, autocast=autocast) if asked else None
-        progress(first - 1 + len(sources))
-        answers = [Answer([Prediction("", 0.0)]) for _ in sources]
-        for row, found in zip(asked, evaluation.found if evaluation else [], strict=True):
-            answers[row] = Answer([Prediction(one.text, one.score) for one in found])
-        return answers
+    def parse(self, line: str, number: int) -> Question:
+        """A question, a tab and the text that answers it."""
+        question, tab, context = line.partition("\t")
+        if not tab or not question.strip() or not context.strip():
+            raise UserError(f"line {number}: write the question, a tab and the text that answers it")
+        return Question(str(number), "", question, context, ())
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[Question], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """The n best answers to each question."""
+        found = self.evaluate(model, inputs, quick=True, autocast=autocast).found
+        return [LineResult([Prediction(answer.text, answer.score) for answer in answers]) for answers in found]
 
     def _windows(self, examples: Sequence[Question]) -> TokenRows:
         """Those of training; UserError for a question without an answer where each must have one."""
@@ -223,10 +238,3 @@ def _cross_entropy(start: Tensor, end: Tensor, labels: Tensor) -> Tensor:
     return (
         F.cross_entropy(start, labels[:, 0], reduction="none") + F.cross_entropy(end, labels[:, 1], reduction="none")
     ) / 2
-
-
-def _asked(line: str, number: int) -> Question:
-    question, tab, context = line.partition("\t")
-    if not tab or not question.strip() or not context.strip():
-        raise UserError(f"line {number}: write the question, a tab and the text that answers it")
-    return Question(str(number), "", question, context, ())

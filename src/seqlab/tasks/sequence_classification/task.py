@@ -12,7 +12,7 @@ from torch import nn
 
 from seqlab.config.settings import Config
 from seqlab.data.batching.pixels import EncodedImages, Facts, ImageBatch, Reading
-from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData, permutation
+from seqlab.data.corpora.images import ImageCorpus, Images, permutation
 from seqlab.data.readers.idx import read_idx
 from seqlab.data.readers.lines import read_lines
 from seqlab.engine.loop import LossSum
@@ -20,7 +20,7 @@ from seqlab.errors import UserError
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.sequence_classification.pictures import pictures
-from seqlab.tasks.task import Answer, Autocast, Prediction, Sample, evaluating
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
 
 SCORES = ("loss", "accuracy", "macro_f1")
 """What is measured during training; the second counts most."""
@@ -53,15 +53,26 @@ class ClassifySequenceConfig(Config):
 class ClassifySequence:
     """The task: images, and how they are read as sequences."""
 
-    def __init__(self, config: ClassifySequenceConfig, data: ImagesData, trained: RunFolder | None = None) -> None:
-        """A new task, which measures its training images, or that of a trained run, which needs no images."""
-        self.config, self.corpus = config, ImageCorpus(data)
-        if trained is None:
-            self.corpus.check_files()
-            self.learned = Facts.of(self.corpus.training(0), self.corpus.classes)
-        else:
-            self.learned = Facts.load(trained.exhibit(FACTS))
-        self.reading = Reading.of(data, self.learned)
+    config_class = ClassifySequenceConfig
+    example = Images
+    role = "sequence-classifier"
+    reads = ()
+
+    def __init__(self, config: ClassifySequenceConfig, corpus: ImageCorpus, learned: Facts) -> None:
+        """`learned` are the facts of the training images: a trained run needs no images."""
+        self.config, self.corpus, self.learned = config, corpus, learned
+        self.reading = Reading.of(corpus.config, learned)
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task, and a classifier of its steps."""
+        corpus, trained = parts.corpus, parts.trained
+        learned = (
+            Facts.of(corpus.training(0), corpus.classes) if trained is None else Facts.load(trained.exhibit(FACTS))
+        )
+        task = cls(parts.config, corpus, learned)
+        reading = task.reading
+        return Assembly(task, parts.model_class(parts.model, reading.width, reading.steps, learned.num_classes))
 
     def save(self, folder: RunFolder) -> None:
         """Writes classes, size and shades of the training images."""
@@ -105,27 +116,18 @@ class ClassifySequence:
         images = read_idx(path, dimensions=3)
         return (" ".join(map(str, image.ravel())) for image in images)
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """The class of each image: a line of whole numbers, row by row, apart by spaces or commas; see `Task`."""
-        size = self.learned.height * self.learned.width
-        asked = {place: _shades(line, size, first + place) for place, line in enumerate(sources) if line.strip()}
-        answers = [Answer([Prediction("", 0.0)])] * len(sources)
-        if asked:
-            pixels = np.stack(list(asked.values())).reshape(-1, self.learned.height, self.learned.width)
-            images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
-            found = self._log_probabilities(model, images, autocast, lambda rows: progress(first - 1 + rows))
-            for place, row in zip(asked, found, strict=True):
-                best = int(row.argmax())
-                answers[place] = Answer([Prediction(self.learned.classes[best], float(row[best]))])
-        return answers
+    def parse(self, line: str, number: int) -> np.ndarray:
+        """The shades of an image: whole numbers, row by row, with spaces or commas between them."""
+        return _shades(line, self.learned.height * self.learned.width, number)
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[np.ndarray], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """The most probable class of each image."""
+        pixels = np.stack(inputs).reshape(-1, self.learned.height, self.learned.width)
+        images = Images(pixels, np.zeros(len(pixels), dtype=np.int64))
+        found = self._log_probabilities(model, images, autocast, lambda rows: progress(rows / len(images)))
+        return [LineResult([Prediction(self.learned.classes[row.argmax()], float(row.max()))]) for row in found]
 
     @torch.inference_mode()
     def _log_probabilities(

@@ -4,11 +4,11 @@ Mathematics and translation are such problems. A corpus yields examples; vocabul
 the decoder contract learns them; `tasks.scores` says how good it is.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -26,13 +26,15 @@ from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
-from seqlab.runs.folder import RunFolder
+from seqlab.runs import statistics
+from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import Layout
 from seqlab.tasks.generation import write
 from seqlab.tasks.sequence_to_sequence.attention import attention_maps
 from seqlab.tasks.sequence_to_sequence.reading import Reading
 from seqlab.tasks.sequence_to_sequence.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
-from seqlab.tasks.task import Answer, Autocast, Once, Prediction, Sample, evaluating
+from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
 from seqlab.text.sentences import usual_number
 from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
@@ -76,9 +78,39 @@ class SequenceToSequenceConfig(Config):
             raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
         return self
 
+    def complaints(self, experiment: Any) -> Iterator[str]:
+        """See `Config`."""
+        unit = experiment.text.unit
+        if unit == "pretrained" and not getattr(experiment.model, "brings_vocabulary", False):
+            yield 'text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"'
+        if self.normalize and unit != "pretrained":
+            yield f'task.normalize has no effect with text.unit="{unit}": leave it out'
+
+
+class Numbered(NamedTuple):
+    """A line of input and its number."""
+
+    text: str
+    number: int
+
 
 class SequenceToSequence:
-    """The task: a corpus, its vocabularies, and how to search for an answer."""
+    """The task: a corpus, its vocabularies, and how to search for an output."""
+
+    config_class = SequenceToSequenceConfig
+    example = Example
+    role = "encoder-decoder"
+    reads = ("text", "decode", "sizes")
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task with vocabularies made from its training texts, or with those that the model brings along."""
+        brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
+        vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
+        usual = None if parts.trained is None else read_environment(parts.trained).get("usual_sentences")
+        in_words = parts.text.unit != "character"
+        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words)
+        return Assembly(task, model)
 
     def __init__(
         self,
@@ -89,6 +121,7 @@ class SequenceToSequence:
         seed: int = 0,
         usual_sentences: int | None = None,
         layout: Layout | None = None,
+        in_words: bool = True,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -99,18 +132,22 @@ class SequenceToSequence:
             seed: that of the run decides what varying ids training sees.
             usual_sentences: what nearly all training sources have at most, as a trained run knows it.
             layout: the files of a pretrained model that are kept with the run.
+            in_words: the unit in which the statistics of the data count lengths; else characters.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._usual_sentences, self._layout = seed, usual_sentences, layout
+        self._seed, self._usual_sentences, self._layout, self._in_words = seed, usual_sentences, layout, in_words
         self._fixed = Once(self.encode)
         if config.metrics != "exact":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
 
     def save(self, folder: RunFolder) -> None:
-        """Writes the vocabularies, and what `transformers` needs to load a model of its own from the folder."""
+        """Writes the vocabularies, what `transformers` needs to load a model of its own, and statistics of the data."""
         self.vocabularies.save(folder.tokenizers)
         if self._layout is not None:
             self._layout.save(folder.root)
+        splits, remarks = self.corpus.splits(), self.corpus.remarks()
+        described = statistics.describe(splits, words=self._in_words, remarks=remarks, sample=statistics.SAMPLE)
+        write_json(folder.data, described.to_json())
 
     def facts(self) -> dict[str, Any]:
         """How many sentences a training source usually has: lines with more are cut."""
@@ -210,36 +247,27 @@ class SequenceToSequence:
         """The lines of a file."""
         return read_lines(path)
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
+    def parse(self, line: str, number: int) -> Numbered:
+        """The line as it is."""
+        return Numbered(line, number)
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[Numbered], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
         """See `Task`. A source with more tokens than `decode.max_source` or more sentences than `decode.max_sentences`
 
-        is cut, and its answer put together from those to the pieces.
+        is cut, and its prediction put together from those for the pieces.
         """
         source, reading = self.vocabularies.source, self._reading(model.config.max_length)
-        lengths = map(len, source.encode_batch(sources))
+        lengths = map(len, source.encode_batch([line for line, _ in inputs]))
         read = [
             reading.pieces(line, tokens, lambda text: len(source.encode(text)), number)
-            for line, tokens, number in zip(sources, lengths, count(first), strict=False)
+            for (line, number), tokens in zip(inputs, lengths, strict=True)
         ]
         texts = [text for pieces in read for text in pieces.texts]
-        found = iter(
-            self.predict(
-                model,
-                texts,
-                autocast=autocast,
-                progress=lambda rows: progress(first - 1 + rows / len(texts) * len(sources)),
-            )
-        )
+        found = iter(self.predict(model, texts, autocast=autocast, progress=lambda rows: progress(rows / len(texts))))
         return [
-            Answer(
+            LineResult(
                 self._joined(list(islice(found, len(pieces.texts)))),
                 len(pieces.texts),
                 pieces.remark,

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +27,11 @@ from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
 from seqlab.metrics.classification import confusion_matrix, quick_scores
 from seqlab.metrics.intervals import Interval
-from seqlab.runs.hf_folder import TransformersFolder
+from seqlab.models.hf.encoder import SentenceModel, build_network
+from seqlab.runs.hf_folder import TransformersFolder, check_fits, checkpoint_of, load_tokenizer, read_network_config
 from seqlab.tasks.class_scores import ClassEvaluation
-from seqlab.tasks.task import Answer, Autocast, Once, Prediction, Sample, evaluating
+from seqlab.tasks.frozen_states import with_frozen_states
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
 
 CHUNK = 2000
 """Texts that are encoded at once."""
@@ -117,6 +120,27 @@ class TextEvaluation:
 class ClassifyText(TransformersFolder):
     """The task: texts with labels, and the tokenizer of a pretrained encoder."""
 
+    config_class = ClassifyTextConfig
+    example = Labelled
+    role = "encoder"
+    reads = ()
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Assembly:
+        """The task, and an encoder with a head for the classes of the training texts."""
+        config, model, trained = parts.config, parts.model, parts.trained
+        checkpoint = checkpoint_of(model.checkpoint, trained)
+        classes: dict[str, Any] = {}  # those of a run stand in the config of its network
+        if trained is None:
+            names = dict(enumerate(parts.corpus.classes))
+            classes = {"num_labels": len(names), "id2label": names, "label2id": {names[n]: n for n in names}}
+        tokenizer = load_tokenizer(checkpoint)
+        settings = read_network_config(checkpoint, **classes)
+        network = build_network(model, checkpoint, settings, SentenceModel.head(model))
+        check_fits(checkpoint, tokenizer, network.config, config.longest)
+        built = SentenceModel(model, network)
+        return Assembly(cls(config, parts.corpus, tokenizer, network.config, partial(with_frozen_states, built)), built)
+
     def __init__(
         self,
         config: ClassifyTextConfig,
@@ -189,26 +213,15 @@ class ClassifyText(TransformersFolder):
         """A text on each line, or two with a tab between them."""
         return read_lines(path)
 
-    def answer(
-        self,
-        model: Any,
-        sources: Sequence[str],
-        *,
-        autocast: Autocast,
-        first: int = 1,
-        progress: Callable[[float], None] = lambda number: None,
-    ) -> list[Answer]:
-        """The most probable class of each line: a text, or two with a tab between them."""
-        asked = {place: self._asked(line) for place, line in enumerate(sources) if line.strip()}
-        answers = [Answer([Prediction("", 0.0)]) for _ in sources]
-        if asked:
-            evaluation = self.evaluate(model, list(asked.values()), quick=True, autocast=autocast)
-            for place, record in zip(asked, evaluation.records(), strict=True):
-                score = math.log(max(record["probability"], 1e-9))
-                answers[place] = Answer([Prediction(record["predicted"], score)])
-        progress(first - 1 + len(sources))
-        return answers
-
-    def _asked(self, line: str) -> Labelled:
+    def parse(self, line: str, number: int) -> Labelled:
+        """A text, or two with a tab between them; the label is not looked at."""
         text, tab, second = line.partition("\t")
         return Labelled(text, second if tab else None, self.classes[0])
+
+    def predict_batch(
+        self, model: Any, inputs: Sequence[Labelled], *, autocast: Autocast, progress: Callable[[float], None]
+    ) -> list[LineResult]:
+        """The most probable class of each text."""
+        records = self.evaluate(model, inputs, quick=True, autocast=autocast).records()
+        scored = ((record["predicted"], math.log(max(record["probability"], 1e-9))) for record in records)
+        return [LineResult([Prediction(*prediction)]) for prediction in scored]
