@@ -194,9 +194,7 @@ def test_a_run_scores_again_what_it_scored(trained: Path) -> None:
 
 
 def test_a_run_answers_without_its_checkpoint_and_data(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "seqlab.experiment.assembly.find_checkpoint", lambda name: pytest.fail("looked for the checkpoint")
-    )
+    monkeypatch.setattr("seqlab.runs.hf_folder.find_checkpoint", lambda name: pytest.fail("looked for the checkpoint"))
     text = "So kim wrote the notes."
     assert Run(trained, device="cpu").predict(f"Who?\t{text}") in text
 

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.data.corpora.images import Images, ImagesData
+from seqlab.data.batching.pixels import Facts
+from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData
 from seqlab.errors import UserError
 from seqlab.runs.folder import RunFolder
-from seqlab.tasks.sequence_classification.task import ClassifySequence, ClassifySequenceConfig
+from seqlab.tasks.sequence_classification.task import FACTS, ClassifySequence, ClassifySequenceConfig
 from seqlab.tasks.task import predict_lines
 
 CONFIG = ClassifySequenceConfig(evaluation_rows=7)
@@ -33,7 +34,8 @@ class Brightest(nn.Module):
 
 @pytest.fixture(scope="module")
 def task() -> ClassifySequence:
-    return ClassifySequence(CONFIG, ImagesData(values="raw"))
+    corpus = ImageCorpus(ImagesData(values="raw"))
+    return ClassifySequence(CONFIG, corpus, Facts.of(corpus.training(0), corpus.classes))
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_loss_is_the_cross_entropy_summed_over_images(task: ClassifySequence, im
     found = task.loss(model, batch)
     assert found.tokens == 6
     assert found.sum.item() == pytest.approx(expected.item(), rel=1e-5)
-    smooth = ClassifySequence(CONFIG.model_copy(update={"label_smoothing": 0.1}), task.corpus.config)
+    smooth = ClassifySequence(CONFIG.model_copy(update={"label_smoothing": 0.1}), task.corpus, task.learned)
     reference = F.cross_entropy(model(batch.inputs), batch.labels, label_smoothing=0.1, reduction="sum")
     assert smooth.loss(model, batch).sum.item() == pytest.approx(reference.item(), rel=1e-5)
 
@@ -84,12 +86,12 @@ def test_a_trained_run_needs_no_images(task: ClassifySequence, images: Images, t
     folder = RunFolder(tmp_path)
     task.save(folder)
     elsewhere = ImagesData(source="/nowhere", values="raw")
-    again = ClassifySequence(CONFIG, elsewhere, trained=folder)
+    again = ClassifySequence(CONFIG, ImageCorpus(elsewhere), Facts.load(folder.exhibit(FACTS)))
     assert again.learned == task.learned
     found = again.evaluate(Brightest(), images, quick=False, autocast=nullcontext)
     assert found.scores["accuracy"].value == 0.75
     with pytest.raises(UserError, match="nowhere"):
-        ClassifySequence(CONFIG, elsewhere)
+        ImageCorpus(elsewhere).check_files()
 
 
 def test_images_of_another_size_are_refused(task: ClassifySequence) -> None:
