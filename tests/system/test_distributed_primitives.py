@@ -45,12 +45,12 @@ def _one_of_two(rank: int, work: Callable[[World, Path], Any], folder: Path, por
 def talk(world: World, folder: Path) -> dict[str, Any]:
     mine = torch.tensor([1.0, 10.0]) * (world.rank + 1)
     return {
-        "place": (world.rank, world.size, world.local_size, world.leads),
+        "place": (world.rank, world.size, world.local_size, world.is_main),
         "sum": world.sum(mine),
         "untouched": mine,
         "sum_of_counts": world.sum(torch.tensor(world.rank + 5)),
-        "one_asks": world.agree(world.rank == 1),
-        "none_asks": world.agree(False),
+        "one_asks": world.any_rank(world.rank == 1),
+        "none_asks": world.any_rank(False),
         "number": world.broadcast_number(0.1 + world.rank),
         "objects": world.gather_objects({"rank": world.rank}),
     }
@@ -163,15 +163,15 @@ def test_a_checkpoint_of_two_holds_the_randomness_of_each_and_loads_in_one(tmp_p
 def test_a_world_of_one_passes_everything_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     world, model, numbers = connect("cpu"), make_model(0), torch.ones(2)
-    assert (world.rank, world.size, world.leads, world.device) == (0, 1, True, CPU)
+    assert (world.rank, world.size, world.is_main, world.device) == (0, 1, True, CPU)
     assert world.wrap(model) is model
     assert world.sum(numbers) is numbers
-    assert world.agree(True)
-    assert not world.agree(False)
+    assert world.any_rank(True)
+    assert not world.any_rank(False)
     assert world.broadcast_number(3.5) == 3.5
     assert world.gather_objects("x") == ["x"]
     with world.sync_only_if(model, last=False):
-        assert not world.agree(False)
+        assert not world.any_rank(False)
     world.close()
     assert not torch.distributed.is_initialized()
 

@@ -72,9 +72,9 @@ def save(folder: Path, snapshot: Snapshot, world: World = ALONE) -> Path:
     final = step_folder(folder, snapshot.step)
     partial = _hidden(final, "partial")
     stages: list[Callable[[], None]] = [
-        lambda: _prepare(folder, partial) if world.leads else None,
+        lambda: _prepare(folder, partial) if world.is_main else None,
         lambda: _write_parts(partial, snapshot, world),
-        lambda: _publish(partial, final, snapshot.step) if world.leads else None,
+        lambda: _publish(partial, final, snapshot.step) if world.is_main else None,
     ]
     for stage in stages:
         _all_or_none(stage, partial, world)
@@ -187,7 +187,7 @@ def _all_or_none(stage: Callable[[], None], partial: Path, world: World) -> None
         problem = _explain(error, partial.parent)
     problems = [found for found in world.gather_objects(problem) if found is not None]
     if problems:
-        if world.leads:
+        if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
         raise UserError(problem or f"another process could not save its part of the checkpoint: {problems[0]}")
 
@@ -218,7 +218,7 @@ def _prepare(folder: Path, partial: Path) -> None:
 def _write_parts(partial: Path, snapshot: Snapshot, world: World) -> None:
     if snapshot.random is not None:
         _save_plain(partial / f"random-{world.rank}.pt", snapshot.random)
-    if not world.leads:
+    if not world.is_main:
         return
     _write_weights(partial / "model.safetensors", snapshot.model, {})
     if snapshot.average is not None:

@@ -140,7 +140,7 @@ class Optimizer(Protocol):
         ...
 
 
-class Together:
+class CompositeOptimizer:
     """Several optimizers, each with its own parameters, that step as one."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]):
@@ -218,7 +218,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     optimizer = _choose(roles(model), config)
     if factors := getattr(model, "rate_factors", dict)():
         by_parameter = {id(parameter): factors[name] for name, parameter in model.named_parameters()}
-        for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
+        for part in optimizer.parts if isinstance(optimizer, CompositeOptimizer) else [optimizer]:
             part.param_groups[:] = _split_by_rate(part.param_groups, by_parameter)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
@@ -262,7 +262,7 @@ def _choose(found: Roles, config: OptimizerConfig) -> Optimizer:
             return _muon(found, config)
 
 
-def _muon(found: Roles, config: Muon) -> Together:
+def _muon(found: Roles, config: Muon) -> CompositeOptimizer:
     """Muon takes tensors of exactly two axes; all others go to AdamW."""
     hidden = [parameter for parameter in found.matrices if parameter.ndim == 2]
     if not hidden:
@@ -277,9 +277,11 @@ def _muon(found: Roles, config: Muon) -> Together:
     )
     groups = _groups(others + found.head, found.embeddings + found.vectors, config.weight_decay)
     if not groups:
-        return Together([muon])
+        return CompositeOptimizer([muon])
     rest_lr = config.rest_lr or config.lr
-    return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=config.betas, fused=config.fused or None)])
+    return CompositeOptimizer(
+        [muon, torch.optim.AdamW(groups, lr=rest_lr, betas=config.betas, fused=config.fused or None)]
+    )
 
 
 def _split_by_rate(groups: Iterable[dict[str, Any]], factors: dict[int, float]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ class NonFiniteError(Exception):
 
 @dataclass
 class Recorder:
-    """Collects updates of one process; only the leading one writes."""
+    """Collects updates of one process; only the main one writes."""
 
     log: EventLog | None  # None in the processes that do not lead
     trackers: Sequence[Tracker]

@@ -50,7 +50,7 @@ def build_engine(experiment: Experiment, assembly: Assembly, world: World, mode:
 
 
 def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Choice:
-    """The precision of the run; "auto" measures forward and backward of a real batch on the leading process's machine.
+    """The precision of the run; "auto" measures forward and backward of a real batch on the main process's machine.
 
     Leaves weights, data and random numbers as they were.
     """

@@ -1,6 +1,6 @@
 """From a config to a finished run folder: training as one loop with visible ifs.
 
-`train` tells the story. Every process of a run goes through all of it; only the leading one writes.
+`train` tells the story. Every process of a run goes through all of it; only the main one writes.
 """
 
 import json
@@ -81,16 +81,16 @@ def train(
     try:
         paths = RunFolder(folder)
         if resume:
-            world.from_leader(lambda: check_resumable(experiment, paths))
+            world.run_on_main(lambda: check_resumable(experiment, paths))
         else:
-            world.from_leader(lambda: check_free(paths, overwrite))
+            world.run_on_main(lambda: check_free(paths, overwrite))
         trainer = _prepare(experiment, paths, world, display, resume)
         with closing(trainer.recorder), closing(trainer.engine.stream), _bad_batch_kept(trainer):
             reason = _train(trainer)
         if reason == "interrupted":
             return False
         train_s = trainer.budget.elapsed()
-        world.from_leader(lambda: _finish(trainer, reason, train_s))
+        world.run_on_main(lambda: _finish(trainer, reason, train_s))
         return True
     finally:
         world.close()
@@ -110,7 +110,7 @@ def _train(trainer: Trainer) -> str:
                 if (ended := _reason_to_end(trainer, scores)) is not None:
                     reason = ended
                     break
-            if world.agree(bool(asked_to_stop)):
+            if world.any_rank(bool(asked_to_stop)):
                 reason = "interrupted"
                 break
         recorder.flush(trainer.budget.progress(trainer.step))
@@ -129,7 +129,7 @@ def _record(trainer: Trainer, update: Update) -> None:
 
 def _evaluate(trainer: Trainer) -> dict[str, float]:
     """Scores on parts of the training and validation sets; every process learns those of validation."""
-    scores = trainer.world.from_leader(lambda: _scores(trainer))
+    scores = trainer.world.run_on_main(lambda: _scores(trainer))
     trainer.history.append((trainer.step, scores[trainer.experiment.task.main_score]))
     trainer.recorder.restart_clock()
     return scores
@@ -184,7 +184,7 @@ def _save(trainer: Trainer) -> None:
         random=random_state.capture(),
     )
     checkpoint.save(trainer.paths.checkpoints, snapshot, trainer.world)
-    if trainer.world.leads:
+    if trainer.world.is_main:
         best = sorted(trainer.history, key=lambda entry: (entry[1], entry[0]), reverse=True)
         keep_best = [step for step, _ in best[: trainer.experiment.train.keep_best]]
         checkpoint.keep(trainer.paths.checkpoints, best=keep_best, last=trainer.experiment.train.keep_last)
@@ -246,13 +246,13 @@ def _prepare(experiment: Experiment, paths: RunFolder, world: World, display: Di
         environment = read_environment(paths)
     else:
         environment = _new_environment(experiment, assembly, world, display)
-        world.from_leader(lambda: _start_folder(experiment, paths, task, environment))
+        world.run_on_main(lambda: _start_folder(experiment, paths, task, environment))
     engine = build_engine(experiment, assembly, world, environment["precision"])
     seconds = settings.max_minutes * 60 if settings.max_minutes is not None else None
     budget = Budget(settings.max_steps, seconds, world)
     recorder = Recorder(
-        log=EventLog(paths.events) if world.leads else None,
-        trackers=open_trackers(settings.trackers, paths.root, experiment) if world.leads else [],
+        log=EventLog(paths.events) if world.is_main else None,
+        trackers=open_trackers(settings.trackers, paths.root, experiment) if world.is_main else [],
         display=display,
         world=world,
         # the backward pass has two products for each one of the forward pass
@@ -290,7 +290,7 @@ def _start_folder(experiment: Experiment, paths: RunFolder, task: Task, environm
 def _new_environment(experiment: Experiment, assembly: Assembly, world: World, display: Display) -> dict[str, Any]:
     """Facts of the machine, and the precision that suits it; the same in every process."""
     choice = choose_mode(experiment, assembly, world)
-    if world.leads:
+    if world.is_main:
         display.note(f"precision {choice.reason}")
     facts = {
         **describe(world.device),
@@ -323,7 +323,7 @@ def _restore(trainer: Trainer) -> None:
     trainer.step, trainer.history = snapshot.step, [(step, value) for step, value in state["history"]]
     if snapshot.random is not None:
         random_state.restore(snapshot.random)
-    if trainer.world.leads:
+    if trainer.world.is_main:
         events.rewind(trainer.paths.events, snapshot.step)
 
 
@@ -372,7 +372,7 @@ def _bad_batch_kept(trainer: Trainer) -> Iterator[None]:
         yield
     except NonFiniteError as error:
         path = trainer.paths.bad_batch
-        if trainer.world.leads:
+        if trainer.world.is_main:
             _save_batches(error.batches, path)
         raise UserError(
             f"{error}; its data is in {path}. Try a lower optimizer.lr, a longer schedule.warmup, a smaller "
