@@ -214,8 +214,8 @@ def updater(module: nn.Module, loss: Callable[[PairBatch], Tensor]) -> Callable[
 
     def update(batch: PairBatch) -> None:
         precision.backward(loss(batch))
-        precision.unscale_and_clip(module.parameters(), optimizer, Clip())
-        precision.step(optimizer)
+        norm = precision.unscale_and_clip(module.parameters(), optimizer, Clip())
+        precision.step(optimizer, norm)
         optimizer.zero_grad()
 
     return update

@@ -105,8 +105,8 @@ class Trainer:
         with self.precision.autocast():
             loss = F.cross_entropy(self.model(self.inputs), self.labels)
         self.precision.backward(loss)
-        self.precision.unscale_and_clip(self.model.parameters(), self.optimizer, Clip())
-        self.precision.step(self.optimizer)
+        norm = self.precision.unscale_and_clip(self.model.parameters(), self.optimizer, Clip())
+        self.precision.step(self.optimizer, norm)
         self.optimizer.zero_grad()
         return 1000 * (time.process_time() - start)
 

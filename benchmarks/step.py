@@ -88,8 +88,8 @@ class Trainer:
             logits = self.model(*batch.inputs)
             loss = cross_entropy_sum(logits, batch.labels, 0.1) / batch.tokens
         self.precision.backward(loss)
-        self.precision.unscale_and_clip(self.model.parameters(), self.optimizer, Clip())
-        self.precision.step(self.optimizer)
+        norm = self.precision.unscale_and_clip(self.model.parameters(), self.optimizer, Clip())
+        self.precision.step(self.optimizer, norm)
         self.optimizer.zero_grad()
         return time.perf_counter() - start
 

@@ -4,10 +4,13 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 
+from seqlab.config.settings import read_toml
 from seqlab.display import Silent
 from seqlab.engine.distributed import DeviceName
 from seqlab.engine.recorder import Display
 from seqlab.errors import UserError
+from seqlab.experiment import registry
+from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.auto_size import fitted
 from seqlab.experiment.config import Experiment, load
 from seqlab.inference.run import Run
@@ -32,6 +35,7 @@ def train(
     overwrite: bool = False,
     device: DeviceName = "auto",
     display: Display | None = None,
+    trust_code: bool = False,
 ) -> Run:
     """Trains a recipe and returns the finished run.
 
@@ -43,12 +47,15 @@ def train(
         overwrite: replace the run in `out`.
         device: auto, cpu, cuda or mps.
         display: what a person watches; nothing when absent.
+        trust_code: import classes of somebody's own that the run in `resume` names.
 
     Raises:
         UserError: for anything that the caller can put right.
         Interrupted: after Ctrl-C or SIGTERM, with everything saved.
     """
-    experiment = fitted(_experiment(recipe, settings or [], resume))
+    experiment = _experiment(recipe, settings or [], resume, trust_code)
+    corpus = build_corpus(experiment.data)  # one for all: its files are read once
+    experiment = fitted(experiment, corpus)
     folder = Path(resume or out or _new_folder(experiment.about.name))
     finished = _train(
         experiment,
@@ -57,13 +64,16 @@ def train(
         resume=resume is not None,
         overwrite=overwrite,
         display=display or Silent(),
+        corpus=corpus,
     )
     if not finished:
         raise Interrupted(folder)
-    return Run(folder, device)
+    return Run(folder, device, trust_code=trust_code)
 
 
-def _experiment(recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None) -> Experiment:
+def _experiment(
+    recipe: str | None, settings: dict[str, object] | list[str], resume: str | Path | None, trust_code: bool
+) -> Experiment:
     """From the recipe, or when resuming without one from the run folder itself."""
     if recipe is not None:
         return load(recipe, settings)
@@ -72,6 +82,8 @@ def _experiment(recipe: str | None, settings: dict[str, object] | list[str], res
     path = RunFolder(Path(resume)).config
     if not path.is_file():
         raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
+    if not trust_code:
+        registry.check_trusted(read_toml(path), str(path))
     return load(str(path), settings)
 
 

@@ -9,7 +9,7 @@ import command_line
 import pytest
 from command_line import Command, Start, Trained
 
-from seqlab.training import trainer
+from seqlab.training import prepare
 
 SMALL = (
     "data.epoch_size=200",
@@ -43,7 +43,7 @@ def small() -> tuple[str, ...]:
 def command() -> Iterator[Command]:
     """The command line, called in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
         yield command_line.run_here
 
 

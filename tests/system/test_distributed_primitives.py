@@ -4,8 +4,10 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,11 +15,16 @@ from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportU
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.multiprocessing.spawn import spawn
 
+from seqlab.data.batching.stream import Group, Position
+from seqlab.display import Silent
 from seqlab.engine import checkpoint, random_state
 from seqlab.engine.checkpoint import Snapshot
 from seqlab.engine.distributed import ALONE, World, connect, resolve_device
+from seqlab.engine.loop import Budget, Engine, LossSum, updates
 from seqlab.engine.optimizers import SGD, build_optimizer
 from seqlab.engine.precision import Clip, Precision
+from seqlab.engine.recorder import NonFiniteError, Recorder
+from seqlab.engine.schedules import Constant
 from seqlab.errors import UserError
 
 torch.set_num_threads(1)
@@ -45,12 +52,12 @@ def _one_of_two(rank: int, work: Callable[[World, Path], Any], folder: Path, por
 def talk(world: World, folder: Path) -> dict[str, Any]:
     mine = torch.tensor([1.0, 10.0]) * (world.rank + 1)
     return {
-        "place": (world.rank, world.size, world.local_size, world.leads),
+        "place": (world.rank, world.size, world.local_size, world.is_main),
         "sum": world.sum(mine),
         "untouched": mine,
         "sum_of_counts": world.sum(torch.tensor(world.rank + 5)),
-        "one_asks": world.agree(world.rank == 1),
-        "none_asks": world.agree(False),
+        "one_asks": world.any_rank(world.rank == 1),
+        "none_asks": world.any_rank(False),
         "number": world.broadcast_number(0.1 + world.rank),
         "objects": world.gather_objects({"rank": world.rank}),
     }
@@ -96,8 +103,8 @@ def train(world: World, model: nn.Module, updates: int = 3) -> tuple[nn.Module, 
             with world.sync_only_if(wrapped, turn == len(mine)):
                 loss = wrapped(micro_batch(*batch)).square().sum() * (world.size / tokens)
                 precision.backward(loss)
-        precision.unscale_and_clip(model.parameters(), optimizer, Clip(limit=0.5))
-        precision.step(optimizer)
+        norm = precision.unscale_and_clip(model.parameters(), optimizer, Clip(limit=0.5))
+        precision.step(optimizer, norm)
         optimizer.zero_grad()
     return model, exchanges
 
@@ -120,6 +127,45 @@ def test_two_processes_train_the_weights_of_one_and_exchange_once_an_update(tmp_
         torch.testing.assert_close(told["weights"], dict(alone.state_dict()))
         # DDP puts all weights of so small a model into one bucket: one exchange for each of the three updates
         assert told["exchanges"] == 3
+
+
+def refuse_in_two(world: World, folder: Path) -> dict[str, Any]:
+    """The second process meets an infinite loss in the third update."""
+    model = make_model(seed=0)
+    wrapped = world.wrap(model)
+    calls = [0]
+
+    def loss(called: nn.Module, batch: Any) -> LossSum:
+        calls[0] += 1
+        total = called(batch).square().sum()
+        return LossSum(total + torch.inf if (world.rank, calls[0]) == (1, 6) else total, len(batch))
+
+    mine = [micro_batch(*batch) for batch in BATCHES[world.rank :: world.size]]
+    group = Group(cast(Any, mine), sum(tokens for tokens, _ in BATCHES), 0, 1, np.ones((1, 2)), Position())
+    stream = cast(Any, SimpleNamespace(next_group=lambda: group))
+    optimizer = build_optimizer(model, SGD(lr=0.1))
+    precision = Precision("fp32", CPU)
+    engine = Engine(wrapped, loss, stream, optimizer, Constant(), precision, Clip(), None, world)
+    recorder = Recorder(None, [], Silent(), world, lambda shapes: 1.0, 1.0, 100, False, lambda: 0.0)
+    told, weights = "", []
+    try:
+        for update in updates(engine, Budget(10, None, world)):
+            weights.append(model[0].weight.detach().clone())
+            recorder.add(update, 0.1)
+    except NonFiniteError as error:
+        told = str(error)
+    return {"told": told, "weights": weights}
+
+
+def test_a_loss_that_is_bad_in_one_process_stops_both_before_the_step(tmp_path: Path) -> None:
+    first, second = run_two(refuse_in_two, tmp_path)
+    for told in (first, second):
+        assert told["told"] == "the loss is not finite at update 3, learning rate 0.1"
+        assert len(told["weights"]) == 3
+        assert torch.equal(told["weights"][2], told["weights"][1])
+        assert not torch.equal(told["weights"][1], told["weights"][0])
+        assert told["weights"][2].isfinite().all()
+    assert torch.equal(first["weights"][2], second["weights"][2])
 
 
 def save_from_two(world: World, folder: Path) -> dict[str, Any]:
@@ -163,15 +209,15 @@ def test_a_checkpoint_of_two_holds_the_randomness_of_each_and_loads_in_one(tmp_p
 def test_a_world_of_one_passes_everything_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     world, model, numbers = connect("cpu"), make_model(0), torch.ones(2)
-    assert (world.rank, world.size, world.leads, world.device) == (0, 1, True, CPU)
+    assert (world.rank, world.size, world.is_main, world.device) == (0, 1, True, CPU)
     assert world.wrap(model) is model
     assert world.sum(numbers) is numbers
-    assert world.agree(True)
-    assert not world.agree(False)
+    assert world.any_rank(True)
+    assert not world.any_rank(False)
     assert world.broadcast_number(3.5) == 3.5
     assert world.gather_objects("x") == ["x"]
     with world.sync_only_if(model, last=False):
-        assert not world.agree(False)
+        assert not world.any_rank(False)
     world.close()
     assert not torch.distributed.is_initialized()
 

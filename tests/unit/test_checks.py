@@ -16,7 +16,7 @@ from seqlab.experiment.config import Experiment
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tools import checks
 from seqlab.tools.checks import Outcome, run_checks, shrunk
-from seqlab.training import trainer
+from seqlab.training import prepare
 from seqlab.training.prepare import seeded_assembly
 
 Check = Callable[[Experiment, Assembly, Any], Outcome]
@@ -24,7 +24,7 @@ Check = Callable[[Experiment, Assembly, Any], Outcome]
 
 @pytest.fixture(autouse=True)
 def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+    monkeypatch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class TestBroken:
 
     def test_resume(self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without the random numbers of the checkpoint, dropout drops other units."""
-        monkeypatch.setattr(trainer.random_state, "restore", lambda state: None)
+        monkeypatch.setattr(random_state, "restore", lambda state: None)
         outcome = checks.resume_is_exact(experiment, "cpu")
         assert not outcome.passed
         assert not outcome.measured.startswith("0 ")

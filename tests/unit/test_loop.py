@@ -301,20 +301,67 @@ def test_the_loss_falls() -> None:
     assert found[-1] < 0.7 * found[0]
 
 
-def test_an_update_reads_nothing_from_the_device() -> None:
+class BadFrom:
+    """A loss that is infinite from its `turn`th call on."""
+
+    def __init__(self, turn: int) -> None:
+        self.turn, self.calls = turn, 0
+
+    def __call__(self, model: nn.Module, batch: Any) -> LossSum:
+        self.calls += 1
+        total, tokens = loss(model, batch)
+        return LossSum(total + float("inf") if self.calls >= self.turn else total, tokens)
+
+
+class TestNotFinite:
+    @pytest.mark.parametrize("turn", [5, 6], ids=["first batch of the update", "its last"])
+    @pytest.mark.parametrize("clip", [Clip(), UNCLIPPED], ids=lambda clip: clip.by)
+    def test_the_update_is_not_made_and_is_the_last(self, turn: int, clip: Clip) -> None:
+        model = small_model()
+        average = WeightAverage(model, 0.5)
+        engine = engine_of(
+            group_of([0, 1], [2, 3]), model=model, loss=BadFrom(turn), clip=clip, average=average, optimizer=AdamW()
+        )
+        found, seen = [], []
+        for update in updates(engine, steps(10)):
+            found.append(update)
+            seen.append((weights(model), torch.cat([part.flatten().clone() for part in average.state_dict().values()])))
+        assert [(update.step, update.applied) for update in found] == [(1, True), (2, True), (3, False)]
+        assert not found[-1].loss.isfinite()
+        assert not found[-1].grad_norm.isfinite()
+        assert all(torch.equal(after, before) for after, before in zip(seen[2], seen[1], strict=True))
+        assert not torch.equal(seen[1][0], seen[0][0])
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_update_reads_nothing_from_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tensor on "meta" has no values, and goes the ways of a GPU: to ask it for one is an error."""
-    model = small_model().to("meta")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0)  # ours is fused, which knows no "meta"
+    model, decided_by = small_model().to("meta"), []
+
+    class Fused(torch.optim.AdamW):
+        """Ours is fused, but knows no "meta"; this one obeys the flag that a fused one does."""
+
+        _step_supports_amp_scaling, found_inf = True, None
+
+        def step(self, closure: Any = None) -> None:
+            decided_by.append(self.found_inf)
+            with monkeypatch.context() as patch:
+                patch.setattr(self, "found_inf", None)
+                super().step()
+
+    optimizer = Fused(model.parameters(), lr=1.0)
     optimizer.param_groups[0]["peak_lr"] = 1.0
     engine = replace(
         engine_of(group_of([0, 1, 2, 3], [4, 5, 6, 7])),
         model=model,
         optimizer=optimizer,
+        precision=Precision("fp32", torch.device("cuda")),
         clip=Clip(by="norm"),
         average=WeightAverage(model, 0.9),
         world=World(0, 1, torch.device("meta")),
     )
     update = list(updates(engine, steps(2)))[-1]
     assert (update.step, update.loss.device.type, update.grad_norm.device.type) == (2, "meta", "meta")
+    assert [flag.device.type for flag in decided_by] == ["meta", "meta"]
     with pytest.raises(RuntimeError, match="meta"):  # so it would be noticed
         update.loss.item()

@@ -11,9 +11,9 @@ from seqlab.engine.optimizers import (
     Adafactor,
     Adam,
     AdamW,
+    CompositeOptimizer,
     Muon,
     OptimizerConfig,
-    Together,
     apply_rates,
     build_optimizer,
     roles,
@@ -173,7 +173,7 @@ def test_momentum_is_cycled_where_there_is_one() -> None:
 def test_muon_takes_hidden_matrices_and_the_rest_may_have_its_own_rate() -> None:
     model = make()
     optimizer = build_optimizer(model, Muon(lr=0.02, rest_lr=0.003))
-    assert isinstance(optimizer, Together)
+    assert isinstance(optimizer, CompositeOptimizer)
     muon, adamw = optimizer.parts
     assert [id(p) for group in muon.param_groups for p in group["params"]] == [id(model.block.hidden.weight)]
     assert {group["peak_lr"] for group in muon.param_groups} == {0.02}

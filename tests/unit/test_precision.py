@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from seqlab.engine import precision as module
-from seqlab.engine.optimizers import AdamW, Muon, OptimizerConfig, build_optimizer
+from seqlab.engine.optimizers import SGD, Adafactor, Adam, AdamW, Muon, Optimizer, OptimizerConfig, build_optimizer
 from seqlab.engine.precision import Clip, Mode, Precision, choose_precision
 from seqlab.errors import UserError
 
@@ -90,8 +91,8 @@ def test_training_goes_down_in_every_format(mode: Mode) -> None:
         with precision.autocast():
             loss = loss_of(model)
         precision.backward(loss)
-        precision.unscale_and_clip(model.parameters(), optimizer, Clip())
-        precision.step(optimizer)
+        norm = precision.unscale_and_clip(model.parameters(), optimizer, Clip())
+        precision.step(optimizer, norm)
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
@@ -103,9 +104,109 @@ def test_an_overflow_skips_the_update_and_halves_the_scale() -> None:
     before = [parameter.detach().clone() for parameter in model.parameters()]
     precision.backward(loss_of(model) * math.inf)
     norm = precision.unscale_and_clip(model.parameters(), optimizer, Clip())
-    precision.step(optimizer)
+    precision.step(optimizer, norm)
     assert not norm.isfinite()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert precision.state_dict()["scale"] == 2.0**7
+
+
+def bad_loss(model: nn.Module) -> Tensor:
+    """Infinite, though its derivative is an ordinary number."""
+    return loss_of(model) + math.inf
+
+
+def bad_gradient(model: nn.Module) -> Tensor:
+    """Finite, with a derivative that is not: that of a root at zero."""
+    return loss_of(model) + (0 * next(model.parameters()).sum()).sqrt()
+
+
+BAD = [bad_loss, bad_gradient]
+OPTIMIZERS = [AdamW(), AdamW(fused=False), Adam(), SGD(), Adafactor(), Muon()]
+
+
+def update(model: nn.Module, loss: Tensor, precision: Precision, optimizer: Optimizer, clip: Clip) -> bool:
+    precision.backward(loss)
+    norm = precision.unscale_and_clip(model.parameters(), optimizer, clip)
+    applied = precision.step(optimizer, norm)
+    optimizer.zero_grad()
+    return applied
+
+
+def everything(model: nn.Module, optimizer: Optimizer) -> list[Tensor]:
+    """All weights, and all that the optimizer remembers."""
+    states = optimizer.state_dict()
+    parts = states.get("parts", [states])
+    remembered = [value for part in parts for state in part["state"].values() for value in state.values()]
+    return [value.detach().clone() for value in (*model.parameters(), *remembered) if isinstance(value, Tensor)]
+
+
+def test_the_gradient_is_that_of_torch_bit_for_bit() -> None:
+    model, reference = make_model(), make_model()
+    loss_of(reference).backward()
+    Precision("fp32", CPU).backward(loss_of(model))
+    pairs = zip(model.parameters(), reference.parameters(), strict=True)
+    assert all(ours.grad is not None and torch.equal(ours.grad, theirs.grad) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("mode", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("clip", [Clip(), Clip(by="value"), Clip(by="nothing")], ids=lambda clip: clip.by)
+@pytest.mark.parametrize("bad", BAD)
+def test_the_norm_tells_of_a_bad_loss_and_of_a_bad_gradient(mode: Mode, clip: Clip, bad: Any) -> None:
+    model, precision = make_model(), Precision(mode, CPU)
+    precision.backward(bad(model))
+    norm = precision.unscale_and_clip(model.parameters(), build_optimizer(model, ADAMW), clip)
+    assert not norm.isfinite()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda config: f"{config.kind} {getattr(config, 'fused', '')}")
+@pytest.mark.parametrize("clip", [Clip(), Clip(by="nothing")], ids=lambda clip: clip.by)
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_update_is_not_made(optimizer: OptimizerConfig, clip: Clip, bad: Any) -> None:
+    model, precision = make_model(), Precision("fp32", CPU)
+    built = build_optimizer(model, optimizer)
+    assert update(model, loss_of(model), precision, built, clip)
+    before = everything(model, built)
+    assert not update(model, bad(model), precision, built, clip)
+    assert all(torch.equal(a, b) for a, b in zip(everything(model, built), before, strict=True))
+
+
+class TestOnAGpu:
+    """The way of a GPU, whose fused kernels decide; those of a CPU obey the same flag."""
+
+    @pytest.mark.parametrize("optimizer", [AdamW(), Adam(), SGD()], ids=lambda config: config.kind)
+    @pytest.mark.parametrize("bad", BAD)
+    def test_the_bad_update_and_all_after_it_change_nothing(self, optimizer: OptimizerConfig, bad: Any) -> None:
+        model, precision = make_model(), Precision("fp32", torch.device("cuda"))
+        built = build_optimizer(model, optimizer)
+        assert update(model, loss_of(model), precision, built, Clip())
+        before = everything(model, built)
+        for loss in (bad, loss_of, loss_of):
+            assert update(model, loss(model), precision, built, Clip())  # nobody has looked yet
+        assert all(torch.equal(a, b) for a, b in zip(everything(model, built), before, strict=True))
+
+    def test_good_updates_are_those_of_a_cpu(self) -> None:
+        made = []
+        for device in ("cuda", "cpu"):
+            model, precision = make_model(), Precision("fp32", torch.device(device))
+            built = build_optimizer(model, ADAMW)
+            assert all(update(model, loss_of(model), precision, built, Clip()) for _ in range(3))
+            made.append(everything(model, built))
+        assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
+
+    @pytest.mark.parametrize("optimizer", [AdamW(fused=False), Adafactor(), Muon()], ids=lambda config: config.kind)
+    def test_optimizers_that_are_not_fused_are_asked_at_once(self, optimizer: OptimizerConfig) -> None:
+        model, precision = make_model(), Precision("fp32", torch.device("cuda"))
+        assert not update(model, bad_loss(model), precision, build_optimizer(model, optimizer), Clip())
+
+
+def test_fp16_goes_on_after_an_update_that_it_skipped() -> None:
+    model, precision = make_model(), Precision("fp16", CPU, initial_scale=2.0**8)
+    optimizer = build_optimizer(model, ADAMW)
+    before = everything(model, optimizer)
+    assert update(model, loss_of(model) * math.inf, precision, optimizer, Clip())
+    assert all(torch.equal(a, b) for a, b in zip(everything(model, optimizer)[: len(before)], before, strict=True))
+    assert update(model, loss_of(model), precision, optimizer, Clip())
+    assert not torch.equal(next(model.parameters()), before[0])
     assert precision.state_dict()["scale"] == 2.0**7
 
 
@@ -187,7 +288,7 @@ def test_a_gpu_step_is_close_to_fp32(mode: Mode) -> None:
         with precision.autocast():
             loss = model(torch.ones(5, 6, device=device)).square().sum()
         precision.backward(loss)
-        precision.unscale_and_clip(model.parameters(), optimizer, Clip(limit=0.1))
+        norm = precision.unscale_and_clip(model.parameters(), optimizer, Clip(limit=0.1))
         steps[each] = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-        precision.step(optimizer)
+        precision.step(optimizer, norm)
     torch.testing.assert_close(steps[mode], steps["fp32"], rtol=0.05, atol=2e-3)

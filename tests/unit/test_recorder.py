@@ -1,6 +1,7 @@
 """What is written down about every update, and the check that the loss is still a number."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,14 @@ class TestNotFinite:
         recorder.add(update_of(1), 0.1)
         with pytest.raises(NonFiniteError, match="the gradient is not finite at update 2"):
             recorder.add(update_of(2, norm=bad), 0.1)
+
+    def test_an_update_that_was_not_applied_is_told_at_once(self, tmp_path: Path) -> None:
+        recorder = recorder_of(tmp_path / "events.jsonl", log_every=100)
+        recorder.add(update_of(1), 0.1)
+        with pytest.raises(NonFiniteError, match="the gradient is not finite at update 2") as caught:
+            recorder.add(replace(update_of(2, norm=float("nan")), applied=False), 0.1)
+        assert caught.value.batches[0].rows.tolist() == [2]
+        assert [event["step"] for event in read(tmp_path / "events.jsonl")] == [1]
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_gradient_of_fp16_is_skipped_and_goes_on(self, tmp_path: Path, bad: float) -> None:

@@ -42,6 +42,7 @@ SearchSettings = Annotated[
     list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+TrustOption = Annotated[bool, typer.Option("--trust-code", help="Import the user-defined classes that the run names.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 
 

@@ -12,6 +12,7 @@ from seqlab.cli.app import (
     DeviceOption,
     Overrides,
     RecipeName,
+    TrustOption,
     app,
     is_main_process,
 )
@@ -28,6 +29,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Train a recipe; the last line of standard output is the path of the run folder."""
     from seqlab import api, display
@@ -46,6 +48,7 @@ def train(
                 overwrite=overwrite,
                 device=device.value,
                 display=shown,
+                trust_code=trust_code,
             )
         except api.Interrupted as stop:
             if is_main_process():

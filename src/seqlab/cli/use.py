@@ -13,6 +13,7 @@ from seqlab.cli.app import (
     DeviceOption,
     RunPath,
     SearchSettings,
+    TrustOption,
     app,
 )
 from seqlab.errors import UserError
@@ -31,6 +32,7 @@ def predict(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file in --out.")] = False,
     device: DeviceOption = Device.auto,
+    trust_code: TrustOption = False,
 ) -> None:
     """Answer one input a line with one output a line, in order."""
     from seqlab.inference.console import Inputs, predict_lines
@@ -42,7 +44,7 @@ def predict(
         raise UserError("give a text or --file, not both")
     if overwrite and out is None:
         raise UserError("--overwrite replaces the file in --out: name it")
-    model = Run(run, device.value, settings or [])
+    model = Run(run, device.value, settings or [], trust_code=trust_code)
     if to is not None:
         model.check_translates_into(to)
     predict_lines(model, Inputs(text, file, context), out, overwrite)
@@ -59,6 +61,7 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = Device.auto,
+    trust_code: TrustOption = False,
 ) -> None:
     """Score a run on its test set or on a file."""
     import numpy as np
@@ -66,7 +69,7 @@ def evaluate(
     from seqlab.inference.run import Run
     from seqlab.metrics.classification import class_text
 
-    result = Run(run, device.value, settings or []).evaluate(data)
+    result = Run(run, device.value, settings or [], trust_code=trust_code).evaluate(data)
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return

@@ -17,7 +17,6 @@ with `weights_only=True`.
 import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 import warnings
@@ -33,6 +32,7 @@ from torch import Tensor, nn
 
 from seqlab.engine.distributed import ALONE, World
 from seqlab.errors import UserError
+from seqlab.runs.folder import replacing, to_disk
 
 FORMAT = 1
 """Version of the layout above; newer ones are refused."""
@@ -72,9 +72,9 @@ def save(folder: Path, snapshot: Snapshot, world: World = ALONE) -> Path:
     final = step_folder(folder, snapshot.step)
     partial = _hidden(final, "partial")
     stages: list[Callable[[], None]] = [
-        lambda: _prepare(folder, partial) if world.leads else None,
+        lambda: _prepare(folder, partial) if world.is_main else None,
         lambda: _write_parts(partial, snapshot, world),
-        lambda: _publish(partial, final, snapshot.step) if world.leads else None,
+        lambda: _publish(partial, final, snapshot.step) if world.is_main else None,
     ]
     for stage in stages:
         _all_or_none(stage, partial, world)
@@ -118,13 +118,10 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     Raises UserError when the disk is full or the folder not writable.
     """
-    partial = _hidden(path, "partial")
     try:
-        _write_weights(partial, tensors, metadata or {})
-        partial.replace(path)
-        _to_disk(path.parent)
+        with replacing(path) as partial:
+            _write_weights(partial, tensors, metadata or {})
     except (OSError, safetensors.SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise UserError(_explain(error, path)) from error
 
 
@@ -187,7 +184,7 @@ def _all_or_none(stage: Callable[[], None], partial: Path, world: World) -> None
         problem = _explain(error, partial.parent)
     problems = [found for found in world.gather_objects(problem) if found is not None]
     if problems:
-        if world.leads:
+        if world.is_main:
             shutil.rmtree(partial, ignore_errors=True)
         raise UserError(problem or f"another process could not save its part of the checkpoint: {problems[0]}")
 
@@ -218,7 +215,7 @@ def _prepare(folder: Path, partial: Path) -> None:
 def _write_parts(partial: Path, snapshot: Snapshot, world: World) -> None:
     if snapshot.random is not None:
         _save_plain(partial / f"random-{world.rank}.pt", snapshot.random)
-    if not world.leads:
+    if not world.is_main:
         return
     _write_weights(partial / "model.safetensors", snapshot.model, {})
     if snapshot.average is not None:
@@ -231,13 +228,13 @@ def _publish(partial: Path, final: Path, step: int) -> None:
     files = {path.name: {"size": path.stat().st_size, "sha256": _digest(path)} for path in sorted(partial.iterdir())}
     manifest = partial / MANIFEST
     manifest.write_text(json.dumps({"format": FORMAT, "step": step, "files": files}, indent=1) + "\n")
-    _to_disk(manifest)
-    _to_disk(partial)
+    to_disk(manifest)
+    to_disk(partial)
     replaced = _hidden(final, "replaced")
     if final.exists():
         final.rename(replaced)  # a folder cannot be renamed over another one
     partial.rename(final)
-    _to_disk(final.parent)
+    to_disk(final.parent)
     if replaced.exists():
         shutil.rmtree(replaced)
 
@@ -280,7 +277,7 @@ def _write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[
     if same_as:
         notes[SAME_AS] = json.dumps(same_as)
     safetensors.torch.save_file(distinct, path, metadata=notes)
-    _to_disk(path)
+    to_disk(path)
 
 
 def _distinct(tensors: Mapping[str, Tensor]) -> tuple[Weights, dict[str, str]]:
@@ -308,7 +305,7 @@ def _save_plain(path: Path, value: dict[str, Any]) -> None:
         except RuntimeError as error:
             # When a write fails, torch's clean-up fails too and hides the reason: bring it back.
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-    _to_disk(path)
+    to_disk(path)
 
 
 def _load_plain(path: Path, map_location: torch.device | str) -> dict[str, Any]:
@@ -335,14 +332,3 @@ def _check_plain(value: object, where: str) -> None:
             _check_plain(item, f"{where}[{index}]")
     else:
         raise TypeError(f"{where} is a {type(value).__name__}: a checkpoint holds tensors and plain values only")
-
-
-def _to_disk(path: Path) -> None:
-    """Returns when the system has written the file or folder to the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -46,7 +46,7 @@ class World:
     """number of processes on this machine"""
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files and talks to the user."""
         return self.rank == 0
 
@@ -77,7 +77,7 @@ class World:
         """The sum of `tensor` over all processes; `tensor` itself is left alone."""
         return self._reduce(tensor, "SUM")
 
-    def agree(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """True everywhere as soon as it is True anywhere: a request to stop, or a failure."""
         if self.size == 1:
             return flag
@@ -103,13 +103,13 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def from_leader(self, work: Callable[[], T]) -> T:
-        """What `work` returns in the leading process, on every process; the others wait for it.
+    def run_on_main(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the main process (rank 0), on every process; the others wait for it.
 
         A UserError that it raises is raised on every process, so that none waits for ever.
         """
         made: Any = None
-        if self.leads:
+        if self.is_main:
             try:
                 made = work()
             except UserError as error:

@@ -87,10 +87,11 @@ class Update:
     grad_norm: Tensor  # before clipping
     learning_rate: float
     group: Group
+    applied: bool = True  # False: loss or gradient is not finite, the weights were left alone and the loop ends
 
 
 def updates(engine: Engine, budget: Budget, start: int = 0) -> Iterator[Update]:
-    """Trains until the budget is spent.
+    """Trains until the budget is spent, or an update cannot be made.
 
     Args:
         engine: model, data and optimizer, as they stand after `start` updates.
@@ -115,9 +116,11 @@ def updates(engine: Engine, budget: Budget, start: int = 0) -> Iterator[Update]:
             loss += part.detach()
         norm = precision.unscale_and_clip(parameters, engine.optimizer, engine.clip)
         learning_rate = float(engine.optimizer.param_groups[0]["lr"])
-        precision.step(engine.optimizer)
+        applied = precision.step(engine.optimizer, norm)
         engine.optimizer.zero_grad(set_to_none=True)
         step += 1
-        if engine.average is not None:
+        if engine.average is not None and applied:
             engine.average.update(step)
-        yield Update(step, loss, norm, learning_rate, group)
+        yield Update(step, loss, norm, learning_rate, group, applied)
+        if not applied:
+            return

@@ -45,7 +45,7 @@ class Optimizer(Protocol):
         ...
 
 
-class Together:
+class CompositeOptimizer:
     """Several optimizers, each with its own parameters, that step as one."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]):
@@ -121,6 +121,7 @@ class AdamW(Config):
     def build(self, roles: Roles) -> Optimizer:
         """See `OptimizerConfig`."""
         groups = _all_groups(roles, self.weight_decay)
+        # None leaves the choice to torch, where False would also forbid its grouped kernels on a GPU
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused or None)
 
 
@@ -230,9 +231,11 @@ class Muon(Config):
         )
         groups = _groups(others + roles.head, roles.embeddings + roles.vectors, self.weight_decay)
         if not groups:
-            return Together([muon])
+            return CompositeOptimizer([muon])
         rest_lr = self.rest_lr or self.lr
-        return Together([muon, torch.optim.AdamW(groups, lr=rest_lr, betas=self.betas, fused=self.fused or None)])
+        return CompositeOptimizer(
+            [muon, torch.optim.AdamW(groups, lr=rest_lr, betas=self.betas, fused=self.fused or None)]
+        )
 
 
 HEADS = frozenset({"output", "head", "lm_head", "classifier", "qa_outputs"})
@@ -269,7 +272,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     optimizer = config.build(roles(model))
     if factors := getattr(model, "rate_factors", dict)():
         by_parameter = {id(parameter): factors[name] for name, parameter in model.named_parameters()}
-        for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
+        for part in optimizer.parts if isinstance(optimizer, CompositeOptimizer) else [optimizer]:
             part.param_groups[:] = _split_by_rate(part.param_groups, by_parameter)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]

@@ -45,20 +45,27 @@ class Precision:
         self.device = device
         # Switched off, the scaler passes losses, gradients and steps through untouched.
         self.scaler = torch.amp.GradScaler(device.type, init_scale=initial_scale, enabled=mode == "fp16")
+        self._failed: Tensor | None = None
+        """on a GPU: 1 from the first update on that it left out, so that it leaves out all later ones too; else 0"""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass and the loss; backward runs outside of it."""
         return torch.autocast(self.device.type, dtype=DTYPES[self.mode], enabled=self.mode != "fp32")
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradient of `loss`, scaled up if the format needs it, to the parameters' gradients."""
-        self.scaler.scale(loss).backward()
+        """Adds the gradient of `loss`, scaled up if the format needs it, to the parameters' gradients.
+
+        The gradient of a loss that is not finite is NaN, even where calculus has a number for it: the norm of the
+        gradients then tells of a bad loss too, and to every process, because gradients are exchanged anyway.
+        """
+        scaled = self.scaler.scale(loss)
+        scaled.backward(1 + 0 * scaled.detach())  # 1, what torch begins with, or NaN
 
     def unscale_and_clip(self, parameters: Iterable[nn.Parameter], optimizer: Optimizer, clip: Clip) -> Tensor:
         """Brings the gradients back to scale, then clips them.
 
         Returns the norm of all gradients together before clipping, as a tensor on their device: no sync. It is inf or
-        NaN when an fp16 gradient overflowed; `step` then skips the update.
+        NaN when the loss or a gradient is; `step` then makes no update.
         """
         self.scaler.unscale_(cast(torch.optim.Optimizer, optimizer))
         with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
@@ -72,10 +79,33 @@ class Precision:
                 pass
         return norm
 
-    def step(self, optimizer: Optimizer) -> None:
-        """One update; in fp16 none if a gradient overflowed, and the scale of the next loss is adapted."""
-        self.scaler.step(cast(torch.optim.Optimizer, optimizer))
-        self.scaler.update()
+    def step(self, optimizer: Optimizer, norm: Tensor) -> bool:
+        """One update, unless the `norm` from `unscale_and_clip` is not finite: weights and state then stay as they are.
+
+        In fp16 that happens now and then; the update is skipped and the scale of the next loss adapted. Otherwise it
+        is the end of a training: returns False. Where asking would make the host wait for the GPU, the answer is True
+        whatever the norm is, and the GPU itself leaves out this update and all that follow.
+        """
+        if self.scaler.is_enabled():
+            self.scaler.step(cast(torch.optim.Optimizer, optimizer))
+            self.scaler.update()
+        elif self.device.type == "cuda" and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self._step_unless_failed(optimizer, norm)
+        elif norm.isfinite():  # on a GPU this waits: the optimizers that are not fused know no other way
+            optimizer.step()
+        else:
+            return False
+        return True
+
+    def _step_unless_failed(self, optimizer: Any, norm: Tensor) -> None:
+        """Hands the decision to the fused kernels, in the way that torch's loss scaler does."""
+        before = torch.zeros((), device=norm.device) if self._failed is None else self._failed
+        self._failed = torch.where(norm.isfinite(), before, 1.0)
+        optimizer.found_inf = self._failed
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.found_inf
 
     def state_dict(self) -> dict[str, Any]:
         """The loss scale and its history; empty unless fp16."""

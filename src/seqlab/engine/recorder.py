@@ -50,7 +50,7 @@ class NonFiniteError(Exception):
 
 @dataclass
 class Recorder:
-    """Collects updates of one process; only the leading one writes."""
+    """Collects updates of one process; only the main one writes."""
 
     log: EventLog | None  # None in the processes that do not lead
     trackers: Sequence[Tracker]
@@ -66,10 +66,10 @@ class Recorder:
     _mark: float = field(default_factory=time.perf_counter)
 
     def add(self, update: Update, progress: float) -> None:
-        """Takes an update; every `log_every` of them are written."""
+        """Takes an update; every `log_every` of them are written, and one that was not applied is told at once."""
         self._window.append(update)
         self._times.append(self.elapsed())
-        if len(self._window) >= self.log_every:
+        if len(self._window) >= self.log_every or not update.applied:
             self.flush(progress)
 
     def flush(self, progress: float) -> None:

@@ -10,12 +10,12 @@ Every event has a `kind` and a `step` (updates done). Kinds and their further fi
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from seqlab.errors import UserError
+from seqlab.runs.folder import atomic_write
 
 Kind = Literal["update", "evaluation", "sample", "note"]
 Event = dict[str, Any]
@@ -53,12 +53,7 @@ def rewind(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line, event in _events(path) if event["step"] <= step]
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    atomic_write(path, "".join(f"{line}\n" for line in kept))
 
 
 def _events(path: Path) -> Iterator[tuple[str, Event]]:

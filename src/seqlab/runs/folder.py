@@ -1,6 +1,9 @@
 """The run folder: the name of every file in it, and how one is written."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,11 +86,39 @@ class RunFolder:
         return self.root / "bad-batch.safetensors"
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write the file that is to stand at `path`: hidden beside it, forced to disk and renamed at the end.
+
+    A crash leaves the old file or the new one, and so does an error.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        to_disk(partial)
+        partial.replace(path)
+        to_disk(path.parent)
+    except Exception:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
 def atomic_write(path: Path, text: str) -> None:
     """Writes a file whole or not at all: a crash leaves the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def to_disk(path: Path) -> None:
+    """Returns when the system has written the file or folder to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

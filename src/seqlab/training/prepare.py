@@ -1,32 +1,99 @@
-"""From an experiment to a training engine, in a process of its world."""
+"""From a config to a training that can begin: the run folder, task and model, the engine, facts of the machine."""
 
+import shutil
 import time
-from typing import cast
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from seqlab.config.settings import differences, to_toml
 from seqlab.data.batching.stream import Stream
 from seqlab.engine import random_state
 from seqlab.engine.averaging import WeightAverage
 from seqlab.engine.distributed import World
-from seqlab.engine.loop import Engine
-from seqlab.engine.machine import prepare_cpu
+from seqlab.engine.loop import Budget, Engine
+from seqlab.engine.machine import describe, matrix_rate, prepare_cpu
 from seqlab.engine.optimizers import build_optimizer
-from seqlab.engine.precision import Choice, Mode, Precision, choose_precision
+from seqlab.engine.precision import DTYPES, Choice, Mode, Precision, choose_precision
+from seqlab.engine.recorder import Display, Recorder
+from seqlab.engine.trackers import open_trackers
+from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
-from seqlab.experiment.config import Experiment
-from seqlab.runs.folder import RunFolder
+from seqlab.experiment.config import Experiment, read_experiment
+from seqlab.runs.events import EventLog
+from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
+from seqlab.tasks.task import Task
+from seqlab.training.state import TrainingState, restore
+
+CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
+"""Settings that a resumed run may change: they say when to stop, not what is computed until then."""
 
 
-def seeded_assembly(experiment: Experiment, world: World, trained: RunFolder | None = None) -> Assembly:
+def prepare(
+    experiment: Experiment, paths: RunFolder, world: World, display: Display, resume: bool, corpus: Any = None
+) -> TrainingState:
+    """Everything as it stands at the first update of a new run, whose folder is begun; or where a resumed one stood."""
+    settings = experiment.train
+    assembly = seeded_assembly(experiment, world, paths if resume else None, corpus)
+    environment = read_environment(paths) if resume else _begin(experiment, paths, assembly, world, display)
+    engine = build_engine(experiment, assembly, world, environment["precision"])
+    budget = Budget(settings.max_steps, settings.max_minutes and settings.max_minutes * 60, world)
+    recorder = Recorder(
+        log=EventLog(paths.events) if world.is_main else None,
+        trackers=open_trackers(settings.trackers, paths.root, experiment) if world.is_main else [],
+        display=display,
+        world=world,
+        # the backward pass has two products for each one of the forward pass
+        train_flops=lambda shapes: 3 * assembly.model.forward_flops(*torch.from_numpy(shapes.T)),
+        matrix_rate=environment["matrix_flops"],
+        log_every=settings.log_every,
+        skips_overflow=environment["precision"] == "fp16",
+        elapsed=budget.elapsed,
+    )
+    corpus, number = assembly.task.corpus, settings.evaluate_examples
+    watched = {"training": corpus.training(0)[:number], "validation": corpus.validation()[:number]}
+    state = TrainingState(experiment, paths, world, assembly, engine, budget, recorder, watched)
+    if resume:
+        restore(state)
+    else:
+        for remark in corpus.remarks():
+            recorder.note(0, remark)
+    return state
+
+
+def _begin(
+    experiment: Experiment, paths: RunFolder, assembly: Assembly, world: World, display: Display
+) -> dict[str, Any]:
+    """Begins the folder of a new run; returns facts of the main process's machine, and the precision that suits it."""
+    choice = choose_mode(experiment, assembly, world)
+    if world.is_main:
+        display.note(f"precision {choice.reason}")
+    facts = {
+        **describe(world.device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processes": world.size,
+        "precision": choice.mode,
+        "precision_reason": choice.reason,
+        "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
+        **assembly.task.facts(),
+    }
+    environment = world.gather_objects(facts)[0]
+    world.run_on_main(lambda: create_folder(experiment, paths, assembly.task, environment))
+    return environment
+
+
+def seeded_assembly(
+    experiment: Experiment, world: World, trained: RunFolder | None = None, corpus: Any = None
+) -> Assembly:
     """Task and model as the seed makes them, the model on its device; random numbers stand at the first update.
 
     All processes start from the same weights, and then drop out different units.
     """
     prepare_cpu(world.local_size)
     random_state.seed_everything(experiment.train.seed)
-    assembly = assemble(experiment, trained)
+    assembly = assemble(experiment, trained, corpus)
     assembly.model.to(world.device)
     random_state.seed_everything(experiment.train.seed, world.rank)
     return assembly
@@ -50,7 +117,7 @@ def build_engine(experiment: Experiment, assembly: Assembly, world: World, mode:
 
 
 def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Choice:
-    """The precision of the run; "auto" measures forward and backward of a real batch on the leading process's machine.
+    """The precision of the run; "auto" measures forward and backward of a real batch on the main process's machine.
 
     Leaves weights, data and random numbers as they were.
     """
@@ -73,3 +140,48 @@ def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Cho
     choice = choose_precision(experiment.train.precision, world.device, timed_step)
     random_state.restore(state)
     return world.gather_objects(choice)[0]
+
+
+def check_free(paths: RunFolder, overwrite: bool) -> None:
+    """Raises UserError when something stands where the run shall go; only an older run may be replaced."""
+    if paths.root.is_file():
+        raise UserError(f"{paths.root}: is a file; choose another --out")
+    if not paths.root.is_dir() or not any(paths.root.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
+    try:
+        read_experiment(paths)
+    except UserError:
+        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
+
+
+def check_resumable(experiment: Experiment, paths: RunFolder) -> None:
+    """Raises UserError when the run was trained with settings that matter and differ, or is finished.
+
+    What may differ is kept in the run's config from now on.
+    """
+    old = read_experiment(paths)
+    changed = [
+        line
+        for line in differences(old, experiment)
+        if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
+    ]
+    if changed:
+        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
+    if paths.results.is_file():
+        raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+    atomic_write(paths.config, to_toml(experiment))
+
+
+def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
+    """Begins the run folder. An older run in it goes only now, when the new one is known to work."""
+    try:
+        if paths.config.is_file():
+            shutil.rmtree(paths.root)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        atomic_write(paths.config, to_toml(experiment))
+        task.save(paths)
+        write_json(paths.environment, environment)
+    except OSError as error:
+        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None
