@@ -25,7 +25,7 @@ from contender import (
 
 from seqlab.data.batching.buckets import in_order_of_length
 from seqlab.data.batching.stream import Group, Stream
-from seqlab.data.corpora.corpus import build_corpus
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.engine import checkpoint
 from seqlab.engine.distributed import connect
 from seqlab.engine.loop import Budget, updates

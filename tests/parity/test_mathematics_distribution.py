@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import ks_2samp
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.readers.lines import read_questions
 from seqlab.data.synthetic.questions import MODULES, PLACES, alphabet, draw
 

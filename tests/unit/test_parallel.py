@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from seqlab.config.settings import Config, Tree, build, merge, parse_override, to_toml
-from seqlab.data.corpora.corpus import build_corpus
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
 from seqlab.data.readers.lines import read_lines
 from seqlab.errors import UserError

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seqlab.config.settings import build
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError

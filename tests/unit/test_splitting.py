@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.origins import Pair
 from seqlab.data.corpora.splitting import fingerprint, split
 from seqlab.errors import UserError

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.data.corpora.cleaning import Cleaning
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.origins import Pair
 from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
 from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory

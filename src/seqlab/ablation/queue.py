@@ -18,7 +18,7 @@ from seqlab.ablation.page import run_line, write_ablation
 from seqlab.ablation.plan import OFF, ON, AblationFolder, Cell, Plan, Run, Settings, Switch, read_plan, slug, words
 from seqlab.ablation.switches import Ground, find_switch, sharing_settings
 from seqlab.config.settings import differences
-from seqlab.data.corpora.corpus import build_corpus
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.errors import UserError
 from seqlab.experiment.auto_size import fitted
 from seqlab.experiment.config import check, load

@@ -3,8 +3,9 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-from seqlab.data.corpora.corpus import TextCorpus, build_corpus
+from seqlab.data.corpora.corpus import TextCorpus
 from seqlab.data.corpora.images import ImagesData
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
 from seqlab.data.corpora.mathematics import MathematicsData
 from seqlab.data.corpora.numbers import NumbersData

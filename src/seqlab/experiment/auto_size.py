@@ -7,7 +7,7 @@ large corpora). What a recipe or a command line sets itself is never changed, no
 
 from typing import Any, NamedTuple
 
-from seqlab.data.corpora.corpus import build_corpus
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.experiment.config import Experiment, check
 from seqlab.models.transformer import TransformerConfig
 

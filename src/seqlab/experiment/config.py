@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from seqlab.config import recipes
 from seqlab.config.settings import Config, Tree, build, merge, read_toml
 from seqlab.data.batching.buckets import BatchConfig
-from seqlab.data.corpora.corpus import CorpusConfig
+from seqlab.data.corpora.kinds import CorpusConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.optimizers import AdamW, OptimizerConfig
 from seqlab.engine.precision import Clip

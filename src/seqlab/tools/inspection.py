@@ -7,8 +7,8 @@ import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
 
-from seqlab.data.corpora.corpus import build_corpus
 from seqlab.data.corpora.images import ImageCorpus, ImagesData
+from seqlab.data.corpora.kinds import build_corpus
 from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
 from seqlab.data.corpora.mathematics import MathematicsData
 from seqlab.data.corpora.numbers import NumbersData

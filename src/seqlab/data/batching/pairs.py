@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.out_of_core.cache import made_once
 
 Encode = Callable[[Sequence[str]], list[list[int]]]

@@ -1,26 +1,17 @@
-"""Where do the examples of a run come from? The kinds of data there are, and what all of them offer."""
+"""What every corpus offers: training, validation and test examples, and what there is to say of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, overload
-
-from pydantic import Field
-
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.images import ImageCorpus, ImagesData
-from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
-from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
-from seqlab.data.corpora.numbers import Numbers, NumbersData
-from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
-from seqlab.data.corpora.passages import Passages, PassagesData
-from seqlab.data.corpora.squad import Squad, SquadData
+from typing import NamedTuple, Protocol, TypeVar
 
 AnyExample = TypeVar("AnyExample", covariant=True)
 
-TextData = MathematicsData | NumbersData | ParallelData
 
-CorpusConfig = Annotated[TextData | ImagesData | SquadData | LabelledData | PassagesData, Field(discriminator="kind")]
-"""One config class a kind."""
+class Example(NamedTuple):
+    """One question and its answer, one sentence and its translation."""
+
+    source: str
+    target: str
 
 
 class Corpus(Protocol[AnyExample]):
@@ -77,30 +68,3 @@ class TextCorpus(Corpus[Example], Protocol):
     def languages(self) -> tuple[str, str] | None:
         """From which language into which its examples are translations; None where they are something else."""
         ...
-
-
-@overload
-def build_corpus(config: TextData) -> TextCorpus: ...
-
-
-@overload
-def build_corpus(config: CorpusConfig) -> Corpus[Any]: ...
-
-
-def build_corpus(config: CorpusConfig) -> Corpus[Any]:
-    """The corpus that a config describes; files are read when they are needed, not here."""
-    match config:
-        case MathematicsData():
-            return Mathematics(config)
-        case NumbersData():
-            return Numbers(config)
-        case ParallelData():
-            return ParallelCorpus(config)
-        case ImagesData():
-            return ImageCorpus(config)
-        case SquadData():
-            return Squad(config)
-        case LabelledData():
-            return LabelledCorpus(config)
-        case PassagesData():
-            return Passages(config)

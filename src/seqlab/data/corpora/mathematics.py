@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.splitting import set_seed, take_distinct
 from seqlab.data.readers.lines import COMPRESSED, read_pairs, read_questions
 from seqlab.data.synthetic.questions import Module, Split, alphabet, questions

@@ -18,7 +18,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.splitting import set_seed, take, take_distinct
 from seqlab.data.readers.lines import read_pairs
 from seqlab.data.synthetic.questions import below, coin

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol, Self
 from pydantic import Field, field_validator, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.readers.hub import hub_fingerprint, hub_splits, read_hub
 from seqlab.data.readers.lines import COMPRESSED, content_hash, find, format_suffix
 from seqlab.data.readers.tables import FORMATS, Column, Columns, Records, read_aligned, read_table

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.cleaning import Cleaning
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
 from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of

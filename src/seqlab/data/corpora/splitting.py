@@ -13,7 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from seqlab.data.corpora.cleaning import Cleaner, Cleaning
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.origins import Pair
 from seqlab.errors import UserError
 

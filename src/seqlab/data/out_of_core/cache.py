@@ -14,7 +14,7 @@ from typing import overload
 
 import numpy as np
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 
 INDEX = np.dtype([("start", "<i8"), ("source", "<i4"), ("target", "<i4")])
 """A stored pair: where its source starts, the bytes of the source, and those of the target, which follows it."""

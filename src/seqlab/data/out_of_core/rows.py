@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.origins import Pair
 from seqlab.data.corpora.splitting import fingerprint, fingerprint_of_pair
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from seqlab.data.corpora.cleaning import DUPLICATES, Cleaner
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.splitting import Leak, Order, Sets, fingerprint, new_sources, sizes_of, some_left, too_few
 from seqlab.data.out_of_core.cache import StoredPairs, append_pairs, made_once
 from seqlab.data.out_of_core.rows import Rows

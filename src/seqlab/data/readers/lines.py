@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError
 
 if sys.version_info >= (3, 14):

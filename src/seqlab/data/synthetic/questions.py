@@ -14,7 +14,7 @@ from math import ceil, gcd, log, log10
 from random import Random
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError, nearest
 
 Module = Literal["algebra__linear_1d", "comparison__sort", "numbers__place_value"]

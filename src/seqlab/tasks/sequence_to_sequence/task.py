@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from seqlab.config.settings import Config
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
 from seqlab.data.batching.stream import batches
-from seqlab.data.corpora.corpus import TextCorpus
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
 from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
