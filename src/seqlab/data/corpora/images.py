@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
+from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import set_seed
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.images import (
@@ -117,6 +118,14 @@ class ImageCorpus:
     def splits(self) -> dict[str, Images]:
         """Training, validation and test images."""
         return self._sets._asdict()
+
+    def overview(self) -> Overview:
+        """The images of every class, and their size."""
+        sets, size = self.splits(), self._sets.training
+        counts = np.stack([np.bincount(part.labels, minlength=len(self.classes)) for part in sets.values()], axis=1)
+        rows = dict(zip(self.classes, counts.tolist(), strict=True))
+        caption = f"{counts.sum():,} images of {size.height} x {size.width} pixels"
+        return Overview(CountTable([*sets], rows, "class", shares=True, caption=caption), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What was held out, which classes cannot be learned, and which test images are also trained on."""

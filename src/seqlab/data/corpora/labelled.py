@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
+from seqlab.data.corpora.corpus import Overview
 from seqlab.data.corpora.splitting import fingerprint, sizes_of
 from seqlab.data.readers.lines import find, format_suffix, read_lines
 from seqlab.data.readers.tables import Column, Columns, read_table
@@ -118,6 +119,11 @@ class LabelledCorpus:
     def splits(self) -> dict[str, Sequence[Labelled]]:
         """Training, validation and test texts."""
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of texts; a label is a target of one word."""
+        texts = {name: [(example.source, example.label) for example in part] for name, part in self.splits().items()}
+        return Overview(texts=texts, unit="words", remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""

@@ -12,7 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.splitting import set_seed, take_distinct
 from seqlab.data.readers.lines import COMPRESSED, read_pairs, read_questions
 from seqlab.data.synthetic.questions import Module, Split, alphabet, questions
@@ -126,6 +126,10 @@ class Mathematics:
         """What vocabularies are made from: every character that can occur, and the examples of an epoch."""
         examples, (source, target) = self.training(0), self.alphabet()
         return [*sorted(source), *(e.source for e in examples)], [*sorted(target), *(e.target for e in examples)]
+
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """Nothing to say: drawn questions are clean and shared by no two sets."""

@@ -18,7 +18,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.splitting import set_seed, take, take_distinct
 from seqlab.data.readers.lines import read_pairs
 from seqlab.data.synthetic.questions import below, coin
@@ -119,6 +119,10 @@ class Numbers:
     def splits(self) -> dict[str, Sequence[Example]]:
         """Every set by name; training as in epoch 0."""
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """Nothing to say: drawn examples are clean and shared by no two sets."""

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.cleaning import Cleaning
-from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
 from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
@@ -155,6 +155,10 @@ class ParallelCorpus:
             (pair.source for pair in islice(pairs, 0, None, step)),
             (pair.target for pair in islice(pairs, 0, None, step)),
         )
+
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""

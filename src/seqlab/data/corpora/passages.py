@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from seqlab.config.settings import Config
+from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import fingerprint
 from seqlab.data.corpora.squad import read_squad
 from seqlab.data.readers.lines import COMPRESSED, find, format_suffix, read_lines
@@ -89,6 +90,14 @@ class Passages:
     def splits(self) -> dict[str, Sequence[Document]]:
         """Training, validation and test documents."""
         return dict(self._parts)
+
+    def overview(self) -> Overview:
+        """How much text every set has, which is what the remarks say too."""
+        rows = {
+            name: (len(documents), sum(len(d.paragraphs) for d in documents), sum(map(count_words, documents)))
+            for name, documents in self._parts.items()
+        }
+        return Overview(CountTable(("documents", "paragraphs", "words"), rows))
 
     def remarks(self) -> list[str]:
         """How much there is, and what was held out."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
+from seqlab.data.corpora.corpus import Overview
 from seqlab.data.corpora.splitting import fingerprint, sizes_of
 from seqlab.data.readers.lines import find, opened
 from seqlab.errors import UserError
@@ -140,6 +141,14 @@ class Squad:
     def splits(self) -> dict[str, Sequence[Question]]:
         """Training, validation and test questions."""
         return {"training": self._training, "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of questions and of the answers that are trained on."""
+        texts = {
+            name: [(question.question, question.target.text if question.target else "") for question in questions]
+            for name, questions in self.splits().items()
+        }
+        return Overview(texts=texts, unit="words", remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What was wrong in the files, what was held out, and how many questions are trained on."""
