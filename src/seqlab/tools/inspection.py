@@ -22,12 +22,13 @@ class Inspection(NamedTuple):
 
 
 def inspect(corpus: Corpus[Any], *, words: bool) -> Inspection:
-    """Reads every set, and counts what there is of it.
+    """Reads every set, and counts what there is of it. UserError when a file is missing.
 
     Args:
         corpus: the data.
         words: lengths are those of words, not of characters alone; a corpus that has a unit of its own overrules this.
     """
+    corpus.check_files()
     overview = corpus.overview()
     tables = [] if overview.table is None else [count_table(overview.table)]
     if overview.texts is None:

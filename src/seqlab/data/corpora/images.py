@@ -1,6 +1,5 @@
 """Which images does a classification run see, and which of them are held out?"""
 
-import os
 import random
 from collections.abc import Iterator
 from functools import cached_property
@@ -24,6 +23,7 @@ from seqlab.data.readers.images import (
     hub_images,
     read_images,
 )
+from seqlab.data.readers.lines import data_path, folder_hint
 from seqlab.errors import UserError
 
 __all__ = ["ImageCorpus", "Images", "ImagesData", "LabelledImage", "permutation"]
@@ -91,12 +91,8 @@ class ImageCorpus:
         if self.config.dataset is not None:
             hub_splits(self.config.dataset, self.config.subset)
         elif self.config.source != DIGITS:
-            try:
+            with folder_hint(self.config.folder):
                 check_folder(self._folder)
-            except UserError as error:
-                if self.config.folder or "SEQLAB_DATA" in os.environ or self._folder.is_absolute():
-                    raise
-                raise UserError(f"{error}; data.folder or SEQLAB_DATA names the folder that it starts at") from None
 
     @property
     def classes(self) -> list[str]:
@@ -141,8 +137,7 @@ class ImageCorpus:
 
     @property
     def _folder(self) -> Path:
-        start = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return start.expanduser() / Path(self.config.source).expanduser()
+        return data_path(self.config.source, self.config.folder)
 
     @cached_property
     def _source(self) -> Source:

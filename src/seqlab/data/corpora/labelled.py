@@ -1,7 +1,6 @@
 """Which texts with labels does a run see, from which columns of which files, and which of them are held out?"""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,7 +12,7 @@ from pydantic import Field, model_validator
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Overview
 from seqlab.data.corpora.splitting import fingerprint, sizes_of
-from seqlab.data.readers.lines import find, format_suffix, read_lines
+from seqlab.data.readers.lines import data_path, find, folder_hint, format_suffix, read_lines
 from seqlab.data.readers.tables import Column, Columns, read_table
 from seqlab.errors import UserError
 
@@ -86,22 +85,19 @@ class LabelledCorpus:
         """Raises UserError when a file is missing or of no known format, or none is named."""
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train.tsv")
-        for name in SETS:
-            path = self._path(name)
-            if path is None:
-                continue
-            found = find(path)
-            if found is None:
-                hint = "; data.folder or SEQLAB_DATA names the folder that paths start at"
-                raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
-            _check_format(found)
+        with folder_hint(self.config.folder):
+            for path in self._paths.values():
+                found = find(path)
+                if found is None:
+                    raise UserError(f"{path}: no such file")
+                _check_format(found)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels that are trained on, in order. UserError where there is only one."""
         found = sorted({example.label for example in self.training(0)})
         if len(found) < 2:
-            raise UserError(f"{self._path('train')}: every text has the label {found[0]}: there is nothing to learn")
+            raise UserError(f"{self._paths['train']}: every text has the label {found[0]}: there is nothing to learn")
         return tuple(found)
 
     def training(self, epoch: int) -> Sequence[Labelled]:
@@ -144,7 +140,7 @@ class LabelledCorpus:
 
     @cached_property
     def _files(self) -> dict[str, tuple[list[Labelled], list[int]]]:
-        paths = {name: find(path) or path for name in SETS if (path := self._path(name)) is not None}
+        paths = {name: find(path) or path for name, path in self._paths.items()}
         files = {name: _read(path, self.config) for name, path in paths.items()}
         for name, (examples, _) in files.items():
             if not examples:
@@ -188,10 +184,11 @@ class LabelledCorpus:
             if leaked := sum(example.source in trained for example in self._parts[name]):
                 yield f"{name}: {leaked:,} texts are also trained on, which flatters its scores"
 
-    def _path(self, name: str) -> Path | None:
-        file = getattr(self.config, name)
-        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return None if file is None else folder.expanduser() / Path(file).expanduser()
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """Of the sets that have a file."""
+        files = {name: getattr(self.config, name) for name in SETS}
+        return {name: data_path(file, self.config.folder) for name, file in files.items() if file is not None}
 
 
 def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: int) -> dict[str, list[Labelled]]:

@@ -1,6 +1,5 @@
 """Which sentence pairs does a translation run see, from which files, and which of them are held out?"""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
@@ -17,6 +16,7 @@ from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.hub import hub_splits
+from seqlab.data.readers.lines import folder_hint
 from seqlab.data.readers.tables import Column
 from seqlab.errors import UserError
 
@@ -119,13 +119,9 @@ class ParallelCorpus:
         if not self._origins("train"):
             raise UserError("data.train names no files: give the training files, for example data.train=my.tsv")
         places = [place for name in ("train", *HELD_OUT) for place in self._origins(name)]
-        try:
+        with folder_hint(self.config.folder or self.config.dataset):
             for place in places:
                 place.check()
-        except UserError as error:
-            if self.config.folder or self.config.dataset or "SEQLAB_DATA" in os.environ:
-                raise
-            raise UserError(f"{error}; data.folder or SEQLAB_DATA names the folder that paths start at") from None
 
     def training(self, epoch: int) -> Sequence[Example]:
         """The same pairs, in the order of the files, for every epoch; when streaming, parts of them that take turns."""
@@ -258,10 +254,9 @@ class ParallelCorpus:
     def _origins(self, name: str) -> list[Origin]:
         """The places of a set; none if it is to be taken from training. Only training is split, and so has groups."""
         config = self.config
-        folder = config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
         group = config.group if name == "train" else None
         if files := getattr(config, name):
-            return [origin(entry, folder.expanduser(), self._languages, group) for entry in files]
+            return [origin(entry, config.folder, self._languages, group) for entry in files]
         if config.dataset is None or (name != "train" and not self._hub_has(name)):
             return []
         return [HubSplit(config.dataset, config.subset, name, self._languages.asked_for(group), group)]

@@ -1,6 +1,5 @@
 """Which running text does a run see, from which files, as which documents, and which of them are held out?"""
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
@@ -13,7 +12,7 @@ from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import fingerprint
 from seqlab.data.corpora.squad import read_squad
-from seqlab.data.readers.lines import COMPRESSED, find, format_suffix, read_lines
+from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, read_lines
 from seqlab.errors import UserError
 
 FEWEST = 2
@@ -73,7 +72,8 @@ class Passages:
         """Raises UserError when a file is missing, or none is named."""
         if not self.config.train:
             raise UserError("data.train names no file: give text files, for example data.train=book.txt")
-        list(self._paths())
+        with folder_hint(self.config.folder):
+            list(self._paths())
 
     def training(self, epoch: int) -> Sequence[Document]:
         """The same documents every epoch."""
@@ -130,11 +130,9 @@ class Passages:
 
     def _paths(self) -> Iterator[Path]:
         """Every file; those of a folder in the order of their names."""
-        start = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
         for name in self.config.train:
-            path = start.expanduser() / Path(name).expanduser()
-            found = find(path)
-            if found is not None:
+            path = data_path(name, self.config.folder)
+            if found := find(path):
                 yield found
             elif path.is_dir():
                 files = sorted(file for file in path.iterdir() if file.is_file() and format_suffix(file) == ".txt")
@@ -142,8 +140,7 @@ class Passages:
                     raise UserError(f"{path}: no text file in this folder (.txt, or .txt{', .txt'.join(COMPRESSED)})")
                 yield from files
             else:
-                hint = "; data.folder or SEQLAB_DATA names the folder that paths start at"
-                raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
+                raise UserError(f"{path}: no such file")
 
 
 def read_documents(path: Path, words: int, ends: ParagraphEnds = "blank-line") -> Iterator[Document]:

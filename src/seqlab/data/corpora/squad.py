@@ -5,7 +5,6 @@ Sources: Rajpurkar et al. (2016), "SQuAD: 100,000+ questions for machine compreh
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from pydantic import Field, model_validator
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Overview
 from seqlab.data.corpora.splitting import fingerprint, sizes_of
-from seqlab.data.readers.lines import find, opened
+from seqlab.data.readers.lines import data_path, find, folder_hint, opened
 from seqlab.errors import UserError
 
 SETS = ("train", "validation", "test")
@@ -116,15 +115,10 @@ class Squad:
         """Raises UserError when a file is missing, or none is named."""
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train-v1.1.json")
-        for name in SETS:
-            path = self._path(name)
-            if path is not None and find(path) is None:
-                hint = (
-                    ""
-                    if self.config.folder or "SEQLAB_DATA" in os.environ
-                    else ("; data.folder or SEQLAB_DATA names the folder that paths start at")
-                )
-                raise UserError(f"{path}: no such file{hint}")
+        with folder_hint(self.config.folder):
+            for path in self._paths.values():
+                if find(path) is None:
+                    raise UserError(f"{path}: no such file")
 
     def training(self, epoch: int) -> Sequence[Question]:
         """The same questions every epoch."""
@@ -168,7 +162,7 @@ class Squad:
 
     @cached_property
     def _files(self) -> dict[str, tuple[list[Question], Faults]]:
-        return {name: read_squad(path) for name in SETS if (path := self._path(name)) is not None}
+        return {name: read_squad(path) for name, path in self._paths.items()}
 
     @cached_property
     def _parts(self) -> dict[str, list[Question]]:
@@ -192,14 +186,12 @@ class Squad:
             return self._parts[name]
         questions = self._files[name][0]
         if not questions:
-            raise UserError(f"{self._path(name)}: no question that can be scored")
+            raise UserError(f"{self._paths[name]}: no question that can be scored")
         return questions
 
     def _remarks(self) -> Iterator[str]:
         for name, (_, faults) in self._files.items():
-            path = self._path(name)
-            assert path is not None
-            yield from faults.remarks(path)
+            yield from faults.remarks(self._paths[name])
         taken = {name: part for name, part in self._parts.items() if name != "train"}
         for name, part in taken.items():
             articles = len({question.article for question in part})
@@ -214,10 +206,11 @@ class Squad:
             if name != "train" and leaked:
                 yield f"{name}: {leaked:,} questions are about a text that is also trained on: its scores flatter"
 
-    def _path(self, name: str) -> Path | None:
-        file = getattr(self.config, name)
-        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return None if file is None else folder.expanduser() / Path(file).expanduser()
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """Of the sets that have a file."""
+        files = {name: getattr(self.config, name) for name in SETS}
+        return {name: data_path(file, self.config.folder) for name, file in files.items() if file is not None}
 
 
 def trainable(question: Question) -> bool:

@@ -7,6 +7,7 @@ the file and, where there is one, the line (counted from 1).
 import gzip
 import hashlib
 import lzma
+import os
 import sys
 import zlib
 from codecs import BOM_UTF8
@@ -24,6 +25,36 @@ else:
     from backports import zstd
 
 COMPRESSED = (".gz", ".xz", ".zst")
+
+DATA_VARIABLE = "SEQLAB_DATA"
+"""Environment variable that names the folder of the data, which so need not be in a recipe."""
+
+
+def data_path(path: str, folder: Path | None) -> Path:
+    """Where a path of `data` leads: a relative one starts at `folder`, else at SEQLAB_DATA, else at the current folder.
+
+    Args:
+        path: of a file or a folder, as the config has it.
+        folder: `data.folder`; None where it is not set.
+    """
+    start = folder or Path(os.environ.get(DATA_VARIABLE, "."))
+    return start.expanduser() / Path(path).expanduser()
+
+
+@contextmanager
+def folder_hint(named: object) -> Iterator[None]:
+    """Adds to a UserError that is raised inside how to say where relative paths start.
+
+    Not where that would not help: `named` or SEQLAB_DATA says it, or the path that the message begins with is absolute.
+    """
+    try:
+        yield
+    except UserError as error:
+        if named or DATA_VARIABLE in os.environ or Path(str(error)).is_absolute():
+            raise
+        raise UserError(
+            f"{error}; data.folder or {DATA_VARIABLE} names the folder that relative paths start at"
+        ) from None
 
 
 def find(path: Path) -> Path | None:
