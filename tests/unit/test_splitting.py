@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.corpora.corpus import Example
-from seqlab.data.corpora.origins import Pair
-from seqlab.data.corpora.splitting import fingerprint, split
+from seqlab.data.corpora.splitting import Pair, fingerprint, split
 from seqlab.errors import UserError
 
 SIZES = {"test": 20, "validation": 10}

@@ -1,8 +1,9 @@
-"""The endless stream of updates: which batches make up each one, for every process, from any position on.
+"""Batches on their way to a model: the endless stream of updates of a training, and one pass over a set to evaluate.
 
-An update is `accumulate` consecutive batches of the plan. Processes take turns with them: process `rank` of `size`
-takes batches `rank`, `rank + size`, ... So the mathematics of a run does not depend on the number of processes, and a
-run saved by two goes on as one.
+The stream tells which batches make up each update, for every process, from any position on. An update is `accumulate`
+consecutive batches of the plan. Processes take turns with them: process `rank` of `size` takes batches `rank`,
+`rank + size`, ... So the mathematics of a run does not depend on the number of processes, and a run saved by two
+resumes as one.
 """
 
 from collections.abc import Callable, Iterator
@@ -148,8 +149,14 @@ class Stream:
         return _Epoch(examples, shapes, plan(shapes, self._config, np.random.default_rng((self._seed, number))))
 
 
-def batches(rows: Encoded, model: nn.Module, tokens: int) -> Iterator[Any]:
-    """All rows, the longest first, in batches of at most so many tokens; on the device of the model."""
+def evaluation_batches(examples: Encoded, model: nn.Module, tokens: int) -> Iterator[Any]:
+    """One pass over all examples, in batches on the device of the model.
+
+    Args:
+        examples: the encoded examples.
+        model: what reads them.
+        tokens: budget of a batch. The longest come first, so that memory runs out at once or never.
+    """
     device = next(model.parameters()).device
-    for bucket in in_order_of_length(rows.shapes, tokens):
-        yield rows.batch(*bucket).to(device)
+    for bucket in in_order_of_length(examples.shapes, tokens):
+        yield examples.batch(*bucket).to(device)

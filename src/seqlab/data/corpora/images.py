@@ -1,4 +1,4 @@
-"""Which images does a classification run see, and which of them are held out?"""
+"""Labelled images, some of them held out of training."""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which texts with labels does a run see, from which columns of which files, and which of them are held out?"""
+"""Texts with labels from columns of tables, some of them held out of training."""
 
 import json
 from collections import Counter

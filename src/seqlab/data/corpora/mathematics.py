@@ -1,4 +1,4 @@
-"""Which mathematics questions does a run see: training, validation and test sets that share none.
+"""Questions of a mathematics module: training, validation and test sets that share none.
 
 Questions are drawn by `seqlab.data.synthetic.questions`, or read from the files of the published v1.0 release.
 """
@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.question_files import read_pairs, read_questions
 from seqlab.data.corpora.splitting import set_seed, take_distinct
-from seqlab.data.readers.lines import COMPRESSED, read_pairs, read_questions
+from seqlab.data.readers.lines import COMPRESSED, find
 from seqlab.data.synthetic.questions import Module, Split, alphabet, questions
 from seqlab.data.synthetic.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError
@@ -201,10 +202,8 @@ def _read_first(folder: Path, split: str, module: str, size: int, setting: str) 
 
 def _published_file(folder: Path, split: str, module: str) -> Path:
     plain = folder / split / f"{module}.txt"
-    for suffix in ("", *COMPRESSED):
-        path = plain.with_name(plain.name + suffix)
-        if path.is_file():
-            return path
+    if path := find(plain):
+        return path
     raise UserError(
         f"{plain}: no such file (nor with {' or '.join(COMPRESSED)}); "
         f"data.folder is the unpacked v1.0 release, with {split}/{module}.txt in it"

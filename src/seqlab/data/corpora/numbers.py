@@ -1,4 +1,4 @@
-"""Which quantities does a run translate? Numbers, dates, times and sums of money, spelled out in two languages.
+"""Numbers, dates, times and sums of money, spelled out in two languages.
 
 A corpus without files: real language rules, as many pairs as one likes, and one right answer each. Languages differ in
 word order ("March third" and "le trois mars", "Swiss francs" and "francs suisses", "einundneunzig"), in gender ("one
@@ -19,8 +19,8 @@ from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.question_files import read_pairs
 from seqlab.data.corpora.splitting import set_seed, take, take_distinct
-from seqlab.data.readers.lines import read_pairs
 from seqlab.data.synthetic.questions import below, coin
 from seqlab.data.synthetic.spelling import (
     CURRENCIES,

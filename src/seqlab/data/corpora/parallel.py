@@ -1,4 +1,4 @@
-"""Which sentence pairs does a translation run see, from which files, and which of them are held out?"""
+"""Sentence pairs of two languages from files or from the hub, some of them held out of training."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -9,10 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.cleaning import Cleaning
 from seqlab.data.corpora.corpus import Example, Overview
-from seqlab.data.corpora.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
-from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
+from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
+from seqlab.data.corpora.splitting import Cleaning, Order, Pair, Sets, sets_in_memory
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.hub import hub_splits

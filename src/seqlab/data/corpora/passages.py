@@ -1,4 +1,4 @@
-"""Which running text does a run see, from which files, as which documents, and which of them are held out?"""
+"""Running text: files cut into documents, some of them held out of training."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Which questions with their texts does a run see, from files in the layout of SQuAD, and what is wrong with them?
+"""Questions with their texts from files in the layout of SQuAD, and what is wrong with some of them.
 
 Sources: Rajpurkar et al. (2016), "SQuAD: 100,000+ questions for machine comprehension of text"; Rajpurkar et al.
 (2018), "Know what you don't know: unanswerable questions for SQuAD". Characters of a text are counted from 0.

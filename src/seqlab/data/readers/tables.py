@@ -1,4 +1,4 @@
-"""How do files of sentence pairs become rows of text: tables in one file, or two files that are aligned line by line?
+"""Rows of text from tables (TSV, CSV, JSON lines, TMX, Parquet), or from files that are aligned line by line.
 
 Every reader is lazy and yields `(place, texts)`: the line (or record, from 1) and the texts of the columns asked for.
 Whatever is wrong is a UserError that names file and place.

@@ -1,4 +1,4 @@
-"""How are mathematics questions drawn?
+"""Mathematics questions, drawn at random.
 
 A generator of three modules of the DeepMind Mathematics data set (Saxton et al. 2019, arXiv:1904.01557). It draws from
 the distribution of the original; how near it comes is tested in `tests/parity/test_mathematics_distribution.py`.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import Config
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.corpora.corpus import Example, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
 from seqlab.data.readers.lines import read_lines
@@ -271,7 +271,7 @@ class SequenceToSequence:
         self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
     ) -> Counts:
         counts = Counts(characters=sum(len(example.target) for example in examples))
-        for batch in batches(encoded, model, self.config.evaluation_tokens):
+        for batch in evaluation_batches(encoded, model, self.config.evaluation_tokens):
             with autocast():
                 logits = self._logits(model, batch)
                 loss = cross_entropy_sum(logits, batch.labels)

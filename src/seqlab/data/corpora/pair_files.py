@@ -1,6 +1,7 @@
-"""Which files does a list of training files mean, and which pairs do they hold?
+"""The places that sentence pairs come from: tables, line-aligned files, splits of a data set of the hub.
 
-An entry names one file with both sides (a table), or the stem of two files that are aligned line by line.
+An entry of a list of files names one file with both sides (a table), or the stem of two files that are aligned line by
+line.
 """
 
 import re
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import Pair
 from seqlab.data.readers.hub import hub_fingerprint, hub_splits, read_hub
 from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, find, format_suffix
 from seqlab.data.readers.tables import FORMATS, Column, Columns, Records, read_aligned, read_table
@@ -83,14 +85,6 @@ class PairFile(Config):
         if self.columns or self.group or self.label or self.format:
             raise ValueError("versions are line-aligned files, which have no columns, group, label or format")
         return self
-
-
-class Pair(NamedTuple):
-    """A sentence pair, and what a split must not tear apart."""
-
-    example: Example
-    unit: str
-    """the source; or the group that the pair belongs to, after a character that no text starts with"""
 
 
 class Origin(Protocol):
