@@ -8,15 +8,18 @@ resumes as one.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.data.batching.buckets import BatchConfig, Bucket, in_order_of_length, plan
 from seqlab.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Batch(Protocol):
@@ -35,6 +38,22 @@ class Batch(Protocol):
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`; the copy to a GPU does not wait."""
         ...
+
+
+AnyBatch = TypeVar("AnyBatch", bound="DataclassInstance")
+
+
+def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
+    """The same batch with its tensors on `device`; the copy to a GPU does not wait."""
+    if device.type == "cpu":
+        return batch
+    is_gpu = device.type == "cuda"
+    tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    moved = {
+        name: (tensor.pin_memory() if is_gpu else tensor).to(device, non_blocking=is_gpu)
+        for name, tensor in tensors.items()
+    }
+    return replace(batch, **moved)
 
 
 class Encoded(Protocol):

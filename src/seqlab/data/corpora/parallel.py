@@ -11,15 +11,22 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
-from seqlab.data.corpora.splitting import Cleaning, Order, Pair, Sets, sets_in_memory
+from seqlab.data.corpora.splitting import (
+    Cleaning,
+    Order,
+    Pair,
+    Sets,
+    check_sizes_are_used,
+    held_out_sizes,
+    sets_in_memory,
+)
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.lines import folder_hint
 from seqlab.data.readers.tables import Column
 from seqlab.errors import UserError
-
-HELD_OUT = ("validation", "test")
+from seqlab.runs.statistics import HELD_OUT
 
 CACHE_FORMAT = "1"
 """Another number makes caches anew, after a change in what they hold."""
@@ -83,9 +90,7 @@ class ParallelData(Config):
     def _settings_are_used(self) -> Self:
         if self.source == self.target:
             raise ValueError(f"source and target are both {self.source}: name the two languages, or columns")
-        for name, files in (("validation", self.validation), ("test", self.test)):
-            if files and getattr(self, f"{name}_size") is not None:
-                raise ValueError(f"{name}_size is for a set taken from training, but {name} names its files")
+        check_sizes_are_used(self, [name for name in HELD_OUT if getattr(self, name)], "a set")
         if self.dataset is not None and self.train:
             raise ValueError(f"train names files and dataset is {self.dataset}: leave one of them out")
         if self.subset is not None and self.dataset is None:
@@ -201,12 +206,11 @@ class ParallelCorpus:
     @cached_property
     def _order(self) -> Order:
         config = self.config
-        sizes = {"test": config.test_size, "validation": config.validation_size}
         return Order(
             pairs=lambda: self._pairs("train"),
             cleaning=config.cleaning,
             given={name: [e for e in self._given[name] if all(e)] for name in self._given},
-            sizes={name: size for name, size in sizes.items() if name not in self._given},
+            sizes=held_out_sizes(config, self._given),
             seed=config.seed,
             train_size=config.train_size,
         )

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import CountTable, Overview
-from seqlab.data.corpora.splitting import fingerprint
+from seqlab.data.corpora.splitting import fingerprint, held_out_sizes, take_units
 from seqlab.data.corpora.squad import read_squad
 from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, read_lines
 from seqlab.errors import UserError
@@ -122,8 +122,7 @@ class Passages:
     @cached_property
     def _parts(self) -> dict[str, list[Document]]:
         documents = [document for path in self._paths() for document in self._read(path)]
-        sizes = {"test": self.config.test_size, "validation": self.config.validation_size}
-        return hold_out(documents, sizes, self.config.seed)
+        return hold_out(documents, held_out_sizes(self.config), self.config.seed)
 
     def _read(self, path: Path) -> Iterator[Document]:
         return read_documents(path, self.config.document_words, self.config.paragraph_ends)
@@ -166,7 +165,7 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
     Raises UserError when too few are left to train on.
     """
     hashes = {document.paragraphs: fingerprint("\n".join(document.paragraphs), seed) for document in documents}
-    queue = sorted(hashes, key=hashes.__getitem__)
+    queue = dict.fromkeys(sorted(hashes, key=hashes.__getitem__, reverse=True), 1)
     usual = max(FEWEST, min(LARGEST, -(-len(queue) // SHARE)))
     wanted = {name: usual if size is None else size for name, size in sizes.items()}
     if len(queue) < sum(wanted.values()) + FEWEST:
@@ -174,9 +173,8 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
             f"the training files have {len(queue):,} documents, too few to hold out {sum(wanted.values()):,}: give "
             "more text, or lower data.document_words, data.validation_size and data.test_size"
         )
-    place: dict[tuple[str, ...], str] = {}
-    for name, size in wanted.items():
-        place |= {queue.pop(): name for _ in range(size)}
+    chosen = take_units(queue, wanted.values())
+    place = {paragraphs: name for name, taken in zip(wanted, chosen, strict=True) for paragraphs in taken}
     parts: dict[str, list[Document]] = {"training": [], "validation": [], "test": []}
     for document in sorted(documents, key=lambda document: hashes[document.paragraphs]):
         parts[place.get(document.paragraphs, "training")].append(document)

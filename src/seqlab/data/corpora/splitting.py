@@ -7,16 +7,17 @@ their order. Of the other pairs a sample may be wanted, which is drawn in the sa
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError
+from seqlab.runs.statistics import HELD_OUT
 
 LARGEST = 1000
 """Sources of a held-out set, where nobody says how many."""
@@ -30,6 +31,8 @@ vos cous !" do. A ratio of 4 then removes four pairs of Multi30k (en-de) and new
 and none of Tatoeba or the Bible."""
 
 DUPLICATES = "duplicates"
+
+Unit = TypeVar("Unit", bound=Hashable)
 
 
 class Pair(NamedTuple):
@@ -176,6 +179,20 @@ def _fault(example: Example, config: Cleaning) -> str | None:
 # Holding out
 
 
+class HeldOutSizes(Protocol):
+    """A config that says how much is taken out of training."""
+
+    @property
+    def validation_size(self) -> int | None:
+        """Of the validation set; None where the config leaves it open."""
+        ...
+
+    @property
+    def test_size(self) -> int | None:
+        """Of the test set; None where the config leaves it open."""
+        ...
+
+
 class Split(NamedTuple):
     """Pairs to train on, and the sets that were taken out of them."""
 
@@ -198,7 +215,8 @@ def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> 
     if not sizes:
         return Split([pair.example for pair in pairs], {}, 0)
     num_sources = Counter(unit for unit, _ in {(pair.unit, pair.example.source) for pair in pairs})
-    chosen = _choose(num_sources, sizes_of(num_sources.total(), sizes), seed)
+    queue = {unit: num_sources[unit] for unit in sorted(num_sources, key=lambda unit: fingerprint(unit, seed))}
+    chosen = [set(units) for units in take_units(queue, sizes_of(num_sources.total(), sizes))]
     held_out: dict[str, list[Example]] = {}
     known: set[str] = set()
     for name, units in zip(sizes, chosen, strict=True):
@@ -210,18 +228,36 @@ def split(pairs: Sequence[Pair], sizes: Mapping[str, int | None], seed: int) -> 
     return Split(training, held_out, len(pairs) - len(training) - sum(map(len, held_out.values())))
 
 
-def _choose(num_sources: Mapping[str, int], sizes: Sequence[int], seed: int) -> list[set[str]]:
-    """For every size, units that have as many sources together; no unit twice."""
-    queue = sorted(num_sources, key=lambda unit: fingerprint(unit, seed), reverse=True)
-    chosen: list[set[str]] = []
+def take_units(queue: Mapping[Unit, int], sizes: Iterable[int]) -> list[list[Unit]]:
+    """For every size, the next units of the queue that have as many examples together, or those that are left.
+
+    Args:
+        queue: what stays together when a set is taken out, in the order in which it is taken, with its examples.
+        sizes: examples of every set, at least.
+    """
+    left = iter(queue)
+    chosen: list[list[Unit]] = []
     for size in sizes:
-        units: set[str] = set()
+        units: list[Unit] = []
         missing = size
-        while missing > 0 and queue:
-            units.add(unit := queue.pop())
-            missing -= num_sources[unit]
+        while missing > 0 and (unit := next(left, None)) is not None:
+            units.append(unit)
+            missing -= queue[unit]
         chosen.append(units)
     return chosen
+
+
+def held_out_sizes(config: HeldOutSizes, given: Container[str] = ()) -> dict[str, int | None]:
+    """The sizes that a config sets for the sets to be taken out of training: those that are not given."""
+    sizes = {"test": config.test_size, "validation": config.validation_size}
+    return {name: size for name, size in sizes.items() if name not in given}
+
+
+def check_sizes_are_used(config: HeldOutSizes, given: Container[str], what: str) -> None:
+    """Raises ValueError for a size of a set that is given, and so not taken out of training; `what` would be taken."""
+    for name in HELD_OUT:
+        if name in given and getattr(config, f"{name}_size") is not None:
+            raise ValueError(f"{name}_size is for {what} taken from training, but {name} names a file")
 
 
 def sizes_of(num_sources: int, sizes: Mapping[str, int | None]) -> list[int]:

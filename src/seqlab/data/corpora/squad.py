@@ -15,11 +15,18 @@ from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Overview
-from seqlab.data.corpora.splitting import fingerprint, sizes_of
+from seqlab.data.corpora.splitting import (
+    check_sizes_are_used,
+    fingerprint,
+    held_out_sizes,
+    sizes_of,
+    take_units,
+)
 from seqlab.data.readers.lines import data_path, find, folder_hint, opened
 from seqlab.errors import UserError
+from seqlab.runs.statistics import HELD_OUT
 
-SETS = ("train", "validation", "test")
+SETS = ("train", *HELD_OUT)
 
 LISTED = 5
 """Ids that a remark names; all are counted."""
@@ -49,9 +56,7 @@ class SquadData(Config):
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "SquadData":
-        for name in SETS[1:]:
-            if getattr(self, name) is not None and getattr(self, f"{name}_size") is not None:
-                raise ValueError(f"{name}_size is for articles taken from training, but {name} names a file")
+        check_sizes_are_used(self, [name for name in HELD_OUT if getattr(self, name) is not None], "articles")
         return self
 
 
@@ -168,9 +173,7 @@ class Squad:
     def _parts(self) -> dict[str, list[Question]]:
         """The training file, and the articles that were taken out of it."""
         questions = [question for question in self._files["train"][0] if trainable(question)]
-        wanted = {name: getattr(self.config, f"{name}_size") for name in ("test", "validation")}
-        wanted = {name: size for name, size in wanted.items() if name not in self._files}
-        return split_by_article(questions, wanted, self.config.seed)
+        return split_by_article(questions, held_out_sizes(self.config, self._files), self.config.seed)
 
     @cached_property
     def _training(self) -> list[Question]:
@@ -233,13 +236,13 @@ def split_by_article(
     articles: dict[str, list[Question]] = {}
     for question in questions:
         articles.setdefault(question.article, []).append(question)
-    queue = sorted(articles, key=lambda title: fingerprint(title, seed))
-    parts: dict[str, list[Question]] = {}
-    for name, size in zip(sizes, sizes_of(len(questions), sizes), strict=True):
-        parts[name] = []
-        while len(parts[name]) < size and queue:
-            parts[name] += articles[queue.pop()]
-    left = set(queue)
+    titles = sorted(articles, key=lambda title: fingerprint(title, seed), reverse=True)
+    chosen = take_units({title: len(articles[title]) for title in titles}, sizes_of(len(questions), sizes))
+    parts = {
+        name: [question for title in taken for question in articles[title]]
+        for name, taken in zip(sizes, chosen, strict=True)
+    }
+    left = set(titles).difference(*chosen)
     parts["train"] = [question for question in questions if question.article in left]
     if not parts["train"]:
         raise UserError(
