@@ -25,13 +25,12 @@ from contender import (
 
 from seqlab.data.batching.buckets import in_order_of_length
 from seqlab.data.batching.stream import Group, Stream
-from seqlab.data.corpora.corpus import build_corpus
 from seqlab.engine import checkpoint
 from seqlab.engine.distributed import connect
 from seqlab.engine.loop import Budget, updates
 from seqlab.engine.machine import prepare_cpu
 from seqlab.engine.random_state import seed_everything
-from seqlab.experiment.assembly import Assembly
+from seqlab.experiment.assembly import Assembly, build_corpus
 from seqlab.experiment.config import Experiment, load
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import ks_2samp
 
-from seqlab.data.corpora.examples import Example
-from seqlab.data.readers.lines import read_questions
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.question_files import read_questions
 from seqlab.data.synthetic.questions import MODULES, PLACES, alphabet, draw
 
 LIMIT = 0.05  # 2,000 against 20,000 samples of one distribution pass 0.046 once in a thousand

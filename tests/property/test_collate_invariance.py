@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 PAD, BOS, EOS = 0, 1, 2

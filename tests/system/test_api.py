@@ -6,7 +6,7 @@ import pytest
 from command_line import Command, Trained
 
 import seqlab
-from seqlab.data.readers.lines import read_questions
+from seqlab.data.corpora.question_files import read_questions
 
 
 @pytest.fixture

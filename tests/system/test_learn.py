@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.engine import random_state
 from seqlab.engine.distributed import ALONE
 from seqlab.engine.loop import Budget, updates

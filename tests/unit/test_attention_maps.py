@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tomli_w
 from matplotlib.image import imread
-from rich.console import Console
 
 from seqlab.data.corpora.images import Images, permutation
 from seqlab.errors import UserError
@@ -22,7 +21,6 @@ from seqlab.report.sections import classification, confusion
 from seqlab.report.sections.picture import image, png
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.sequence_classification.pictures import NUM_MISTAKES, pictures
-from seqlab.tools.inspection import class_table
 
 HOSTILE = """<script>alert("&'")</script>"""
 SVG = "{http://www.w3.org/2000/svg}"
@@ -218,21 +216,3 @@ def test_the_table_of_many_classes_opens_on_a_click() -> None:
     many = classification.classes_section(classification.confusion_of([(str(i), str(i)) for i in range(30)]))
     assert "<details><summary><b>Scores of each class</b> <span>30 classes</span></summary>" in many
     assert "<details>" not in classification.classes_section(classification.confusion_of(pairs()))
-
-
-# The terminal
-
-
-def test_the_table_of_the_data_counts_every_class_in_every_set() -> None:
-    labels = {"training": np.array([0, 0, 0, 1]), "test": np.array([1, 1])}
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(class_table(labels, ["cat", "[b]dog", "cow"], 8, 9))
-    lines = [line.split() for line in console.export_text().splitlines()]
-    assert lines == [
-        ["class", "training", "share", "test", "share"],
-        ["cat", "3", "75.0", "%", "none", "0", "%"],
-        ["[b]dog", "1", "25.0", "%", "2", "100", "%"],
-        ["cow", "none", "0", "%", "none", "0", "%"],
-        ["all", "4", "2"],
-        ["6", "images", "of", "8", "x", "9", "pixels"],
-    ]

@@ -1,8 +1,7 @@
 """What is left out of training, and the counts of it."""
 
-from seqlab.data.corpora.cleaning import Cleaner, Cleaning
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.origins import Pair
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import Cleaner, Cleaning, Pair
 
 PAIRS = [
     ("A man.", "Un homme."),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.data.batching.stream import Group, Position
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.engine.averaging import WeightAverage
 from seqlab.engine.distributed import ALONE, World
 from seqlab.engine.loop import Budget, Engine, LossSum, Update, updates

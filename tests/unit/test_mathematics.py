@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.config.settings import build, to_toml
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
 from seqlab.data.synthetic import questions
 from seqlab.data.synthetic.questions import ENTROPIES, MODULES, SPLITS, alphabet, draw

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.config.settings import build
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.numbers import Numbers, NumbersData
 from seqlab.data.corpora.splitting import take
 from seqlab.data.synthetic.spelling import Number, Ordinal, Speller

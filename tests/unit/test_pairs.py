@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 
 PAD, BOS, EOS = 0, 1, 2
 EXAMPLES = [

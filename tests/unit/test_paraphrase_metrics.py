@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.metrics import paraphrase
 from seqlab.metrics.translation import quick_scores
 from seqlab.tasks.sequence_to_sequence.scores import Counts, Evaluation

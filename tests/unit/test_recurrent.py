@@ -9,17 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from seqlab.experiment.model_kinds import build_encoder_decoder
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqlab.config.settings import build
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.experiment.config import load
-from seqlab.experiment.model_kinds import build_encoder_decoder
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 

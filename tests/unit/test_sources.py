@@ -9,15 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.images import ImageCorpus, ImagesData
+from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
+from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
+from seqlab.data.corpora.passages import Passages, PassagesData
+from seqlab.data.corpora.question_files import read_pairs, read_questions
+from seqlab.data.corpora.squad import Squad, SquadData
 from seqlab.data.readers.lines import (
     COMPRESSED,
     content_hash,
+    data_path,
     find,
+    folder_hint,
     format_suffix,
     read_lines,
-    read_pairs,
-    read_questions,
     zstd,
 )
 from seqlab.errors import UserError
@@ -57,6 +63,53 @@ def test_lines_come_back_as_they_were_written(folder, suffix, lines, end):
 def test_only_the_line_end_and_the_byte_order_mark_are_stripped(tmp_path):
     path = write(tmp_path / "a.txt", "\ufeff  one\t \r\n\ufefftwo\x85\u2028 \rx\n\nlast".encode())
     assert list(read_lines(path)) == ["  one\t ", "\ufefftwo\x85\u2028 \rx", "", "last"]
+
+
+def test_where_relative_paths_start(monkeypatch):
+    monkeypatch.setenv("HOME", "/ada")
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    assert data_path("a/b.tsv", None) == Path("a/b.tsv")
+    assert data_path("~/b.tsv", Path("there")) == Path("/ada/b.tsv")
+    monkeypatch.setenv("SEQLAB_DATA", "~/corpora")
+    assert data_path("a/b.tsv", None) == Path("/ada/corpora/a/b.tsv")
+    assert data_path("a/b.tsv", Path("there")) == Path("there/a/b.tsv")
+    assert data_path("/a/b.tsv", Path("there")) == Path("/a/b.tsv")
+
+
+def test_the_folder_of_relative_paths_is_told_where_nobody_has_named_it(monkeypatch):
+    def told(message, named=None):
+        with pytest.raises(UserError) as caught, folder_hint(named):
+            raise UserError(message)
+        return str(caught.value)
+
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    hint = "; data.folder or SEQLAB_DATA names the folder that relative paths start at"
+    assert told("a.tsv: no such file") == f"a.tsv: no such file{hint}"
+    assert told("a.tsv: no such file", Path("there")) == "a.tsv: no such file"
+    assert told("/a.tsv: no such file") == "/a.tsv: no such file"
+    monkeypatch.setenv("SEQLAB_DATA", "there")
+    assert told("there/a.tsv: no such file") == "there/a.tsv: no such file"
+
+
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        ImageCorpus(ImagesData(source="gone")),
+        LabelledCorpus(LabelledData(train="gone.tsv")),
+        ParallelCorpus(ParallelData(source="en", target="fr", train=("gone.tsv",))),
+        Passages(PassagesData(train=("gone.txt",))),
+        Squad(SquadData(train="gone.json")),
+    ],
+    ids=lambda corpus: corpus.config.kind,
+)
+def test_every_corpus_looks_for_its_files_in_the_folder_and_tells_of_it(corpus, monkeypatch, tmp_path):
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    with pytest.raises(UserError, match=r"^gone.* names the folder that relative paths start at$"):
+        corpus.check_files()
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/gone.*: no such (file|folder)") as caught:
+        corpus.check_files()
+    assert "SEQLAB_DATA" not in str(caught.value)
 
 
 def test_lines_are_read_lazily(tmp_path):

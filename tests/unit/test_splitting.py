@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.origins import Pair
-from seqlab.data.corpora.splitting import fingerprint, split
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import Pair, fingerprint, split, take_units
 from seqlab.errors import UserError
 
 SIZES = {"test": 20, "validation": 10}
@@ -97,6 +96,13 @@ def test_a_source_of_two_groups_is_not_trained_on() -> None:
     assert [len(held_out["test"]), len(held_out["validation"])] == [2, 1]
     assert len(training) == 7
     assert left_out == 8
+
+
+def test_units_are_taken_in_order_until_each_set_is_large_enough() -> None:
+    queue = {"a": 2, "b": 2, "c": 1, "d": 5, "e": 1}
+    assert take_units(queue, [3, 1, 2]) == [["a", "b"], ["c"], ["d"]]
+    assert take_units(queue, [6, 9, 1]) == [["a", "b", "c", "d"], ["e"], []]
+    assert take_units(queue, [0]) == [[]]
 
 
 def test_too_few_sources() -> None:

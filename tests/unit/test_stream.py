@@ -10,7 +10,7 @@ import pytest
 from seqlab.data.batching.buckets import BatchConfig
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
 from seqlab.data.batching.stream import Group, Position, Stream
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError
 
 EXAMPLES_AN_EPOCH = 90

@@ -13,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.corpora.cleaning import Cleaning
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.origins import Pair
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
-from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
+from seqlab.data.corpora.splitting import Cleaning, Order, Pair, Sets, sets_in_memory
 from seqlab.data.out_of_core import rows, streaming
 from seqlab.data.out_of_core.cache import Dealt, StoredPairs, cache_folder, key_of, made_once
 from seqlab.data.out_of_core.streaming import sets_on_disk

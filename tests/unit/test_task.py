@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.tasks.sequence_to_sequence.scores import SCORES

@@ -61,11 +61,13 @@ def data(
     """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
     from rich.console import Console
 
+    from seqlab.experiment.assembly import build_corpus
     from seqlab.experiment.config import load
     from seqlab.report.sections.lengths import write_page
     from seqlab.tools.inspection import inspect
 
-    found, console = inspect(load(name, settings or [])), Console()
+    experiment, console = load(name, settings or []), Console()
+    found = inspect(build_corpus(experiment.data), words=experiment.text.unit != "character")
     for table in found.tables:
         console.print(table)
     for remark in found.remarks:

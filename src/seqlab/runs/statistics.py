@@ -1,4 +1,4 @@
-"""How much data is there, how long is it, and which words of it are new? Counts of every set, as numbers alone.
+"""Statistics of a corpus: how much there is of every set, how long it is and which words are new, as numbers alone.
 
 Sets are given as `{"training": [(source, target), ...]}`. Lengths are in characters, and in words where asked: runs of
 letters and digits, as they are written. Every set but `validation` and `test` is trained on.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.batching.token_rows import TokenRows
 from seqlab.errors import UserError
 from seqlab.models.hf.encoder import cut_of, frozen_states
@@ -54,7 +54,7 @@ class FrozenStates:
             )
         states = torch.empty(shape, dtype=dtype)
         with evaluating(self._model), torch.no_grad():
-            for batch in batches(self._rows, self._model, BATCH_TOKENS):
+            for batch in evaluation_batches(self._rows, self._model, BATCH_TOKENS):
                 found = frozen_states(self._model, batch.ids, batch.mask, batch.types)[batch.mask]
                 places = _places(self._rows, batch.rows, batch.ids.shape[1])[batch.mask.cpu().numpy()]
                 states[torch.from_numpy(places)] = found.to("cpu", dtype)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.tasks.task import Autocast, evaluating
@@ -44,7 +44,7 @@ def write(
     if decode.method == "sample":
         generator = torch.Generator(next(model.parameters()).device).manual_seed(SAMPLING_SEED)
     with evaluating(model):
-        for batch in batches(pairs, model, tokens):
+        for batch in evaluation_batches(pairs, model, tokens):
             with autocast():
                 rows = search(
                     model,

@@ -1,24 +1,15 @@
-"""What is in the data of a recipe? Tables for a terminal, and numbers for a page where there are lengths to draw."""
+"""Tables of a corpus for a terminal, and the lengths of its texts for a page."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
 
-from seqlab.data.corpora.images import ImageCorpus, ImagesData
-from seqlab.data.corpora.labelled import LabelledCorpus, LabelledData
-from seqlab.data.corpora.mathematics import MathematicsData
-from seqlab.data.corpora.numbers import NumbersData
-from seqlab.data.corpora.parallel import ParallelData
-from seqlab.data.corpora.passages import Passages, count_words
-from seqlab.data.corpora.squad import Squad, SquadData
-from seqlab.experiment.assembly import build_corpus
-from seqlab.experiment.config import Experiment
+from seqlab.data.corpora.corpus import Corpus, CountTable
 from seqlab.report import wording
 from seqlab.report.sections.lengths import terminal_tables
-from seqlab.runs.statistics import MOST, Splits, Statistics, describe
+from seqlab.runs.statistics import MOST, Statistics, describe
 
 
 class Inspection(NamedTuple):
@@ -30,66 +21,44 @@ class Inspection(NamedTuple):
     """of texts"""
 
 
-def inspect(experiment: Experiment) -> Inspection:
-    """Reads every set, and counts what there is of it."""
-    match experiment.data:
-        case ImagesData() as data:
-            return _images(ImageCorpus(data))
-        case MathematicsData() | NumbersData() | ParallelData() as data:
-            corpus, words = build_corpus(data), experiment.text.unit != "character"
-            found = describe(corpus.splits(), words=words, remarks=corpus.remarks(), sample=MOST)
-            return Inspection(terminal_tables(found), found.remarks, found)
-        case SquadData() as data:
-            return _questions(Squad(data))
-        case LabelledData() as data:
-            labelled = LabelledCorpus(data)
-            splits = {name: [(e.source, e.label) for e in part] for name, part in labelled.splits().items()}
-            return _texts(splits, labelled.remarks())
-        case _:
-            return _passages(Passages(experiment.data))
-
-
-def _questions(corpus: Squad) -> Inspection:
-    """Questions and the answers that are trained on."""
-    splits = {
-        name: [(question.question, question.target.text if question.target else "") for question in questions]
-        for name, questions in corpus.splits().items()
-    }
-    return _texts(splits, corpus.remarks())
-
-
-def _passages(corpus: Passages) -> Inspection:
-    """How much text there is."""
-    table = Table("", *(Column(name, justify="right") for name in ("documents", "paragraphs", "words")), box=None)
-    for name, documents in corpus.splits().items():
-        paragraphs = sum(len(document.paragraphs) for document in documents)
-        table.add_row(name, f"{len(documents):,}", f"{paragraphs:,}", f"{sum(map(count_words, documents)):,}")
-    return Inspection([table], [])
-
-
-def _texts(splits: Splits, remarks: Sequence[str]) -> Inspection:
-    """Texts and what they belong to, whose lengths are counted in words."""
-    found = describe(splits, words=True, remarks=remarks, sample=MOST)
-    return Inspection(terminal_tables(found), found.remarks, found)
-
-
-def _images(corpus: ImageCorpus) -> Inspection:
-    splits = corpus.splits()
-    labels = {name: images.labels for name, images in splits.items()}
-    size = splits["training"]
-    return Inspection([class_table(labels, corpus.classes, size.height, size.width)], corpus.remarks())
-
-
-def class_table(labels: Mapping[str, np.ndarray], classes: Sequence[str], height: int, width: int) -> Table:
-    """Counts of every class by set, with their share of the set; within 80 columns for three sets and short names.
+def inspect(corpus: Corpus[Any], *, words: bool) -> Inspection:
+    """Reads every set, and counts what there is of it. UserError when a file is missing.
 
     Args:
-        labels: the class numbers (N,) of every set, by its name.
-        classes: name of every class, by its number.
-        height, width: of every image, in pixels.
+        corpus: the data.
+        words: lengths are those of words, not of characters alone; a corpus that has a unit of its own overrules this.
     """
-    counts = {name: np.bincount(numbers, minlength=len(classes)) for name, numbers in labels.items()}
-    caption = f"{sum(map(len, labels.values())):,} images of {height} x {width} pixels"
+    corpus.check_files()
+    overview = corpus.overview()
+    tables = [] if overview.table is None else [count_table(overview.table)]
+    if overview.texts is None:
+        return Inspection(tables, overview.remarks)
+    words = words if overview.unit is None else overview.unit == "words"
+    lengths = describe(overview.texts, words=words, remarks=overview.remarks, sample=MOST)
+    return Inspection([*tables, *terminal_tables(lengths)], overview.remarks, lengths)
+
+
+def count_table(counts: CountTable) -> Table:
+    """The counts as a table, with shares and sums where they are asked for.
+
+    With shares, three columns with short titles fit into 80 characters.
+    """
+    return _with_shares(counts) if counts.shares else _plain(counts)
+
+
+def _plain(counts: CountTable) -> Table:
+    table = Table(
+        counts.title,
+        *(Column(title, justify="right") for title in counts.columns),
+        box=None,
+        caption=counts.caption or None,
+    )
+    for title, row in counts.rows.items():
+        table.add_row(Text(title), *(f"{count:,}" for count in row))
+    return table
+
+
+def _with_shares(counts: CountTable) -> Table:
     table = Table(
         box=None,
         pad_edge=False,
@@ -97,20 +66,20 @@ def class_table(labels: Mapping[str, np.ndarray], classes: Sequence[str], height
         header_style="bold",
         show_footer=True,
         footer_style="bold",
-        caption=caption,
+        caption=counts.caption or None,
         caption_style="dim",
         caption_justify="left",
     )
-    table.add_column("class", footer="all", overflow="fold")
-    for name, numbers in labels.items():
-        table.add_column(Text(name), footer=f"{len(numbers):,}", justify="right")
+    sums = [sum(column) for column in zip(*counts.rows.values(), strict=True)]
+    table.add_column(counts.title, footer="all", overflow="fold")
+    for title, total in zip(counts.columns, sums, strict=True):
+        table.add_column(Text(title), footer=f"{total:,}", justify="right")
         table.add_column("share", justify="right", style="dim")
-    for label, title in enumerate(classes):
-        table.add_row(Text(title), *(cell for count in counts.values() for cell in _cells(int(count[label]), count)))
+    for title, row in counts.rows.items():
+        table.add_row(Text(title), *(cell for pair in zip(row, sums, strict=True) for cell in _cells(*pair)))
     return table
 
 
-def _cells(count: int, counts: np.ndarray) -> tuple[Text | str, str]:
-    total = int(counts.sum())
+def _cells(count: int, total: int) -> tuple[Text | str, str]:
     # a class that a set lacks cannot be learned from it, or judged by it
     return f"{count:,}" if count else Text("none", style="yellow"), wording.per_cent(count / total if total else None)

@@ -1,4 +1,4 @@
-"""Which examples share a batch: length buckets under a token budget, or the baselines they are measured against.
+"""Plans of an epoch: length buckets under a token budget, or the baselines they are measured against.
 
 The plan of an epoch is a pure function of the lengths and of (seed, epoch), so a position in the data is two integers.
 """

@@ -3,13 +3,14 @@
 Shapes: `N` rows, `B` rows of a batch, `S` tokens, `M` hidden tokens of a batch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seqlab.data.batching.pairs import Ragged
+from seqlab.data.batching.stream import to_device
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,7 @@ class MaskedBatch:
 
     def to(self, device: torch.device) -> "MaskedBatch":
         """The same batch on `device`; the copy to a GPU does not wait."""
-        if device.type == "cpu":
-            return self
-        waits = device.type != "cuda"
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        moved = {
-            name: (value if waits else value.pin_memory()).to(device, non_blocking=not waits)
-            for name, value in tensors.items()
-        }
-        return replace(self, **moved)
+        return to_device(self, device)
 
 
 @dataclass(frozen=True)

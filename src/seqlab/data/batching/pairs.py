@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.batching.stream import to_device
+from seqlab.data.corpora.corpus import Example
 from seqlab.data.out_of_core.cache import made_once
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -52,13 +53,7 @@ class PairBatch:
 
     def to(self, device: torch.device) -> "PairBatch":
         """The same batch on `device`; the copy to a GPU does not wait."""
-        if device.type == "cpu":
-            return self
-        moved = (
-            tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-            for tensor in (*self.inputs[:3], self.target_mask, self.target_index, self.labels)
-        )
-        return PairBatch(*moved, rows=self.rows)
+        return to_device(self, device)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How does an image become a sequence? Pixel by pixel or row by row, in order or with the pixels permuted.
+"""Images as sequences: pixel by pixel or row by row, in order or with the pixels permuted.
 
 Shapes: `B` rows of a batch, `L` steps, `C` values a step, `H` x `W` pixels. Source of permuted pixels: Le, Jaitly and
 Hinton (2015), "A simple way to initialize recurrent networks of rectified linear units".
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlab.data.batching.stream import to_device
 from seqlab.data.corpora.images import Images, ImagesData, permutation
 from seqlab.data.readers.images import check_alike
 from seqlab.errors import UserError
@@ -120,13 +121,7 @@ class ImageBatch:
 
     def to(self, device: torch.device) -> "ImageBatch":
         """The same batch on `device`; the copy to a GPU does not wait."""
-        if device.type == "cpu":
-            return self
-        moved = (
-            tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-            for tensor in (self.inputs, self.labels)
-        )
-        return ImageBatch(*moved, rows=self.rows)
+        return to_device(self, device)
 
 
 @dataclass(frozen=True)

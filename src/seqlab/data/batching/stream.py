@@ -1,21 +1,25 @@
-"""The endless stream of updates: which batches make up each one, for every process, from any position on.
+"""Batches on their way to a model: the endless stream of updates of a training, and one pass over a set to evaluate.
 
-An update is `accumulate` consecutive batches of the plan. Processes take turns with them: process `rank` of `size`
-takes batches `rank`, `rank + size`, ... So the mathematics of a run does not depend on the number of processes, and a
-run saved by two goes on as one.
+The stream tells which batches make up each update, for every process, from any position on. An update is `accumulate`
+consecutive batches of the plan. Processes take turns with them: process `rank` of `size` takes batches `rank`,
+`rank + size`, ... So the mathematics of a run does not depend on the number of processes, and a run saved by two
+resumes as one.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.data.batching.buckets import BatchConfig, Bucket, in_order_of_length, plan
 from seqlab.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Batch(Protocol):
@@ -34,6 +38,22 @@ class Batch(Protocol):
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`; the copy to a GPU does not wait."""
         ...
+
+
+AnyBatch = TypeVar("AnyBatch", bound="DataclassInstance")
+
+
+def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
+    """The same batch with its tensors on `device`; the copy to a GPU does not wait."""
+    if device.type == "cpu":
+        return batch
+    is_gpu = device.type == "cuda"
+    tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    moved = {
+        name: (tensor.pin_memory() if is_gpu else tensor).to(device, non_blocking=is_gpu)
+        for name, tensor in tensors.items()
+    }
+    return replace(batch, **moved)
 
 
 class Encoded(Protocol):
@@ -148,8 +168,14 @@ class Stream:
         return _Epoch(examples, shapes, plan(shapes, self._config, np.random.default_rng((self._seed, number))))
 
 
-def batches(rows: Encoded, model: nn.Module, tokens: int) -> Iterator[Any]:
-    """All rows, the longest first, in batches of at most so many tokens; on the device of the model."""
+def evaluation_batches(examples: Encoded, model: nn.Module, tokens: int) -> Iterator[Any]:
+    """One pass over all examples, in batches on the device of the model.
+
+    Args:
+        examples: the encoded examples.
+        model: what reads them.
+        tokens: budget of a batch. The longest come first, so that memory runs out at once or never.
+    """
     device = next(model.parameters()).device
-    for bucket in in_order_of_length(rows.shapes, tokens):
-        yield rows.batch(*bucket).to(device)
+    for bucket in in_order_of_length(examples.shapes, tokens):
+        yield examples.batch(*bucket).to(device)

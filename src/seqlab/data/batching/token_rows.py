@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batching.pairs import Ragged
+from seqlab.data.batching.stream import to_device
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,7 @@ class TokenBatch:
 
     def to(self, device: torch.device) -> "TokenBatch":
         """The same batch on `device`; the copy to a GPU does not wait."""
-        if device.type == "cpu":
-            return self
-
-        def move(tensor: Tensor) -> Tensor:
-            pinned = tensor.pin_memory() if device.type == "cuda" else tensor
-            return pinned.to(device, non_blocking=device.type == "cuda")
-
-        types = None if self.types is None else move(self.types)
-        states = None if self.states is None else move(self.states)
-        return TokenBatch(move(self.ids), move(self.mask), types, move(self.labels), self.rows, states)
+        return to_device(self, device)
 
 
 class States(Protocol):

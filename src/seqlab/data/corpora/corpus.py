@@ -1,12 +1,48 @@
-"""The corpus contract: what every kind of data offers."""
+"""What every corpus offers: training, validation and test examples, and what there is to say of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from seqlab.data.corpora.examples import Example
+from seqlab.runs.statistics import Splits, Unit
 
 AnyExample = TypeVar("AnyExample", covariant=True)
+
+
+class Example(NamedTuple):
+    """One question and its answer, one sentence and its translation."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class CountTable:
+    """Counts with a title for every row and column."""
+
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[int]]
+    """a count for every column"""
+    title: str = ""
+    """what the rows are"""
+    shares: bool = False
+    """show the share of every count in its column too, and the sum of the column"""
+    caption: str = ""
+    """a line below the table"""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What `seqlab data` shows of a corpus: a table, texts whose lengths are described, or both."""
+
+    table: CountTable | None = None
+    texts: Splits | None = None
+    """pairs of texts of every set"""
+    unit: Unit | None = None
+    """what the lengths of texts are counted in; None: in the unit of the run"""
+    remarks: Sequence[str] = ()
+    """sentences below the tables"""
 
 
 class Corpus(Protocol[AnyExample]):
@@ -32,7 +68,11 @@ class Corpus(Protocol[AnyExample]):
         ...
 
     def splits(self) -> Mapping[str, Sequence[AnyExample]]:
-        """Every set by its name, for the table of the data."""
+        """Every set by its name."""
+        ...
+
+    def overview(self) -> Overview:
+        """What `seqlab data` shows; of pairs of texts, `Overview(texts=self.splits(), remarks=self.remarks())`."""
         ...
 
     def remarks(self) -> list[str]:

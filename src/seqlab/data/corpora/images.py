@@ -1,6 +1,5 @@
-"""Which images does a classification run see, and which of them are held out?"""
+"""Labelled images, some of them held out of training."""
 
-import os
 import random
 from collections.abc import Iterator
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
+from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import set_seed
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.images import (
@@ -23,6 +23,7 @@ from seqlab.data.readers.images import (
     hub_images,
     read_images,
 )
+from seqlab.data.readers.lines import data_path, folder_hint
 from seqlab.errors import UserError
 
 __all__ = ["ImageCorpus", "Images", "ImagesData", "LabelledImage", "permutation"]
@@ -93,12 +94,8 @@ class ImageCorpus:
         if self.config.dataset is not None:
             hub_splits(self.config.dataset, self.config.subset)
         elif self.config.source != DIGITS:
-            try:
+            with folder_hint(self.config.folder):
                 check_folder(self._folder)
-            except UserError as error:
-                if self.config.folder or "SEQLAB_DATA" in os.environ or self._folder.is_absolute():
-                    raise
-                raise UserError(f"{error}; data.folder or SEQLAB_DATA names the folder that it starts at") from None
 
     @property
     def classes(self) -> list[str]:
@@ -121,6 +118,14 @@ class ImageCorpus:
         """Training, validation and test images."""
         return self._sets._asdict()
 
+    def overview(self) -> Overview:
+        """The images of every class, and their size."""
+        sets, size = self.splits(), self._sets.training
+        counts = np.stack([np.bincount(part.labels, minlength=len(self.classes)) for part in sets.values()], axis=1)
+        rows = dict(zip(self.classes, counts.tolist(), strict=True))
+        caption = f"{counts.sum():,} images of {size.height} x {size.width} pixels"
+        return Overview(CountTable([*sets], rows, "class", shares=True, caption=caption), remarks=self.remarks())
+
     def remarks(self) -> list[str]:
         """What was held out, which classes cannot be learned, and which test images are also trained on."""
         return [*self._remarks(), *self.leaks()]
@@ -135,8 +140,7 @@ class ImageCorpus:
 
     @property
     def _folder(self) -> Path:
-        start = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return start.expanduser() / Path(self.config.source).expanduser()
+        return data_path(self.config.source, self.config.folder)
 
     @cached_property
     def _source(self) -> Source:

@@ -1,7 +1,6 @@
-"""Which texts with labels does a run see, from which columns of which files, and which of them are held out?"""
+"""Texts with labels from columns of tables, some of them held out of training."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -11,12 +10,20 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.splitting import fingerprint, sizes_of
-from seqlab.data.readers.lines import find, format_suffix, read_lines
-from seqlab.data.readers.tables import Column, Columns, read_table
+from seqlab.data.corpora.corpus import Overview
+from seqlab.data.corpora.splitting import (
+    check_sizes_are_used,
+    fingerprint,
+    held_out_sizes,
+    sizes_of,
+    take_units,
+)
+from seqlab.data.readers.lines import data_path, find, folder_hint, format_suffix
+from seqlab.data.readers.tables import Column, Columns, read_json_lines, read_table
 from seqlab.errors import UserError
+from seqlab.runs.statistics import HELD_OUT
 
-SETS = ("train", "validation", "test")
+SETS = ("train", *HELD_OUT)
 TABLES = (".tsv", ".csv", ".jsonl")
 
 LISTED = 3
@@ -51,9 +58,7 @@ class LabelledData(Config):
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "LabelledData":
-        for name in SETS[1:]:
-            if getattr(self, name) is not None and getattr(self, f"{name}_size") is not None:
-                raise ValueError(f"{name}_size is for texts taken from training, but {name} names a file")
+        check_sizes_are_used(self, [name for name in HELD_OUT if getattr(self, name) is not None], "texts")
         columns = [column for column in (self.text, self.second, self.label) if column is not None]
         if len({type(column) for column in columns}) > 1:
             raise ValueError(f"columns are names or numbers, not both: {', '.join(map(str, columns))}")
@@ -88,22 +93,19 @@ class LabelledCorpus:
         """Raises UserError when a file is missing or of no known format, or none is named."""
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train.tsv")
-        for name in SETS:
-            path = self._path(name)
-            if path is None:
-                continue
-            found = find(path)
-            if found is None:
-                hint = "; data.folder or SEQLAB_DATA names the folder that paths start at"
-                raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
-            _check_format(found)
+        with folder_hint(self.config.folder):
+            for path in self._paths.values():
+                found = find(path)
+                if found is None:
+                    raise UserError(f"{path}: no such file")
+                _check_format(found)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The labels that are trained on, in order. UserError where there is only one."""
         found = sorted({example.label for example in self.training(0)})
         if len(found) < 2:
-            raise UserError(f"{self._path('train')}: every text has the label {found[0]}: there is nothing to learn")
+            raise UserError(f"{self._paths['train']}: every text has the label {found[0]}: there is nothing to learn")
         return tuple(found)
 
     def training(self, epoch: int) -> Sequence[Labelled]:
@@ -121,6 +123,11 @@ class LabelledCorpus:
     def splits(self) -> dict[str, Sequence[Labelled]]:
         """Training, validation and test texts."""
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of texts; a label is a target of one word."""
+        texts = {name: [(example.source, example.label) for example in part] for name, part in self.splits().items()}
+        return Overview(texts=texts, unit="words", remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""
@@ -141,7 +148,7 @@ class LabelledCorpus:
 
     @cached_property
     def _files(self) -> dict[str, tuple[list[Labelled], list[int]]]:
-        paths = {name: find(path) or path for name in SETS if (path := self._path(name)) is not None}
+        paths = {name: find(path) or path for name, path in self._paths.items()}
         files = {name: _read(path, self.config) for name, path in paths.items()}
         for name, (examples, _) in files.items():
             if not examples:
@@ -150,12 +157,10 @@ class LabelledCorpus:
 
     @cached_property
     def _parts(self) -> dict[str, list[Labelled]]:
-        sizes = {name: getattr(self.config, f"{name}_size") for name in ("test", "validation")}
-        sizes = {name: size for name, size in sizes.items() if name not in self._files}
-        parts = hold_out(self._files["train"][0], sizes, self.config.seed)
+        parts = hold_out(self._files["train"][0], held_out_sizes(self.config, self._files), self.config.seed)
         parts |= {name: examples for name, (examples, _) in self._files.items() if name != "train"}
         known = {example.label for example in parts["train"]}
-        for name in SETS[1:]:
+        for name in HELD_OUT:
             if strange := next((example for example in parts[name] if example.label not in known), None):
                 raise UserError(f'{name}: the label "{strange.label}" of "{strange.text[:40]}" is never trained on')
         return parts
@@ -164,7 +169,7 @@ class LabelledCorpus:
         for name, (_, blank) in self._files.items():
             if blank:
                 yield f"{name}: {len(blank):,} blank texts left out (lines {', '.join(map(str, blank[:LISTED]))} ...)"
-        for name in SETS[1:]:
+        for name in HELD_OUT:
             if name not in self._files:
                 yield f"{name}: {len(self._parts[name]):,} texts held out of training (data.seed={self.config.seed})"
         training = self._parts["train"]
@@ -181,14 +186,15 @@ class LabelledCorpus:
 
     def _leaks(self) -> Iterator[str]:
         trained = {example.source for example in self._parts["train"]}
-        for name in SETS[1:]:
+        for name in HELD_OUT:
             if leaked := sum(example.source in trained for example in self._parts[name]):
                 yield f"{name}: {leaked:,} texts are also trained on, which flatters its scores"
 
-    def _path(self, name: str) -> Path | None:
-        file = getattr(self.config, name)
-        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return None if file is None else folder.expanduser() / Path(file).expanduser()
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """Of the sets that have a file."""
+        files = {name: getattr(self.config, name) for name in SETS}
+        return {name: data_path(file, self.config.folder) for name, file in files.items() if file is not None}
 
 
 def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: int) -> dict[str, list[Labelled]]:
@@ -201,10 +207,10 @@ def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: i
 
     Raises UserError when nothing would be left to train on.
     """
-    queue = sorted({example.source for example in examples}, key=lambda source: fingerprint(source, seed))
-    place: dict[str, str] = {}
-    for name, size in zip(sizes, sizes_of(len(queue), sizes), strict=True):
-        place |= {queue.pop(): name for _ in range(min(size, len(queue)))}
+    sources = {example.source for example in examples}
+    queue = dict.fromkeys(sorted(sources, key=lambda source: fingerprint(source, seed), reverse=True), 1)
+    chosen = take_units(queue, sizes_of(len(queue), sizes))
+    place = {source: name for name, taken in zip(sizes, chosen, strict=True) for source in taken}
     parts: dict[str, list[Labelled]] = {name: [] for name in ("train", *sizes)}
     for example in examples:
         parts[place.get(example.source, "train")].append(example)
@@ -233,15 +239,7 @@ def _read(path: Path, config: LabelledData) -> tuple[list[Labelled], list[int]]:
 
 def _read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[tuple[int, list[str]]]:
     """An object a line; labels may be numbers, or true and false."""
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise UserError(f"{path}:{number}: not a JSON object")
+    for number, record in read_json_lines(path, wanted):
         if missing := next((column for column in wanted if column not in record), None):
             raise UserError(f"{path}:{number}: no column {missing}; the columns are {', '.join(record)}")
         yield number, [_value(record[str(column)], f"{path}:{number}") for column in wanted]

@@ -1,4 +1,4 @@
-"""Which mathematics questions does a run see: training, validation and test sets that share none.
+"""Questions of a mathematics module: training, validation and test sets that share none.
 
 Questions are drawn by `seqlab.data.synthetic.questions`, or read from the files of the published v1.0 release.
 """
@@ -12,9 +12,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.question_files import read_pairs, read_questions
 from seqlab.data.corpora.splitting import set_seed, take_distinct
-from seqlab.data.readers.lines import COMPRESSED, read_pairs, read_questions
+from seqlab.data.readers.lines import COMPRESSED, find
 from seqlab.data.synthetic.questions import Module, Split, alphabet, questions
 from seqlab.data.synthetic.working import CHARACTERS, with_working, without_working
 from seqlab.errors import UserError
@@ -130,6 +131,10 @@ class Mathematics:
         examples, (source, target) = self.training(0), self.alphabet()
         return [*sorted(source), *(e.source for e in examples)], [*sorted(target), *(e.target for e in examples)]
 
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
+
     def remarks(self) -> list[str]:
         """Nothing to say: drawn questions are clean and shared by no two sets."""
         return []
@@ -200,10 +205,8 @@ def _read_first(folder: Path, split: str, module: str, size: int, setting: str) 
 
 def _published_file(folder: Path, split: str, module: str) -> Path:
     plain = folder / split / f"{module}.txt"
-    for suffix in ("", *COMPRESSED):
-        path = plain.with_name(plain.name + suffix)
-        if path.is_file():
-            return path
+    if path := find(plain):
+        return path
     raise UserError(
         f"{plain}: no such file (nor with {' or '.join(COMPRESSED)}); "
         f"data.folder is the unpacked v1.0 release, with {split}/{module}.txt in it"

@@ -1,4 +1,4 @@
-"""Which quantities does a run translate? Numbers, dates, times and sums of money, spelled out in two languages.
+"""Numbers, dates, times and sums of money, spelled out in two languages.
 
 A corpus without files: real language rules, as many pairs as one likes, and one right answer each. Languages differ in
 word order ("March third" and "le trois mars", "Swiss francs" and "francs suisses", "einundneunzig"), in gender ("one
@@ -18,9 +18,9 @@ from typing import Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.question_files import read_pairs
 from seqlab.data.corpora.splitting import set_seed, take, take_distinct
-from seqlab.data.readers.lines import read_pairs
 from seqlab.data.synthetic.questions import below, coin
 from seqlab.data.synthetic.spelling import (
     CURRENCIES,
@@ -122,6 +122,10 @@ class Numbers:
     def splits(self) -> dict[str, Sequence[Example]]:
         """Every set by name; training as in epoch 0."""
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """Nothing to say: drawn examples are clean and shared by no two sets."""

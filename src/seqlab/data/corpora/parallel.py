@@ -1,6 +1,5 @@
-"""Which sentence pairs does a translation run see, from which files, and which of them are held out?"""
+"""Sentence pairs of two languages from files or from the hub, some of them held out of training."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
@@ -10,17 +9,24 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.cleaning import Cleaning
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.origins import Group, HubSplit, Languages, Origin, Pair, PairFile, origin
-from seqlab.data.corpora.splitting import Order, Sets, sets_in_memory
+from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
+from seqlab.data.corpora.splitting import (
+    Cleaning,
+    Order,
+    Pair,
+    Sets,
+    check_sizes_are_used,
+    held_out_sizes,
+    sets_in_memory,
+)
 from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.hub import hub_splits
+from seqlab.data.readers.lines import folder_hint
 from seqlab.data.readers.tables import Column
 from seqlab.errors import UserError
-
-HELD_OUT = ("validation", "test")
+from seqlab.runs.statistics import HELD_OUT
 
 CACHE_FORMAT = "1"
 """Another number makes caches anew, after a change in what they hold."""
@@ -84,9 +90,7 @@ class ParallelData(Config):
     def _settings_are_used(self) -> Self:
         if self.source == self.target:
             raise ValueError(f"source and target are both {self.source}: name the two languages, or columns")
-        for name, files in (("validation", self.validation), ("test", self.test)):
-            if files and getattr(self, f"{name}_size") is not None:
-                raise ValueError(f"{name}_size is for a set taken from training, but {name} names its files")
+        check_sizes_are_used(self, [name for name in HELD_OUT if getattr(self, name)], "a set")
         if self.dataset is not None and self.train:
             raise ValueError(f"train names files and dataset is {self.dataset}: leave one of them out")
         if self.subset is not None and self.dataset is None:
@@ -122,13 +126,9 @@ class ParallelCorpus:
         if not self._origins("train"):
             raise UserError("data.train names no files: give the training files, for example data.train=my.tsv")
         places = [place for name in ("train", *HELD_OUT) for place in self._origins(name)]
-        try:
+        with folder_hint(self.config.folder or self.config.dataset):
             for place in places:
                 place.check()
-        except UserError as error:
-            if self.config.folder or self.config.dataset or "SEQLAB_DATA" in os.environ:
-                raise
-            raise UserError(f"{error}; data.folder or SEQLAB_DATA names the folder that paths start at") from None
 
     def training(self, epoch: int) -> Sequence[Example]:
         """The same pairs, in the order of the files, for every epoch; when streaming, parts of them that take turns."""
@@ -158,6 +158,10 @@ class ParallelCorpus:
             (pair.source for pair in islice(pairs, 0, None, step)),
             (pair.target for pair in islice(pairs, 0, None, step)),
         )
+
+    def overview(self) -> Overview:
+        """The lengths of both sides."""
+        return Overview(texts=self.splits(), remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
@@ -205,12 +209,11 @@ class ParallelCorpus:
     @cached_property
     def _order(self) -> Order:
         config = self.config
-        sizes = {"test": config.test_size, "validation": config.validation_size}
         return Order(
             pairs=lambda: self._pairs("train"),
             cleaning=config.cleaning,
             given={name: [e for e in self._given[name] if all(e)] for name in self._given},
-            sizes={name: size for name, size in sizes.items() if name not in self._given},
+            sizes=held_out_sizes(config, self._given),
             seed=config.seed,
             train_size=config.train_size,
         )
@@ -257,10 +260,9 @@ class ParallelCorpus:
     def _origins(self, name: str) -> list[Origin]:
         """The places of a set; none if it is to be taken from training. Only training is split, and so has groups."""
         config = self.config
-        folder = config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
         group = config.group if name == "train" else None
         if files := getattr(config, name):
-            return [origin(entry, folder.expanduser(), self._languages, group) for entry in files]
+            return [origin(entry, config.folder, self._languages, group) for entry in files]
         if config.dataset is None or (name != "train" and not self._hub_has(name)):
             return []
         return [HubSplit(config.dataset, config.subset, name, self._languages.asked_for(group), group)]

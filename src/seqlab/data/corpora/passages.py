@@ -1,6 +1,5 @@
-"""Which running text does a run see, from which files, as which documents, and which of them are held out?"""
+"""Running text: files cut into documents, some of them held out of training."""
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
@@ -10,9 +9,10 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.splitting import fingerprint
+from seqlab.data.corpora.corpus import CountTable, Overview
+from seqlab.data.corpora.splitting import fingerprint, held_out_sizes, take_units
 from seqlab.data.corpora.squad import read_squad
-from seqlab.data.readers.lines import COMPRESSED, find, format_suffix, read_lines
+from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, read_lines
 from seqlab.errors import UserError
 
 FEWEST = 2
@@ -75,7 +75,8 @@ class Passages:
         """Raises UserError when a file is missing, or none is named."""
         if not self.config.train:
             raise UserError("data.train names no file: give text files, for example data.train=book.txt")
-        list(self._paths())
+        with folder_hint(self.config.folder):
+            list(self._paths())
 
     def training(self, epoch: int) -> Sequence[Document]:
         """The same documents every epoch."""
@@ -92,6 +93,14 @@ class Passages:
     def splits(self) -> dict[str, Sequence[Document]]:
         """Training, validation and test documents."""
         return dict(self._parts)
+
+    def overview(self) -> Overview:
+        """How much text every set has, which is what the remarks say too."""
+        rows = {
+            name: (len(documents), sum(len(d.paragraphs) for d in documents), sum(map(count_words, documents)))
+            for name, documents in self._parts.items()
+        }
+        return Overview(CountTable(("documents", "paragraphs", "words"), rows))
 
     def remarks(self) -> list[str]:
         """How much there is, and what was held out."""
@@ -116,19 +125,16 @@ class Passages:
     @cached_property
     def _parts(self) -> dict[str, list[Document]]:
         documents = [document for path in self._paths() for document in self._read(path)]
-        sizes = {"test": self.config.test_size, "validation": self.config.validation_size}
-        return hold_out(documents, sizes, self.config.seed)
+        return hold_out(documents, held_out_sizes(self.config), self.config.seed)
 
     def _read(self, path: Path) -> Iterator[Document]:
         return read_documents(path, self.config.document_words, self.config.paragraph_ends)
 
     def _paths(self) -> Iterator[Path]:
         """Every file; those of a folder in the order of their names."""
-        start = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
         for name in self.config.train:
-            path = start.expanduser() / Path(name).expanduser()
-            found = find(path)
-            if found is not None:
+            path = data_path(name, self.config.folder)
+            if found := find(path):
                 yield found
             elif path.is_dir():
                 files = sorted(file for file in path.iterdir() if file.is_file() and format_suffix(file) == ".txt")
@@ -136,8 +142,7 @@ class Passages:
                     raise UserError(f"{path}: no text file in this folder (.txt, or .txt{', .txt'.join(COMPRESSED)})")
                 yield from files
             else:
-                hint = "; data.folder or SEQLAB_DATA names the folder that paths start at"
-                raise UserError(f"{path}: no such file{'' if 'SEQLAB_DATA' in os.environ else hint}")
+                raise UserError(f"{path}: no such file")
 
 
 def read_documents(path: Path, words: int, ends: ParagraphEnds = "blank-line") -> Iterator[Document]:
@@ -163,7 +168,7 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
     Raises UserError when too few are left to train on.
     """
     hashes = {document.paragraphs: fingerprint("\n".join(document.paragraphs), seed) for document in documents}
-    queue = sorted(hashes, key=hashes.__getitem__)
+    queue = dict.fromkeys(sorted(hashes, key=hashes.__getitem__, reverse=True), 1)
     usual = max(FEWEST, min(LARGEST, -(-len(queue) // SHARE)))
     wanted = {name: usual if size is None else size for name, size in sizes.items()}
     if len(queue) < sum(wanted.values()) + FEWEST:
@@ -171,9 +176,8 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
             f"the training files have {len(queue):,} documents, too few to hold out {sum(wanted.values()):,}: give "
             "more text, or lower data.document_words, data.validation_size and data.test_size"
         )
-    place: dict[tuple[str, ...], str] = {}
-    for name, size in wanted.items():
-        place |= {queue.pop(): name for _ in range(size)}
+    chosen = take_units(queue, wanted.values())
+    place = {paragraphs: name for name, taken in zip(wanted, chosen, strict=True) for paragraphs in taken}
     parts: dict[str, list[Document]] = {"training": [], "validation": [], "test": []}
     for document in sorted(documents, key=lambda document: hashes[document.paragraphs]):
         parts[place.get(document.paragraphs, "training")].append(document)

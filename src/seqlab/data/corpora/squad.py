@@ -1,11 +1,10 @@
-"""Which questions with their texts does a run see, from files in the layout of SQuAD, and what is wrong with them?
+"""Questions with their texts from files in the layout of SQuAD, and what is wrong with some of them.
 
 Sources: Rajpurkar et al. (2016), "SQuAD: 100,000+ questions for machine comprehension of text"; Rajpurkar et al.
 (2018), "Know what you don't know: unanswerable questions for SQuAD". Characters of a text are counted from 0.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,11 +14,19 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.splitting import fingerprint, sizes_of
-from seqlab.data.readers.lines import find, opened
+from seqlab.data.corpora.corpus import Overview
+from seqlab.data.corpora.splitting import (
+    check_sizes_are_used,
+    fingerprint,
+    held_out_sizes,
+    sizes_of,
+    take_units,
+)
+from seqlab.data.readers.lines import data_path, find, folder_hint, opened
 from seqlab.errors import UserError
+from seqlab.runs.statistics import HELD_OUT
 
-SETS = ("train", "validation", "test")
+SETS = ("train", *HELD_OUT)
 
 LISTED = 5
 """Ids that a remark names; all are counted."""
@@ -49,9 +56,7 @@ class SquadData(Config):
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "SquadData":
-        for name in SETS[1:]:
-            if getattr(self, name) is not None and getattr(self, f"{name}_size") is not None:
-                raise ValueError(f"{name}_size is for articles taken from training, but {name} names a file")
+        check_sizes_are_used(self, [name for name in HELD_OUT if getattr(self, name) is not None], "articles")
         return self
 
 
@@ -118,15 +123,10 @@ class Squad:
         """Raises UserError when a file is missing, or none is named."""
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train-v1.1.json")
-        for name in SETS:
-            path = self._path(name)
-            if path is not None and find(path) is None:
-                hint = (
-                    ""
-                    if self.config.folder or "SEQLAB_DATA" in os.environ
-                    else ("; data.folder or SEQLAB_DATA names the folder that paths start at")
-                )
-                raise UserError(f"{path}: no such file{hint}")
+        with folder_hint(self.config.folder):
+            for path in self._paths.values():
+                if find(path) is None:
+                    raise UserError(f"{path}: no such file")
 
     def training(self, epoch: int) -> Sequence[Question]:
         """The same questions every epoch."""
@@ -143,6 +143,14 @@ class Squad:
     def splits(self) -> dict[str, Sequence[Question]]:
         """Training, validation and test questions."""
         return {"training": self._training, "validation": self.validation(), "test": self.test()}
+
+    def overview(self) -> Overview:
+        """The lengths of questions and of the answers that are trained on."""
+        texts = {
+            name: [(question.question, question.target.text if question.target else "") for question in questions]
+            for name, questions in self.splits().items()
+        }
+        return Overview(texts=texts, unit="words", remarks=self.remarks())
 
     def remarks(self) -> list[str]:
         """What was wrong in the files, what was held out, and how many questions are trained on."""
@@ -162,15 +170,13 @@ class Squad:
 
     @cached_property
     def _files(self) -> dict[str, tuple[list[Question], Faults]]:
-        return {name: read_squad(path) for name in SETS if (path := self._path(name)) is not None}
+        return {name: read_squad(path) for name, path in self._paths.items()}
 
     @cached_property
     def _parts(self) -> dict[str, list[Question]]:
         """The training file, and the articles that were taken out of it."""
         questions = [question for question in self._files["train"][0] if trainable(question)]
-        wanted = {name: getattr(self.config, f"{name}_size") for name in ("test", "validation")}
-        wanted = {name: size for name, size in wanted.items() if name not in self._files}
-        return split_by_article(questions, wanted, self.config.seed)
+        return split_by_article(questions, held_out_sizes(self.config, self._files), self.config.seed)
 
     @cached_property
     def _training(self) -> list[Question]:
@@ -186,14 +192,12 @@ class Squad:
             return self._parts[name]
         questions = self._files[name][0]
         if not questions:
-            raise UserError(f"{self._path(name)}: no question that can be scored")
+            raise UserError(f"{self._paths[name]}: no question that can be scored")
         return questions
 
     def _remarks(self) -> Iterator[str]:
         for name, (_, faults) in self._files.items():
-            path = self._path(name)
-            assert path is not None
-            yield from faults.remarks(path)
+            yield from faults.remarks(self._paths[name])
         taken = {name: part for name, part in self._parts.items() if name != "train"}
         for name, part in taken.items():
             articles = len({question.article for question in part})
@@ -208,10 +212,11 @@ class Squad:
             if name != "train" and leaked:
                 yield f"{name}: {leaked:,} questions are about a text that is also trained on: its scores flatter"
 
-    def _path(self, name: str) -> Path | None:
-        file = getattr(self.config, name)
-        folder = self.config.folder or Path(os.environ.get("SEQLAB_DATA", "."))
-        return None if file is None else folder.expanduser() / Path(file).expanduser()
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """Of the sets that have a file."""
+        files = {name: getattr(self.config, name) for name in SETS}
+        return {name: data_path(file, self.config.folder) for name, file in files.items() if file is not None}
 
 
 def trainable(question: Question) -> bool:
@@ -234,13 +239,13 @@ def split_by_article(
     articles: dict[str, list[Question]] = {}
     for question in questions:
         articles.setdefault(question.article, []).append(question)
-    queue = sorted(articles, key=lambda title: fingerprint(title, seed))
-    parts: dict[str, list[Question]] = {}
-    for name, size in zip(sizes, sizes_of(len(questions), sizes), strict=True):
-        parts[name] = []
-        while len(parts[name]) < size and queue:
-            parts[name] += articles[queue.pop()]
-    left = set(queue)
+    titles = sorted(articles, key=lambda title: fingerprint(title, seed), reverse=True)
+    chosen = take_units({title: len(articles[title]) for title in titles}, sizes_of(len(questions), sizes))
+    parts = {
+        name: [question for title in taken for question in articles[title]]
+        for name, taken in zip(sizes, chosen, strict=True)
+    }
+    left = set(titles).difference(*chosen)
     parts["train"] = [question for question in questions if question.article in left]
     if not parts["train"]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where is kept what is made once from files too large for memory, and how is it read again?
+"""The cache on disk: what is made once from files too large for memory, and pairs that are read from there.
 
 A folder of the cache is named for all that decides its contents, so it is never out of date; it is whole or not there.
 Any of them may be deleted at any time.
@@ -14,7 +14,7 @@ from typing import overload
 
 import numpy as np
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 
 INDEX = np.dtype([("start", "<i8"), ("source", "<i4"), ("target", "<i4")])
 """A stored pair: where its source starts, the bytes of the source, and those of the target, which follows it."""

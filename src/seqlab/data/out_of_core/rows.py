@@ -1,4 +1,4 @@
-"""How are the pairs of a corpus sorted out that does not fit in memory?
+"""Rows of numbers on disk that stand for the pairs of a corpus that does not fit in memory.
 
 Texts go to one file. For every pair a row of numbers goes to another: where its text is, and hashes that tell what is
 equal to what. Memory holds a block of rows at a time, or one of 256 buckets of rows whose hashes start alike.
@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.origins import Pair
-from seqlab.data.corpora.splitting import fingerprint, fingerprint_of_pair
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import Pair, fingerprint, fingerprint_of_pair
 
 BLOCK = 50_000
 """Pairs that are in memory at once."""

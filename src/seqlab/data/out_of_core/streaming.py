@@ -1,4 +1,4 @@
-"""How do training files that do not fit in memory become sets? The sets of `sets_in_memory`, made once, on disk.
+"""Training, validation and test sets of files that do not fit in memory: those of `sets_in_memory`, made once, on disk.
 
 The files are read once. Every pair leaves its text and a row of numbers: where the text is, and hashes of 64 bits of
 the pair, of its source and of the unit that splits keep together. `Rows` brings together those that may be equal. Two
@@ -14,9 +14,19 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from seqlab.data.corpora.cleaning import DUPLICATES, Cleaner
-from seqlab.data.corpora.examples import Example
-from seqlab.data.corpora.splitting import Leak, Order, Sets, fingerprint, new_sources, sizes_of, some_left, too_few
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import (
+    DUPLICATES,
+    Cleaner,
+    Leak,
+    Order,
+    Sets,
+    fingerprint,
+    new_sources,
+    sizes_of,
+    some_left,
+    too_few,
+)
 from seqlab.data.out_of_core.cache import StoredPairs, append_pairs, made_once
 from seqlab.data.out_of_core.rows import Rows
 

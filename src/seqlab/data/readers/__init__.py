@@ -1,1 +1,1 @@
-"""From bytes on a disk to records: lines, tables, translation memories, images."""
+"""From bytes on a disk to records: lines, tables, translation memories, data sets of the hub, images."""

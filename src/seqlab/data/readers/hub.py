@@ -1,4 +1,4 @@
-"""How does a data set of the hub become rows of text? By its name there, or a folder of files that `datasets` knows."""
+"""Rows of text from a data set of the hub, by its name there, or from a folder of files that `datasets` knows."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How does an idx file become an array? The format of MNIST and of the data sets that took it over.
+"""Arrays from idx files, the format of MNIST and of the data sets that took it over.
 
 Two zero bytes, the type (8: unsigned bytes), the number of dimensions, each dimension as a big-endian 32-bit number,
 then the values. Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".

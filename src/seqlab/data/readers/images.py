@@ -1,4 +1,4 @@
-"""Where do labelled images come from? Digits that ship with scikit-learn, idx files in a folder, or the hub."""
+"""Labelled images: digits that ship with scikit-learn, idx files in a folder, data sets of the hub."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How do text files on disk become lines, and lines of questions and answers examples?
+"""Files on disk: where the config means them to be, their bytes and their lines.
 
 Plain, `.gz`, `.xz` and `.zst` files are read alike, as UTF-8. Whatever is wrong with a file is a UserError that names
 the file and, where there is one, the line (counted from 1).
@@ -7,6 +7,7 @@ the file and, where there is one, the line (counted from 1).
 import gzip
 import hashlib
 import lzma
+import os
 import sys
 import zlib
 from codecs import BOM_UTF8
@@ -15,7 +16,6 @@ from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
-from seqlab.data.corpora.examples import Example
 from seqlab.errors import UserError
 
 if sys.version_info >= (3, 14):
@@ -24,6 +24,36 @@ else:
     from backports import zstd
 
 COMPRESSED = (".gz", ".xz", ".zst")
+
+DATA_VARIABLE = "SEQLAB_DATA"
+"""Environment variable that names the folder of the data, which so need not be in a recipe."""
+
+
+def data_path(path: str, folder: Path | None) -> Path:
+    """Where a path of `data` leads: a relative one starts at `folder`, else at SEQLAB_DATA, else at the current folder.
+
+    Args:
+        path: of a file or a folder, as the config has it.
+        folder: `data.folder`; None where it is not set.
+    """
+    start = folder or Path(os.environ.get(DATA_VARIABLE, "."))
+    return start.expanduser() / Path(path).expanduser()
+
+
+@contextmanager
+def folder_hint(named: object) -> Iterator[None]:
+    """Adds to a UserError that is raised inside how to say where relative paths start.
+
+    Not where that would not help: `named` or SEQLAB_DATA says it, or the path that the message begins with is absolute.
+    """
+    try:
+        yield
+    except UserError as error:
+        if named or DATA_VARIABLE in os.environ or Path(str(error)).is_absolute():
+            raise
+        raise UserError(
+            f"{error}; data.folder or {DATA_VARIABLE} names the folder that relative paths start at"
+        ) from None
 
 
 def find(path: Path) -> Path | None:
@@ -80,50 +110,6 @@ def read_lines(path: Path) -> Iterator[str]:
             raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
     if number == 0:
         raise UserError(f"{path}: the file is empty")
-
-
-def read_pairs(path: Path) -> list[Example]:
-    """The examples of a file: `question<TAB>answer` lines in `.tsv` (also compressed), else alternating lines.
-
-    Raises UserError with file and line for a pair that is not whole, and all that `read_lines` raises.
-    """
-    return _read_columns(path) if format_suffix(path) == ".tsv" else read_questions(path)
-
-
-def read_questions(path: Path) -> list[Example]:
-    """The examples of a file with a question on one line and its answer on the next, strictly alternating.
-
-    Raises UserError with file and line for a question without an answer and for a blank line.
-    """
-    examples: list[Example] = []
-    question: str | None = None
-    number = 0
-    for number, line in enumerate(read_lines(path), start=1):
-        if question is None:
-            question = _filled(line, "question", path, number)
-        else:
-            examples.append(Example(question, _filled(line, "answer", path, number)))
-            question = None
-    if question is not None:
-        raise UserError(f"{path}:{number}: the question has no answer (which stands on the line after it)")
-    return examples
-
-
-def _read_columns(path: Path) -> list[Example]:
-    examples: list[Example] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            raise UserError(f"{path}:{number}: {len(columns) - 1} tabs, not one: write question<TAB>answer")
-        question, answer = columns
-        examples.append(Example(_filled(question, "question", path, number), _filled(answer, "answer", path, number)))
-    return examples
-
-
-def _filled(text: str, name: str, path: Path, number: int) -> str:
-    if not text.strip():
-        raise UserError(f"{path}:{number}: the {name} is blank")
-    return text
 
 
 def _open(path: Path) -> BufferedIOBase:

@@ -1,4 +1,4 @@
-"""How do files of sentence pairs become rows of text: tables in one file, or two files that are aligned line by line?
+"""Rows of text from tables (TSV, CSV, JSON lines, TMX, Parquet), or from files that are aligned line by line.
 
 Every reader is lazy and yields `(place, texts)`: the line (or record, from 1) and the texts of the columns asked for.
 Whatever is wrong is a UserError that names file and place.
@@ -114,18 +114,27 @@ def _positions(place: str, first: list[str], columns: Columns) -> tuple[list[int
 
 
 def _read_jsonl(path: Path, columns: Columns) -> Records:
-    """An object a line."""
+    """The texts of an object a line."""
+    for number, record in read_json_lines(path, columns.wanted):
+        yield number, record_texts(record, columns, f"{path}:{number}")
+
+
+def read_json_lines(path: Path, wanted: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The line and the object of every line that is not blank; UserError, which shows `wanted` keys, for anything else.
+
+    Whether an object has these keys is left to the caller.
+    """
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
-        place = f"{path}:{number}"
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{place}: not valid JSON ({error})") from None
+            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
         if not isinstance(record, dict):
-            raise UserError(f"{place}: not a JSON object: write for example " + '{"en": "Hello.", "fr": "Bonjour."}')
-        yield number, record_texts(record, columns, place)
+            example = json.dumps({str(column): "..." for column in wanted})
+            raise UserError(f"{path}:{number}: not a JSON object: write for example {example}")
+        yield number, record
 
 
 def _read_parquet(path: Path, columns: Columns) -> Records:

@@ -1,4 +1,4 @@
-"""How do translation memories (TMX 1.1 to 1.4) become rows of text?
+"""Rows of text from translation memories (TMX 1.1 to 1.4).
 
 The file is parsed as it is read, so memory holds one block of it. Inline elements of a segment that carry the markup of
 the original document (`bpt`, `ept`, `it`, `ph`, `ut`) are left out, highlighted text (`hi`) is kept. Entities may not

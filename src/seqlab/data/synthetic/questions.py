@@ -1,4 +1,4 @@
-"""How are mathematics questions drawn?
+"""Mathematics questions, drawn at random.
 
 A generator of three modules of the DeepMind Mathematics data set (Saxton et al. 2019, arXiv:1904.01557). It draws from
 the distribution of the original; how near it comes is tested in `tests/parity/test_mathematics_distribution.py`.
@@ -14,7 +14,7 @@ from math import ceil, gcd, log, log10
 from random import Random
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError, nearest
 
 Module = Literal["algebra__linear_1d", "comparison__sort", "numbers__place_value"]

@@ -1,4 +1,4 @@
-"""How are numbers, dates, times, durations and sums of money spelled out in English, French and German?
+"""Numbers, dates, times, durations and sums of money, spelled out in English, French and German.
 
 Numbers come from num2words; the names of days, months, units and currencies, their plurals and the "and" of a list from
 the CLDR in babel. Written here is what stands between them: word order, articles, gender. Numbers end below a million:

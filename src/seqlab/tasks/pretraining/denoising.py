@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import Config
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.corpora.corpus import Corpus
 from seqlab.data.corpora.passages import Document
 from seqlab.data.readers.lines import read_lines
@@ -158,7 +158,7 @@ class PretrainDenoise:
         targets = rows.pairs.targets
         predicted, nats = np.zeros_like(targets.ids), np.zeros(len(targets.ids))
         with evaluating(model):
-            for batch in batches(rows.pairs, model, self.config.evaluation_tokens):
+            for batch in evaluation_batches(rows.pairs, model, self.config.evaluation_tokens):
                 with autocast():
                     logits = model(*batch.inputs)
                 places = targets.places(batch.rows)

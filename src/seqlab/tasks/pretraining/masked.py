@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import Config
 from seqlab.data.batching.masked_rows import MaskedBatch, MaskedRows
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.corpora.corpus import Corpus
 from seqlab.data.corpora.passages import Document
 from seqlab.data.readers.lines import read_lines
@@ -124,7 +124,7 @@ class PretrainMasked(TransformersFolder):
         predicted = np.zeros(len(rows.labels.ids), dtype=np.int32)
         nats, nsp_nats, nsp_predicted = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
         with evaluating(model):
-            for batch in batches(rows, model, self.config.evaluation_tokens):
+            for batch in evaluation_batches(rows, model, self.config.evaluation_tokens):
                 with autocast():
                     logits, nsp_logits = model(*batch.inputs)
                 found = [part.cpu().numpy() for part in _cross_entropies(batch, logits, nsp_logits)]

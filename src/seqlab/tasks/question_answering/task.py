@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config.settings import Config
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.data.corpora.corpus import Corpus
 from seqlab.data.corpora.squad import Question, read_squad
@@ -137,7 +137,7 @@ class AnswerQuestions(TransformersFolder):
         found: list[list[Candidate]] = [[] for _ in range(len(windows))]
         nulls = [0.0] * len(windows)
         with evaluating(model):
-            for batch in batches(windows.rows, model, self.config.evaluation_tokens):
+            for batch in evaluation_batches(windows.rows, model, self.config.evaluation_tokens):
                 with autocast():
                     start, end = model(*batch.inputs)
                 known = batch.labels[:, 0] != NOWHERE

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batching.pairs import EncodedPairs
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.decode.search import search
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.text.characters import Reversed

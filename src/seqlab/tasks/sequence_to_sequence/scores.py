@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
 from seqlab.metrics import paraphrase, translation
 from seqlab.metrics.intervals import Interval, wilson
 from seqlab.metrics.translation import bits_per_character, perplexity

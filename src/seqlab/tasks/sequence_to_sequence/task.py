@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import Config
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
-from seqlab.data.batching.stream import batches
-from seqlab.data.corpora.corpus import TextCorpus
-from seqlab.data.corpora.examples import Example
+from seqlab.data.batching.stream import evaluation_batches
+from seqlab.data.corpora.corpus import Example, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
 from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
@@ -300,7 +299,7 @@ class SequenceToSequence:
         self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
     ) -> Counts:
         counts = Counts(characters=sum(len(example.target) for example in examples))
-        for batch in batches(encoded, model, self.config.evaluation_tokens):
+        for batch in evaluation_batches(encoded, model, self.config.evaluation_tokens):
             with autocast():
                 logits = self._logits(model, batch)
                 loss = cross_entropy_sum(logits, batch.labels)

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import nn
 
 from seqlab.config.settings import Config
-from seqlab.data.batching.stream import batches
+from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.data.corpora.corpus import Corpus
 from seqlab.data.corpora.labelled import Labelled
@@ -194,7 +194,7 @@ class ClassifyText(TransformersFolder):
         rows, cut = self.encode(examples)
         found = np.zeros((len(rows), len(self.classes)), dtype=np.float32)
         with evaluating(model):
-            for batch in batches(rows, model, self.config.evaluation_tokens):
+            for batch in evaluation_batches(rows, model, self.config.evaluation_tokens):
                 with autocast():
                     logits = model(*batch.inputs)
                 found[batch.rows] = logits.log_softmax(1).cpu().numpy()

@@ -1,6 +1,7 @@
-"""Which files does a list of training files mean, and which pairs do they hold?
+"""The places that sentence pairs come from: tables, line-aligned files, splits of a data set of the hub.
 
-An entry names one file with both sides (a table), or the stem of two files that are aligned line by line.
+An entry of a list of files names one file with both sides (a table), or the stem of two files that are aligned line by
+line.
 """
 
 import re
@@ -13,9 +14,10 @@ from typing import Annotated, Literal, NamedTuple, Protocol, Self
 from pydantic import Field, field_validator, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.examples import Example
+from seqlab.data.corpora.corpus import Example
+from seqlab.data.corpora.splitting import Pair
 from seqlab.data.readers.hub import hub_fingerprint, hub_splits, read_hub
-from seqlab.data.readers.lines import COMPRESSED, content_hash, find, format_suffix
+from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, find, format_suffix
 from seqlab.data.readers.tables import FORMATS, Column, Columns, Records, read_aligned, read_table
 from seqlab.errors import UserError
 
@@ -83,14 +85,6 @@ class PairFile(Config):
         if self.columns or self.group or self.label or self.format:
             raise ValueError("versions are line-aligned files, which have no columns, group, label or format")
         return self
-
-
-class Pair(NamedTuple):
-    """A sentence pair, and what a split must not tear apart."""
-
-    example: Example
-    unit: str
-    """the source; or the group that the pair belongs to, after a character that no text starts with"""
 
 
 class Origin(Protocol):
@@ -241,15 +235,15 @@ class HubSplit:
         return hub_fingerprint(self.name, self.subset, self.split)
 
 
-def origin(entry: str | PairFile, folder: Path, languages: Languages, group: Group | None) -> Origin:
-    """The place that an entry means; relative paths start at `folder`, and a group of the entry replaces `group`.
+def origin(entry: str | PairFile, folder: Path | None, languages: Languages, group: Group | None) -> Origin:
+    """The place that an entry means, whose relative path starts where `data_path` says; its group replaces `group`.
 
     Raises UserError when line-aligned files are to have columns or groups.
     """
     entry = PairFile(path=entry) if isinstance(entry, str) else entry
     group = entry.group or group
     languages = languages._replace(columns={**languages.columns, **entry.columns})
-    path = folder / Path(entry.path).expanduser()
+    path = data_path(entry.path, folder)
     if entry.versions is not None:
         if group is not None:
             raise UserError(f"{path}: a line of versions is a group already: leave out data.group")
