@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from seqlab.engine.machine import describe, prepare_cpu
 from seqlab.layers.recurrent import Recurrence
 from seqlab.models.classifier import Elman
-from seqlab.report.drawing import MUTED, SERIES, canvas, share_axis, step_axis
+from seqlab.report.figures import MUTED, SERIES, canvas, score_axis, step_axis
 
 SYMBOLS, WIDTH, ROWS, WINDOW = 8, 64, 64, 20
 
@@ -113,7 +113,7 @@ def sequences(steps: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
 def drawing(curves: dict[str, list[float]]) -> str:
     """One SVG with a curve for each net."""
     with canvas("long-memory", width=6.6, height=2.8) as page:
-        share_axis(page.axes)
+        score_axis(page.axes, [], share=True)
         step_axis(page.axes, [float(len(next(iter(curves.values()))))])
         page.axes.set_ylabel("right answers")
         lines = [page.axes.plot(range(1, len(curve) + 1), curve)[0] for curve in curves.values()]

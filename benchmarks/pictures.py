@@ -23,7 +23,7 @@ from seqlab import Run
 from seqlab.ablation.figures import quality_plots
 from seqlab.ablation.measured import read_ablation
 from seqlab.ablation.plan import AblationFolder
-from seqlab.report.drawing import GRID, INK, MUTED, SERIES, canvas
+from seqlab.report.figures import GRID, INK, MUTED, SERIES, canvas
 from seqlab.tasks.pretraining.masking import hidden_tokens
 from seqlab.tasks.pretraining.noising import SpanCorruption, TextInfilling, span_corruption, text_infilling
 

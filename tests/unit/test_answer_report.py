@@ -14,10 +14,10 @@ from seqlab.errors import UserError
 from seqlab.inference.batch_file import read_context, with_context
 from seqlab.report import wording
 from seqlab.report.folder import RunRecord, load_run
-from seqlab.report.page import write_report
-from seqlab.report.sections import passages, sentences
+from seqlab.report.page import render, results_table, write_report
+from seqlab.report.sections import classification, passages
 from seqlab.report.sections.passages import Asked, Found, Gold, Stretch
-from seqlab.report.tables import results_table, samples_table
+from seqlab.report.sections.samples import samples_table
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
 
@@ -106,6 +106,11 @@ def classifying_run(root: Path, batches: int = 3) -> RunRecord:
     return record
 
 
+def drawn(name: str, values: Any) -> str:
+    """A section as HTML; nothing where the run has none."""
+    return "" if values is None else render(f"report/sections/{name}.html.jinja", section=values)
+
+
 def printed(table: Any) -> str:
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(table)
@@ -139,7 +144,7 @@ def test_a_text_is_cut_where_answers_begin_and_end(gold: Any, found: Any, expect
 
 def test_the_page_of_answers_marks_passages_and_has_all_tables(tmp_path: Path) -> None:
     record = answering_run(tmp_path)
-    html = passages.section(record)
+    html = drawn("passages", passages.section(record))
     assert '<p><mark class="gold found">Ada</mark><mark class="found"> wrote</mark> the notes' in html
     assert "Who wrote &lt;b&gt;them&lt;/b&gt;?" in html
     assert "Ada wrote (60.7 %)" in html  # exp(-0.5)
@@ -161,7 +166,7 @@ def test_no_answer_is_said_in_words(tmp_path: Path) -> None:
     record = answering_run(tmp_path)
     nothing = asked(answers=[], predicted=[{"text": "", "start": 0, "end": 0, "score": 0.0}], exact_match=True, f1=1.0)
     record.folder.exhibit("answers").write_text(json.dumps([nothing]))
-    html = passages.section(record)
+    html = drawn("passages", passages.section(record))
     assert "<dt>people</dt><dd>no answer</dd>" in html
     assert "no answer (100 %)" in html
     assert f"{CONTEXT[:28]}" in html.replace("<p>", "")
@@ -181,13 +186,13 @@ def test_the_page_of_sentences_has_samples_classes_and_correlations(tmp_path: Pa
 
 
 def test_many_batches_are_a_line_and_one_is_not_drawn(tmp_path: Path) -> None:
-    assert 'id="batch-matthews-batches"' in sentences.batch_correlations([0.5] * 5000, None).svg
-    assert len(sentences.batch_correlations([0.5] * 5000, None).svg) < 100_000
+    assert 'id="batch-matthews-batches"' in classification.batch_correlations([0.5] * 5000, None).svg
+    assert len(classification.batch_correlations([0.5] * 5000, None).svg) < 100_000
     record = classifying_run(tmp_path)
     record.folder.results.write_text(json.dumps({"batch_matthews": [0.5]}))
-    assert "batch by batch" not in sentences.section(load_run(tmp_path))
+    assert "batch by batch" not in drawn("classification", classification.section(load_run(tmp_path)))
     record.folder.exhibit("sentences").unlink()
-    assert sentences.section(load_run(tmp_path)) == ""
+    assert drawn("classification", classification.section(load_run(tmp_path))).count("<h2>") == 1  # its classes
 
 
 def test_a_run_without_its_exhibits_and_results_has_a_page_too(tmp_path: Path) -> None:

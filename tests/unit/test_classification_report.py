@@ -17,8 +17,8 @@ from seqlab.data.corpora.images import Images, permutation
 from seqlab.errors import UserError
 from seqlab.metrics.classification import class_table as class_rows
 from seqlab.report.folder import RunRecord, load_run
-from seqlab.report.sections import classification, confusion
-from seqlab.report.sections.picture import image, png
+from seqlab.report.page import render
+from seqlab.report.sections import classification
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.sequence_classification.pictures import NUM_MISTAKES, pictures
 
@@ -45,20 +45,34 @@ def pairs(classes: list[str] = CLASSES) -> list[tuple[str, str]]:
     return [(classes[true], classes[guess]) for true, guess in zip(images.labels, predicted, strict=True)]
 
 
-def run(tmp_path: Path, content: Any = None, data: dict[str, Any] | None = None) -> RunRecord:
-    """A run folder, as far as the section reads it."""
+def run(
+    tmp_path: Path, content: Any = None, data: dict[str, Any] | None = None, found: list[tuple[str, str]] | None = None
+) -> RunRecord:
+    """A run folder, as far as the section reads it; `found` are its true and predicted classes."""
     folder = RunFolder(tmp_path)
     config = {"task": {"kind": "classify-sequence"}, "data": data or {}}
     folder.config.write_text(tomli_w.dumps(config))
     folder.predictions.parent.mkdir(exist_ok=True)
     lines = [
         {"row": row, "label": label, "predicted": predicted, "correct": label == predicted, "probability": 0.5}
-        for row, (label, predicted) in enumerate(pairs())
+        for row, (label, predicted) in enumerate(found or pairs())
     ]
     folder.predictions.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     if content is not None:
         folder.exhibit("pictures").write_text(json.dumps(content))
     return load_run(tmp_path)
+
+
+def section_of(record: RunRecord) -> str:
+    values = classification.section(record)
+    return "" if values is None else render("report/sections/classification.html.jinja", section=values)
+
+
+def svg_of(tmp_path: Path, matrix: np.ndarray, names: list[str]) -> ElementTree.Element:
+    """The confusion matrix of a page."""
+    found = [(names[i], names[j]) for i, j in np.argwhere(matrix) for _ in range(matrix[i, j])]
+    html = section_of(run(tmp_path, found=found))
+    return ElementTree.fromstring(html[html.index("<svg") : html.index("</svg>") + len("</svg>")])
 
 
 def images_of(html: str) -> list[np.ndarray]:
@@ -95,17 +109,22 @@ def test_pictures_without_mistakes() -> None:
 
 def test_an_image_is_a_png_that_others_read() -> None:
     shades = np.random.default_rng(0).integers(256, size=(28, 17))
-    np.testing.assert_array_equal(np.rint(imread(io.BytesIO(png(shades.tolist()))) * 255), shades)
-    html = image(shades.tolist(), HOSTILE)
-    assert 'width="17" height="28"' in html
-    assert "<script>" not in html
+    found = classification.picture(shades.tolist(), "an image")
+    np.testing.assert_array_equal(images_of(f'src="{found.uri}"'), [shades])
+    assert (found.width, found.height, found.label) == (17, 28, "an image")
 
 
 # The page
 
 
+def confused(labels: list[tuple[str, str]]) -> classification.Confusion:
+    found = classification.confusion_of(labels)
+    assert found is not None
+    return found
+
+
 def test_the_section_shows_classes_mistakes_and_orders(tmp_path: Path) -> None:
-    html = classification.section(run(tmp_path, made(), {"by": "rows", "order": "permuted"}))
+    html = section_of(run(tmp_path, made(), {"by": "rows", "order": "permuted"}))
     assert re.findall("<h2>(.*)</h2>", html) == ["Class by class", "Sure and wrong", "What it reads"]
     drawn = images_of(html)
     expected = [mistake["pixels"] for mistake in made()["mistakes"]]
@@ -119,16 +138,16 @@ def test_the_section_shows_classes_mistakes_and_orders(tmp_path: Path) -> None:
     first = made()["mistakes"][0]
     assert f"<b>{first['label']}</b> taken for <b>{first['predicted']}</b>" in html
     assert f"image {first['row']}<" in html
-    read = classification.section(run(tmp_path, made(), {"by": "pixels", "order": "sequential"}))
+    read = section_of(run(tmp_path, made(), {"by": "pixels", "order": "sequential"}))
     assert "This run read the upper ones, pixel by pixel, in 20 steps." in read
 
 
 def test_the_table_has_every_class_and_the_averages(tmp_path: Path) -> None:
-    html = classification.section(run(tmp_path))
+    html = section_of(run(tmp_path))
     table = html[html.index("<table>") : html.index("</table>")]
     rows = [re.sub("<[^>]+>", " ", row).split() for row in table.split("<tr>")[1:]]
     assert rows[0] == ["class", "precision", "recall", "F1", "support"]
-    expected = class_rows(classification.confusion_of(pairs()).matrix, CLASSES)
+    expected = class_rows(confused(pairs()).matrix, CLASSES)
     assert len(rows) == 1 + len(expected)
     for row, scores in zip(rows[1:], expected, strict=True):
         assert row == [*scores.name.split(), *(f"{score:.3f}" for score in scores[1:4]), str(scores.support)]
@@ -136,9 +155,9 @@ def test_the_table_has_every_class_and_the_averages(tmp_path: Path) -> None:
 
 def test_a_run_of_texts_has_no_pictures_and_other_runs_no_section(tmp_path: Path) -> None:
     record = run(tmp_path)
-    assert re.findall("<h2>(.*)</h2>", classification.section(record)) == ["Class by class"]
+    assert re.findall("<h2>(.*)</h2>", section_of(record)) == ["Class by class"]
     record.folder.predictions.unlink()
-    assert classification.section(load_run(tmp_path)) == ""
+    assert section_of(load_run(tmp_path)) == ""
 
 
 def test_damaged_pictures_are_told_in_one_line(tmp_path: Path) -> None:
@@ -150,20 +169,14 @@ def test_damaged_pictures_are_told_in_one_line(tmp_path: Path) -> None:
 
 def test_names_of_classes_are_never_markup(tmp_path: Path) -> None:
     classes = ["a", HOSTILE, "c"]
-    found = classification.load_pictures(run(tmp_path, made(classes=classes)).folder.exhibit("pictures"))
-    assert found is not None
-    matrix = classification.confusion_of(pairs(classes))
-    parts = [
-        classification.classes_section(matrix),
-        classification.mistakes_section(found, matrix),
-        classification.orders_section(found, {}),
-    ]
+    parts = section_of(run(tmp_path, made(classes=classes), found=pairs(classes))).split("<section>")[1:]
+    assert len(parts) == 3  # classes, mistakes, orders
     assert "<script>" not in "".join(parts)
     assert all("&lt;script&gt;" in part for part in parts)
 
 
 def test_classes_that_are_numbers_stand_in_their_order() -> None:
-    found = classification.confusion_of([("10", "9"), ("9", "9"), ("2", "10"), ("none", "2")])
+    found = confused([("10", "9"), ("9", "9"), ("2", "10"), ("none", "2")])
     assert found.names == ["2", "9", "10", "none"]
     assert found.matrix.tolist() == [[0, 0, 1, 0], [0, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]]
 
@@ -171,9 +184,9 @@ def test_classes_that_are_numbers_stand_in_their_order() -> None:
 # The matrix
 
 
-def test_the_matrix_has_a_field_and_a_number_for_every_count() -> None:
+def test_the_matrix_has_a_field_and_a_number_for_every_count(tmp_path: Path) -> None:
     matrix = np.array([[1200, 0, 3], [0, 7, 0], [1, 0, 0]])
-    svg = ElementTree.fromstring(confusion.drawing(matrix, ["x", "y", "z"]))
+    svg = svg_of(tmp_path, matrix, ["x", "y", "z"])
     titles = [title.text for title in svg.iter(f"{SVG}title")]
     assert titles == [
         "true x, predicted x: 1,200 (99.8 %)",
@@ -192,27 +205,26 @@ def test_the_matrix_has_a_field_and_a_number_for_every_count() -> None:
 def test_the_matrix_stays_within_its_frame_and_drops_numbers_that_nobody_could_read() -> None:
     for num_classes in (1, 2, 26, 300):
         names = [f"a class with a long name {i}" for i in range(num_classes)]
-        svg = ElementTree.fromstring(confusion.drawing(np.diag(np.full(num_classes, 1234)), names))
-        _, _, width, height = map(float, svg.get("viewBox", "").split())
-        for field in svg.iter(f"{SVG}rect"):
-            x, y, right, low = (float(field.get(name, "")) for name in ("x", "y", "width", "height"))
-            assert min(x, y) >= 0
-            assert x + right <= width + 0.2
-            assert y + low <= height + 0.2
-        numbers = [text for text in svg.iter(f"{SVG}text") if text.text == "1,234"]
+        drawing = classification.matrix_drawing(np.diag(np.full(num_classes, 1234)), names)
+        left, top, side = drawing.ground
+        assert (left + side, top + side) == pytest.approx((drawing.width, drawing.height))
+        for field in drawing.fields:
+            assert left <= field.x < field.x + field.side <= drawing.width
+            assert top <= field.y < field.y + field.side <= drawing.height
+        assert len(drawing.fields) == num_classes
+        numbers = [label for label in drawing.labels if label.text == "1,234"]
         assert len(numbers) == (num_classes if num_classes < 300 else 0)
 
 
-def test_the_most_frequent_mistakes_are_named() -> None:
+def test_the_most_frequent_mistakes_are_named(tmp_path: Path) -> None:
     matrix = np.array([[9, 5, 0], [1, 9, 0], [0, 2, 9]])
-    assert confusion.confusions(matrix, list("abc")) == "a taken for b (5 times), c for b (2 times), b for a (1 time)"
-    assert confusion.confusions(np.eye(3, dtype=int), list("abc")) == ""
-    assert "There are no mistakes." in classification.classes_section(
-        classification.Confusion(np.eye(3, dtype=int), list("abc"))
-    )
+    named = "a taken for b (5 times), c for b (2 times), b for a (1 time)"
+    assert classification.confusions(matrix, list("abc")) == named
+    assert classification.confusions(np.eye(3, dtype=int), list("abc")) == ""
+    assert "There are no mistakes." in section_of(run(tmp_path, found=[("a", "a"), ("b", "b")]))
 
 
-def test_the_table_of_many_classes_opens_on_a_click() -> None:
-    many = classification.classes_section(classification.confusion_of([(str(i), str(i)) for i in range(30)]))
+def test_the_table_of_many_classes_opens_on_a_click(tmp_path: Path) -> None:
+    many = section_of(run(tmp_path, found=[(str(i), str(i)) for i in range(30)]))
     assert "<details><summary><b>Scores of each class</b> <span>30 classes</span></summary>" in many
-    assert "<details>" not in classification.classes_section(classification.confusion_of(pairs()))
+    assert "<details>" not in section_of(run(tmp_path))

@@ -35,7 +35,7 @@ def test_every_line_may_be_a_paragraph(tmp_path: Path) -> None:
         Document("captions.txt 2", ("four",)),
     ]
     data = PassagesData(train=(path.name,), folder=tmp_path, paragraph_ends="line", document_words=10)
-    assert list(Passages(data, fewest=1).read(path)) == list(read_documents(path, 10, "line"))
+    assert list(Passages(data).read(path)) == list(read_documents(path, 10, "line"))
 
 
 def test_articles_in_the_layout_of_squad_give_each_paragraph_once(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from seqlab.errors import UserError
-from seqlab.report import compare, figures, tables, wording
-from seqlab.report.drawing import COLOURS, canvas, score_axis
+from seqlab.report import compare, figures, wording
+from seqlab.report.figures import COLOURS, canvas, score_axis
 from seqlab.report.folder import Curve, Prediction, Score, load_run
-from seqlab.report.page import write_report
+from seqlab.report.page import results_table, write_report
 from seqlab.report.sections import attention, samples
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
@@ -335,6 +335,30 @@ def test_an_unwritable_place_is_a_user_error(finished, tmp_path, record):
         compare.write_comparison([record, record], tmp_path / "no" / "such" / "folder.html")
 
 
+# Tasks that nobody here knows
+
+
+def test_the_files_of_a_run_decide_on_its_sections_not_the_name_of_its_task(tmp_path):
+    folder = write_translations(tmp_path / "run")
+    config = folder.config.read_text(encoding="utf-8").replace('metrics = "translation"', 'kind = "mine:Task"')
+    folder.config.write_text(config, encoding="utf-8")
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert "<h3>Repeating itself</h3>" in html
+    assert "un petit <mark>chien</mark> dort" in html
+    assert "Tokens a second" in html
+
+
+def test_rows_with_other_columns_have_a_page_without_samples(tmp_path):
+    folder = write_run(tmp_path / "run")
+    row = {"tokens": ["a", "b"], "tags": ["X", "Y"], "predicted": ["X", "X"], "correct": False}
+    folder.predictions.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    text = read_page(write_report(folder)).text
+    assert "80.0 %" in text
+    assert "What it answers" not in text
+    assert "predictions/test.jsonl is missing" not in text
+    assert rendered(samples.samples_table(load_run(folder.root), 3)).strip() == ""
+
+
 # Translations
 
 
@@ -380,11 +404,11 @@ def test_scores_keep_the_order_of_the_results(translated):
 
 def test_translations_in_the_terminal(translated):
     record = load_run(translated.root)
-    results = rendered(tables.results_table(record))
+    results = rendered(results_table(record))
     assert re.search(r"BLEU +41\.2 \(40\.0 to 42\.5\)", results)
     assert re.search(r"copy of the source +BLEU 4\.1, chrF 18\.0", results)
     assert re.search(r"warning +2 of 9 outputs were cut at <length>", results)
-    assert "chrF 100" in rendered(tables.samples_table(record, 9))
+    assert "chrF 100" in rendered(samples.samples_table(record, 9))
 
 
 def test_best_and_worst_translations_and_those_that_repeat_themselves(translated):
@@ -465,7 +489,15 @@ def test_folder_that_is_no_run(tmp_path):
         ("results", "{", "results.json: not valid JSON"),
         ("results", "[]", "results.json: expected one JSON object"),
         ("events", '{"kind"\n{}\n', "events.jsonl, line 1"),
-        ("predictions", '{"source": "a"}\n', "test.jsonl, line 1: not a prediction"),
+        ("predictions", '{"source": "a"}\n', "test.jsonl, line 1: not a prediction (predicted: Field required)"),
+        ("predictions", "[1]\n", "test.jsonl, line 1: not a JSON object"),
+        (
+            "predictions",
+            '{"source": "a", "target": 3, "predicted": "b", "correct": true}\n',
+            "test.jsonl, line 1: not a prediction (target: Input should be a valid string)",
+        ),
+        ("results", '{"scores": {"bleu": {"value": "high"}}}', "results.json: damaged (scores.bleu.value: "),
+        ("environment", '{"threads": "two"}', "environment.json: damaged (threads: "),
         ("data", '{"unit": "words"}', "data.json: damaged (splits: "),
         ("attention", '[{"text": "a", "source": 3}]', "attention.json: damaged (0.source: "),
     ],
@@ -614,7 +646,7 @@ def test_comparison_shows_what_differs(tmp_path, record):
     page = read_page(compare.write_comparison([record, other], tmp_path / "comparison.html"))
     assert "place-value-2" in page.text
     assert page.tags.count("svg") == 6  # accuracy, validation loss, training loss; by updates and by time
-    terminal = rendered(tables.compare_table([record, other]))
+    terminal = rendered(compare.compare_table([record, other]))
     assert re.search(r"optimizer\.lr +0\.001 +0\.002", terminal)
 
 
@@ -632,17 +664,17 @@ def test_comparison_curves_hold_the_points_of_every_run(tmp_path, record):
 
 
 def test_results_and_samples_in_the_terminal(record):
-    results = rendered(tables.results_table(record))
+    results = rendered(results_table(record))
     assert re.search(r"accuracy +80\.0 % \(62\.7 to 90\.5 %\)", results)
     assert re.search(r"training time +1 min 15 s", results)
-    shown = rendered(tables.samples_table(record, 4))
+    shown = rendered(samples.samples_table(record, 4))
     assert shown.count(HOSTILE) == 4
     assert shown.count("right") + shown.count("wrong") == 4
 
 
 def test_square_brackets_are_not_markup(tmp_path):
     record = load_run(write_run(tmp_path / "run", source="[bold]x[/nope]").root)
-    assert "[bold]x[/nope]" in rendered(tables.samples_table(record, 1))
+    assert "[bold]x[/nope]" in rendered(samples.samples_table(record, 1))
 
 
 # Learning-rate range test
@@ -701,10 +733,8 @@ def test_numbers_are_written_for_people(written, expected):
     assert written == expected
 
 
-def test_report_never_imports_torch_nor_matplotlib_at_start():
-    modules = "page, compare, tables, lengths, statistics, lr_range"
-    code = (
-        f"import sys; from seqlab.report import {modules}; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
-    )
+def test_what_reads_runs_imports_neither_torch_nor_what_writes_pages():
+    packages = ("torch", "matplotlib", "jinja2", "PIL")
+    code = f"import sys, seqlab.report.page, seqlab.report.compare; print([name in sys.modules for name in {packages}])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["False", "False"]
+    assert ran.stdout.strip() == str([False] * len(packages))

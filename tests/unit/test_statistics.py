@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from seqlab.report.page import write_data_page
 from seqlab.report.sections import lengths
 from seqlab.runs.statistics import Statistics, describe
 
@@ -96,7 +97,7 @@ def test_large_sets_are_sampled_evenly_and_it_is_said(tmp_path: Path) -> None:
     training = statistics.splits["training"]
     assert (training.examples, training.counted) == (5000, 100)
     assert training.source.characters.mean == pytest.approx(3)
-    page = lengths.write_page("large", statistics, tmp_path / "data.html").read_text(encoding="utf-8")
+    page = write_data_page("large", statistics, tmp_path / "data.html").read_text(encoding="utf-8")
     assert "Sets of more pairs are estimated from 100 of them." in page
 
 
@@ -123,7 +124,7 @@ def test_blocks_show_whatever_is_not_empty() -> None:
 
 
 def test_page_has_tables_figures_and_remarks(in_words: Statistics, tmp_path: Path) -> None:
-    page = lengths.write_page("a <b> recipe", in_words, tmp_path / "data.html").read_text(encoding="utf-8")
+    page = write_data_page("a <b> recipe", in_words, tmp_path / "data.html").read_text(encoding="utf-8")
     assert "a &lt;b&gt; recipe" in page
     assert "2 of &lt;5&gt; pairs left out" in page
     assert page.count("<table>") == 2

@@ -9,7 +9,7 @@ from seqlab.ablation.measured import Ablation, Pair, validation
 from seqlab.ablation.plan import Cell
 from seqlab.metrics.intervals import Interval
 from seqlab.report import wording
-from seqlab.report.drawing import INK, MUTED, SERIES, Plot, canvas, score_axis, thousands, time_unit
+from seqlab.report.figures import INK, MUTED, SERIES, Plot, canvas, score_axis, thousands, time_unit
 from seqlab.report.folder import Curve
 
 if TYPE_CHECKING:

@@ -1,18 +1,19 @@
 """What is each technique worth? One offline page and one table of all runs; written from run folders alone."""
 
 from collections.abc import Callable
-from html import escape
+from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from seqlab.ablation.figures import effect_plots, group, quality_plots
 from seqlab.ablation.measured import Ablation, Compared, Measure, Pair, measure, measures, read_ablation, to_csv
-from seqlab.ablation.plan import AblationFolder, Cell, Settings, words
+from seqlab.ablation.plan import AblationFolder, Cell, words
 from seqlab.metrics.intervals import Interval
-from seqlab.report import markup, wording
-from seqlab.report.drawing import COLOURS
+from seqlab.report import wording
+from seqlab.report.figures import COLOURS
 from seqlab.report.folder import RunRecord
+from seqlab.report.page import write_page, write_text
 
 READING = (
     "Means over the seeds; the best of each column is bold. A multiple (×) is of the first row. Losses are those of "
@@ -21,23 +22,67 @@ READING = (
 )
 
 
+class Shown(NamedTuple):
+    """A cell of a table: a value, and under it its interval, or how it stands to the baseline."""
+
+    value: str
+    aside: str = ""
+    is_best: bool = False
+
+
+class Row(NamedTuple):
+    """A configuration, with the colour of its group in the figures."""
+
+    name: str
+    colour: str
+    cells: list[Shown]
+
+
+class Effect(NamedTuple):
+    """What a switch changes, alone or with all others."""
+
+    switch: str
+    company: str
+    cells: list[Shown]
+
+
+class SwitchRow(NamedTuple):
+    """What a switch is, and the settings that it stands for."""
+
+    name: str
+    doc: str
+    off: list[str]
+    on: list[str]
+
+
 def write_ablation(folder: AblationFolder) -> Ablation:
     """Writes page and table of what is finished. Raises UserError when there is no plan or no place."""
     ablation = read_ablation(folder)
-    recipe = str(ablation.plan.config.get("about", {}).get("name") or ablation.plan.recipe)
-    body = "\n".join(
-        [
-            _header(ablation, recipe),
-            markup.section("Before you read on", markup.bullets(_remarks(ablation), "remarks")),
-            markup.section("In numbers", markup.paragraph(READING, "note"), _table(ablation)),
-            markup.section("Against the clock", _key(ablation), markup.figures(quality_plots(ablation), "large named")),
-            _effects(ablation),
-            _switches(ablation),
-            markup.section("Again", markup.code(ablation.plan.command), _machine(ablation)),
-        ]
+    plan = ablation.plan
+    recipe = str(plan.config.get("about", {}).get("name") or plan.recipe)
+    changes = _changes(ablation)
+    write_page(
+        folder.page,
+        "ablation/page.html.jinja",
+        title=f"{recipe}: ablation · seqlab",
+        recipe=recipe,
+        done=f"{len(ablation.records)} of {len(plan.runs)} runs",
+        what=_what(ablation),
+        origin={"recipe": str(plan.config.get("about", {}).get("summary") or ""), "each run": _length(ablation)},
+        remarks=_remarks(ablation),
+        reading=READING,
+        headings=[column.heading for column in measures(ablation)],
+        rows=_rows(ablation),
+        groups=_groups(ablation),
+        quality=quality_plots(ablation),
+        effect_plots=effect_plots(ablation),
+        effect_headings=[column.heading for column, _ in changes],
+        effects=[_effect(ablation, pair, changes) for pair in ablation.pairs],
+        switches=[SwitchRow(each.name, each.doc, words(each.off), words(each.on)) for each in plan.switches],
+        command=plan.command,
+        places=_places(ablation),
     )
-    markup.save_page(folder.page, f"{recipe}: ablation · seqlab", body)
-    markup.save_text(folder.table, to_csv(ablation))
+    write_text(folder.table, to_csv(ablation))
     return ablation
 
 
@@ -66,24 +111,10 @@ def summary_table(ablation: Ablation) -> Table:
     return table
 
 
-def _header(ablation: Ablation, recipe: str) -> str:
+def _what(ablation: Ablation) -> str:
     plan = ablation.plan
-    done = f"{len(ablation.records)} of {len(plan.runs)} runs"
-    seeds = f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''} each"
     what = f"{len(plan.switches)} switches" if plan.switches else " × ".join(plan.baseline.levels)
-    about = str(plan.config.get("about", {}).get("summary") or "")
-    return "\n".join(
-        [
-            "<header>",
-            markup.paragraph(f"ablation · {done}", "eyebrow"),
-            f"<h1>{escape(recipe)}</h1>",
-            markup.paragraph(
-                f"What is each technique worth? {len(plan.cells)} configurations of {what}, {seeds}.", "lede"
-            ),
-            markup.definitions({"recipe": about, "each run": _length(ablation)}, "origin"),
-            "</header>",
-        ]
-    )
+    return f"{len(plan.cells)} configurations of {what}, {wording.counted(plan.seeds, 'seed')} each"
 
 
 def _length(ablation: Ablation) -> str:
@@ -131,25 +162,22 @@ def _formats(ablation: Ablation) -> list[str]:
 # The table
 
 
-def _table(ablation: Ablation) -> str:
+def _rows(ablation: Ablation) -> list[Row]:
     columns = measures(ablation)
     best = {column.key: _best(ablation, column) for column in columns}
-    rows = [
-        [_named(ablation, cell), *(_cell(ablation, cell, column, best[column.key]) for column in columns)]
+    return [
+        Row(
+            cell.name,
+            COLOURS[group(ablation, cell).colour],
+            [_shown(ablation, cell, column, best[column.key]) for column in columns],
+        )
         for cell in ablation.plan.cells
     ]
-    return markup.block("measures", markup.table(["", *(escape(column.heading) for column in columns)], rows))
 
 
-def _named(ablation: Ablation, cell: Cell) -> str:
-    return f"{_dot(group(ablation, cell).colour)}{escape(cell.name)}"
-
-
-def _cell(ablation: Ablation, cell: Cell, column: Measure, best: str | None) -> str:
-    shown = _value(ablation, cell, column)
-    value = f"<b>{escape(shown)}</b>" if shown == best else escape(shown)
-    aside = _aside(ablation, cell, column)
-    return f"{value}<small>{escape(aside)}</small>" if aside else value
+def _shown(ablation: Ablation, cell: Cell, column: Measure, best: str | None) -> Shown:
+    value = _value(ablation, cell, column)
+    return Shown(value, _aside(ablation, cell, column), value == best)
 
 
 def _value(ablation: Ablation, cell: Cell, column: Measure) -> str:
@@ -195,37 +223,20 @@ def _best(ablation: Ablation, column: Measure) -> str | None:
     return column.shown(max(values) if column.better == "more" else min(values))
 
 
-def _key(ablation: Ablation) -> str:
-    """The colours of the groups."""
+def _groups(ablation: Ablation) -> dict[str, str]:
+    """The colours of the groups of configurations, by name; in a grid every configuration is one of its own."""
     if not ablation.plan.switches:
-        return ""
-    groups = dict.fromkeys(group(ablation, cell) for cell in ablation.plan.cells)
-    return f'<p class="note">{" &ensp; ".join(_dot(g.colour) + escape(g.name) for g in groups)}</p>'
-
-
-def _dot(colour: str) -> str:
-    return f'<span class="key" style="background:var(--{COLOURS[colour]})"></span>'
+        return {}
+    return {g.name: COLOURS[g.colour] for g in (group(ablation, cell) for cell in ablation.plan.cells)}
 
 
 # What a switch changes
 
 
-def _effects(ablation: Ablation) -> str:
-    if not ablation.pairs:
-        return ""
-    note = (
-        "Alone: the baseline against the switch. With all others: all but the switch against all. Runs with the same "
-        "seed are compared; below each value its 95 % interval over the seeds, which needs two of them."
+def _effect(ablation: Ablation, pair: Pair, columns: list[tuple[Measure, Compared]]) -> Effect:
+    return Effect(
+        pair.switch, pair.company, [_change(ablation, pair, column, compared) for column, compared in columns]
     )
-    columns = _changes(ablation)
-    rows = []
-    for pair in ablation.pairs:
-        cells = [_change(ablation, pair, column, compared) for column, compared in columns]
-        rows.append([f"{escape(pair.switch)}<small>{pair.company}</small>", *cells])
-    heads = [escape(column.heading) for column, _ in columns]
-    table = markup.block("measures", markup.table(["", *heads], rows))
-    plots = markup.figures(effect_plots(ablation), "large named")
-    return markup.section("What each switch changes", markup.paragraph(note, "note"), plots, table)
 
 
 def _changes(ablation: Ablation) -> list[tuple[Measure, Compared]]:
@@ -239,16 +250,15 @@ def _changes(ablation: Ablation) -> list[tuple[Measure, Compared]]:
     ]
 
 
-def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared) -> str:
+def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared) -> Shown:
     change = ablation.change(pair, column.key, compared)
     if change is None:
-        return wording.ABSENT
+        return Shown(wording.ABSENT)
 
     def shown(value: float) -> str:
         return f"{value:.2f} ×" if compared == "ratio" else _signed(value, column)
 
-    ends = "" if column.key == "parameters" else _ends(change, shown)
-    return escape(shown(change.value)) + (f"<small>{escape(ends)}</small>" if ends else "")
+    return Shown(shown(change.value), "" if column.key == "parameters" else _ends(change, shown))
 
 
 def _signed(value: float, column: Measure) -> str:
@@ -260,25 +270,8 @@ def _signed(value: float, column: Measure) -> str:
     return shown.replace("-", "−")
 
 
-# How it was made
-
-
-def _switches(ablation: Ablation) -> str:
-    rows = [
-        [escape(switch.name), escape(switch.doc), _settings(switch.off), _settings(switch.on)]
-        for switch in ablation.plan.switches
-    ]
-    table = markup.block("switches", markup.table(["", "what it is", "off", "on"], rows))
-    return markup.section("The switches", table) if rows else ""
-
-
-def _settings(settings: Settings) -> str:
-    return "<br>".join(f"<code>{escape(word)}</code>" for word in words(settings))
-
-
-def _machine(ablation: Ablation) -> str:
+def _places(ablation: Ablation) -> dict[str, str]:
     """Where it was measured, and where all numbers are."""
     machines = sorted({wording.machine(record) for record in ablation.records.values()})
-    folder = ablation.folder
-    facts = {"machine": "; ".join(machines), "all numbers, a row a run": folder.table.name, "run folders": "runs"}
-    return markup.definitions(facts)
+    table = ablation.folder.table.name
+    return {"machine": "; ".join(machines), "all numbers, a row a run": table, "run folders": "runs"}

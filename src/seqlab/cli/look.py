@@ -63,7 +63,7 @@ def data(
 
     from seqlab.experiment.assembly import build_corpus
     from seqlab.experiment.config import load
-    from seqlab.report.sections.lengths import write_page
+    from seqlab.report.page import write_data_page
     from seqlab.tools.inspection import inspect
 
     experiment, console = load(name, settings or []), Console()
@@ -75,7 +75,7 @@ def data(
     if out is not None:
         if found.lengths is None:
             raise UserError("--out draws the lengths of texts; this data has none")
-        print(write_page(name, found.lengths, out))
+        print(write_data_page(name, found.lengths, out))
 
 
 @app.command(epilog="Example: seqlab report runs/math-sort-20260101-120000")

@@ -56,9 +56,8 @@ def compare(
     """Compare runs: a table here, the curves laid over each other on a page."""
     from rich.console import Console
 
-    from seqlab.report.compare import write_comparison
+    from seqlab.report.compare import compare_table, write_comparison
     from seqlab.report.folder import load_run
-    from seqlab.report.tables import compare_table
 
     records = [load_run(run) for run in runs]
     page = write_comparison(records, out)

@@ -100,7 +100,8 @@ def _print_outcome(folder: Path) -> None:
     from rich.console import Console
 
     from seqlab.report.folder import load_run
-    from seqlab.report.tables import results_table, samples_table
+    from seqlab.report.page import results_table
+    from seqlab.report.sections.samples import samples_table
     from seqlab.runs.folder import RunFolder
 
     record, console = load_run(folder), Console(stderr=True)

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-Z_95 = 1.959963984540054
-"""97.5 % quantile of the standard normal distribution."""
-
 
 class Interval(NamedTuple):
     """A measured value and the ends of its 95 % interval, where one is known."""
@@ -31,12 +28,10 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"no proportion: {successes} successes of {n}")
-    share = successes / n
-    shrink = 1 + Z_95**2 / n
-    centre = (share + Z_95**2 / (2 * n)) / shrink
-    half = Z_95 / shrink * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
-    # rounding alone must not push an end past the value, which is exactly an end at 0 and at 1
-    return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
+    from scipy.stats import binomtest
+
+    low, high = binomtest(successes, n).proportion_ci(method="wilson")
+    return Interval(successes / n, float(low), float(high))
 
 
 def student(values: Sequence[float]) -> Interval:

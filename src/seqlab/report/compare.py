@@ -1,18 +1,38 @@
-"""Which run learned more, and faster? One offline page: a table, and the curves of all runs over each other."""
+"""Which run learned more, and faster? A table for page and terminal, and the curves of all runs over each other."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.table import Table
+from rich.text import Text
+
 from seqlab.errors import UserError
-from seqlab.report import markup, wording
-from seqlab.report.drawing import SERIES, Plot, canvas, loss_axis, score_axis, step_axis, time_unit
-from seqlab.report.figures import smoothed, thin
+from seqlab.report import wording
+from seqlab.report.figures import (
+    COLOURS,
+    SERIES,
+    Plot,
+    canvas,
+    loss_axis,
+    score_axis,
+    smoothed,
+    step_axis,
+    thin,
+    time_unit,
+)
 from seqlab.report.folder import Curve, RunRecord
+from seqlab.report.page import write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+class Named(NamedTuple):
+    """A run with its colour in the figures."""
+
+    name: str
+    colour: str
 
 
 class Row(NamedTuple):
@@ -27,17 +47,26 @@ def write_comparison(records: Sequence[RunRecord], path: Path) -> Path:
     if len(records) < 2:
         raise UserError("name at least two runs to compare")
     heading = " against ".join(dict.fromkeys(record.recipe for record in records))
-    body = "\n".join(
-        [
-            "<header>",
-            markup.paragraph(f"{len(records)} runs compared", "eyebrow"),
-            f"<h1>{escape(heading)}</h1>",
-            "</header>",
-            markup.section("In numbers", _table(records)),
-            markup.section("How they learned", markup.figures(comparison_plots(records), "large")),
-        ]
+    return write_page(
+        path,
+        "report/compare.html.jinja",
+        title=f"{heading} · seqlab",
+        heading=heading,
+        runs=[Named(record.name, COLOURS[SERIES[index % len(SERIES)]]) for index, record in enumerate(records)],
+        rows=comparison_rows(records),
+        plots=comparison_plots(records),
     )
-    return markup.save_page(path, f"{heading} · seqlab", body)
+
+
+def compare_table(records: Sequence[RunRecord]) -> Table:
+    """The same in a terminal, one column a run; texts of others are never read as markup."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("", style="dim", overflow="fold")
+    for record in records:
+        table.add_column(Text(record.name), overflow="fold")
+    for row in comparison_rows(records):
+        table.add_row(Text(row.name), *map(Text, row.cells))
+    return table
 
 
 def comparison_rows(records: Sequence[RunRecord]) -> list[Row]:
@@ -111,17 +140,6 @@ def _draw(axes: "Axes", panel: Panel, curves: list[Curve]) -> None:
         loss_axis(axes, values)
     else:
         score_axis(axes, values, share=panel.is_share)
-
-
-def _table(records: Sequence[RunRecord]) -> str:
-    heads = [f"{_key(index)}{escape(record.name)}" for index, record in enumerate(records)]
-    rows = [[escape(row.name), *map(escape, row.cells)] for row in comparison_rows(records)]
-    return markup.table(["", *heads], rows)
-
-
-def _key(index: int) -> str:
-    """The colour of a run in the figures."""
-    return f'<span class="key" style="background:var(--series-{index % len(SERIES) + 1})"></span>'
 
 
 def _differing_settings(records: Sequence[RunRecord]) -> list[Row]:

@@ -2,13 +2,14 @@
 
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
@@ -18,6 +19,12 @@ from seqlab.runs.statistics import Statistics
 
 NOT_SCORES = frozenset({"kind", "step", "time_s", "split", "loss"})
 """What an evaluation holds besides its scores."""
+
+NEARNESS = frozenset({"bleu", "chrf", "rouge_l"})
+"""Scores of texts that may be good without being the target."""
+
+OF_CLASSES = frozenset({"macro_f1", "matthews"})
+"""Scores that only classes have."""
 
 
 class Score(NamedTuple):
@@ -29,24 +36,37 @@ class Score(NamedTuple):
     high: float | None
 
 
-class Prediction(NamedTuple):
-    """One test example and what the run answered; `score` is the log-probability of the answer."""
+@dataclass(frozen=True)
+class Judged:
+    """One test example, as every task writes it: what was predicted, and whether that is right."""
+
+    predicted: Any
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A text and the text that the run made of it; `score` is its log-probability."""
 
     source: str
     target: str
     predicted: str
     correct: bool
-    score: float
+    score: float = 0.0
     f1: float | None = None
     """words that an answer to a question shares with those of people, as a share"""
 
 
-class LabelPrediction(NamedTuple):
-    """One test example of a classification and the class that the run took it for, with its probability."""
+ClassName = Annotated[str, BeforeValidator(str)]
+"""Numbers are names of classes too."""
 
-    row: int
-    label: str
-    predicted: str
+
+@dataclass(frozen=True)
+class LabelPrediction:
+    """The class of an example and the one that the run took it for, with its probability."""
+
+    label: ClassName
+    predicted: ClassName
     correct: bool
     probability: float
     source: str | None = None
@@ -78,6 +98,38 @@ AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)
 Exhibit = TypeVar("Exhibit")
 
 
+@dataclass(frozen=True)
+class Results:
+    """What the report reads of `results.json`; tasks write more."""
+
+    step: int | None = None
+    train_s: float | None = None
+    parameters: int | None = None
+    peak_memory_mb: float | None = None
+    stopped_because: str | None = None
+    examples: int | None = None
+    scores: dict[str, dict[str, float | None]] | None = None
+    baselines: dict[str, dict[str, float]] | None = None
+    signatures: dict[str, str] | None = None
+    time_to_target: dict[str, Any] | None = None
+    capped: int | None = None
+    unknown: dict[str, dict[str, int]] | None = None
+    warnings: list[str] | None = None
+    leaks: list[str] | None = None
+    by_question_word: dict[str, dict[str, float]] | None = None
+    by_answer_length: dict[str, dict[str, float]] | None = None
+    batch_matthews: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the report reads of `environment.json`; the rest is shown as it is."""
+
+    command: str | None = None
+    threads: int | None = None
+    matrix_flops: float | None = None
+
+
 class Curve(NamedTuple):
     """Points in the order in which they were measured; what was not measured is left out."""
 
@@ -94,10 +146,8 @@ class RunRecord:
     environment: Tree
     events: list[Tree]
     results: Tree | None
-    predictions: list[Prediction] | None
-    """texts for texts"""
-    label_predictions: list[LabelPrediction] | None
-    """classes"""
+    judged: list[Prediction] | list[LabelPrediction] | list[Judged]
+    """the rows of predictions/test.jsonl, in the form that its columns make possible"""
     data: Statistics | None
     attention: list[AttentionMap]
 
@@ -116,25 +166,35 @@ class RunRecord:
         """The recipe that was trained."""
         return str(self.about.get("name") or (self.results or {}).get("recipe") or self.name)
 
-    @property
-    def is_translation(self) -> bool:
-        """Whether answers are texts that are judged by how near they come, not only by whether they are right."""
-        return self.config.get("task", {}).get("metrics") in ("translation", "paraphrase")
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """Test examples whose answers are texts."""
+        return [row for row in self.judged if isinstance(row, Prediction)]
+
+    @cached_property
+    def label_predictions(self) -> list[LabelPrediction]:
+        """Test examples whose answers are classes."""
+        return [row for row in self.judged if isinstance(row, LabelPrediction)]
+
+    @cached_property
+    def measured(self) -> Set[str]:
+        """The names of all scores, during training and in the end."""
+        return {*self.score_names, *(self.results or {}).get("scores", {})}
 
     @property
-    def classifies(self) -> bool:
-        """Whether the answers are classes."""
-        return _classifies(self.config)
+    def writes_prose(self) -> bool:
+        """Whether answers are judged by how near their words come to those of the target."""
+        return bool(self.measured & NEARNESS)
 
     @property
-    def answers_questions(self) -> bool:
-        """Whether the answers are passages of texts."""
-        return self.config.get("task", {}).get("kind") == "answer"
+    def finds_passages(self) -> bool:
+        """Whether answers are passages of texts, whose two scores are those of SQuAD."""
+        return {"f1", "exact_match"} <= self.measured
 
     @property
-    def compares_words(self) -> bool:
-        """Whether answers differ by words, not by characters."""
-        return self.is_translation or self.answers_questions
+    def counts_examples(self) -> bool:
+        """Whether throughput is in examples: each has one answer, which is not written token by token."""
+        return bool(self.label_predictions) or self.finds_passages or bool(self.measured & OF_CLASSES)
 
     def exhibit(self, name: str, kind: type[Exhibit]) -> Exhibit | None:
         """What the task has written for the report under this name, if anything; UserError when it is damaged."""
@@ -200,16 +260,13 @@ def load_run(path: Path) -> RunRecord:
         raise UserError(f"{path}: no such folder; name a run folder, as `seqlab train` printed it")
     if not folder.config.is_file():
         raise UserError(f"{path}: not a run folder: {folder.config.name} is missing")
-    config = read_toml(folder.config)
-    classifies = _classifies(config)
     return RunRecord(
         folder=folder,
-        config=config,
-        environment=_read_json(folder.environment) or {},
+        config=read_toml(folder.config),
+        environment=_read_object(folder.environment, Environment) or {},
         events=events.read(folder.events),
-        results=_read_json(folder.results),
-        predictions=None if classifies else _read_predictions(folder.predictions, _prediction),
-        label_predictions=_read_predictions(folder.predictions, _label_prediction) if classifies else None,
+        results=_read_object(folder.results, Results),
+        judged=_read_predictions(folder.predictions),
         data=_read(folder.data, Statistics) if folder.data.is_file() else None,
         attention=_read(path, list[AttentionMap]) if (path := folder.exhibit("attention")).is_file() else [],
     )
@@ -228,12 +285,11 @@ def _read(path: Path, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: damaged ({place}: {first['msg']}): delete it to do without") from None
+        raise UserError(f"{path}: damaged ({_first(error)}): delete it to do without") from None
 
 
-def _read_json(path: Path) -> Tree | None:
+def _read_object(path: Path, known: Any) -> Tree | None:
+    """A JSON object whole, the values of its `known` keys checked."""
     if not path.is_file():
         return None
     try:
@@ -242,40 +298,41 @@ def _read_json(path: Path) -> Tree | None:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected one JSON object, found {type(content).__name__}")
+    try:
+        TypeAdapter(known).validate_python(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged ({_first(error)})") from None
     return content
 
 
-def _classifies(config: Tree) -> bool:
-    return str(config.get("task", {}).get("kind", "")).startswith("classify")
+def _first(error: ValidationError) -> str:
+    """The first complaint: `scores.accuracy.value: Input should be a valid number`."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-def _read_predictions(path: Path, parsed: Callable[[Tree], AnyPrediction]) -> list[AnyPrediction] | None:
+def _read_predictions(path: Path) -> list[Any]:
+    """Every row as a prediction; the columns of the first one decide of what kind they all are."""
     if not path.is_file():
-        return None
+        return []
     lines = path.read_bytes().split(b"\n")
     complete = lines[:-1]  # what follows the last line end is empty, or torn by a kill
-    found = []
+    adapter, found = None, []
     for number, line in enumerate(complete, start=1):
         try:
             if line.strip():
-                found.append(parsed(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}, line {number}: not a prediction ({type(error).__name__}: {error})") from None
+                row = {name: value for name, value in json.loads(line).items() if value is not None}
+                adapter = adapter or TypeAdapter(_row_type(row))
+                found.append(adapter.validate_python(row))
+        except ValidationError as error:
+            raise UserError(f"{path}, line {number}: not a prediction ({_first(error)})") from None
+        except (ValueError, AttributeError):
+            raise UserError(f"{path}, line {number}: not a JSON object of a prediction") from None
     return found
 
 
-def _prediction(row: Tree) -> Prediction:
-    score = float(row.get("score") or 0)
-    f1 = float(row["f1"]) if "f1" in row else None
-    return Prediction(row["source"], row["target"], row["predicted"], bool(row["correct"]), score, f1)
-
-
-def _label_prediction(row: Tree) -> LabelPrediction:
-    return LabelPrediction(
-        int(row["row"]),
-        str(row["label"]),
-        str(row["predicted"]),
-        bool(row["correct"]),
-        float(row["probability"]),
-        str(row["source"]) if "source" in row else None,
-    )
+def _row_type(row: Tree) -> type[Prediction] | type[LabelPrediction] | type[Judged]:
+    if {"label", "probability"} <= row.keys():
+        return LabelPrediction
+    return Prediction if {"source", "target"} <= row.keys() else Judged

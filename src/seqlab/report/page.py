@@ -1,138 +1,222 @@
-"""What does a person want to know about a run? One offline page: the score, how it came about, and how to go on."""
+"""What does a person want to know about a run? One offline page: the score, how it came about, and how to go on.
+
+Pages are Jinja2 templates beside the code that fills them; every value is escaped but drawings of matplotlib.
+"""
 
 import shlex
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.table import Table
+from rich.text import Text
+
+from seqlab import __version__
 from seqlab.config.settings import Tree
-from seqlab.report import figures, markup, wording
+from seqlab.errors import UserError
+from seqlab.report import figures, wording
 from seqlab.report.folder import RunRecord, Score, load_run
-from seqlab.report.sections import answers, attention, classification, lengths, passages, sentences
+from seqlab.report.sections import attention, classification, lengths, passages, samples
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.statistics import Statistics
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SECTIONS: dict[str, Callable[[RunRecord], Mapping[str, Any] | None]] = {
+    "passages": passages.section,
+    "samples": samples.section,
+    "classification": classification.section,
+    "attention": attention.section,
+    "lengths": lengths.section,
+}
+"""What a run answers, looks at and learned from, in the order of the page.
+
+A section returns the values of its template, `sections/NAME.html.jinja`, or None where the run folder lacks the files,
+columns or scores that it shows: no section asks which task it was.
+"""
 
 NUM_UNKNOWN = 8
 """Pieces that the vocabulary lacks and the page names."""
+
+FLAGS = {"--seed": "train.seed", "--until": "train.until", "--max-minutes": "train.max_minutes"}
+"""Options of `seqlab train` that are settings."""
+
+
+class Headline(NamedTuple):
+    """The most important score, as large as it can be, and what belongs to it."""
+
+    big: str
+    what: str = ""
+    notes: Sequence[str] = ()
+    scale: tuple[float, float, float] | None = None
+    """value, low and high end from 0 to 100"""
+    others: Mapping[str, str] | None = None
+    signatures: Sequence[str] = ()
+
+
+class SettingsTable(NamedTuple):
+    """One table of the config; `marked` settings were given on the command line."""
+
+    name: str
+    preview: str
+    settings: dict[str, str]
+    marked: list[str]
+
+
+# Pages
 
 
 def write_report(run: RunFolder) -> Path:
     """Writes `report.html` into the run folder. Raises UserError when it is no run folder or cannot be written."""
     record = load_run(run.root)
-    body = "\n".join(
-        [
-            _header(record),
-            _results(record),
-            _remarks(record),
-            markup.section(
-                "How it learned", markup.figures(figures.learning_plots(record), "large"), answers.on_the_way(record)
-            ),
-            _outcome(record),
-            attention.section(record),
-            lengths.section(record.data) if record.data else "",
-            markup.section("How it ran", markup.figures(figures.machine_plots(record), "small"), _log(record)),
-            _settings(record),
-            _reproduction(record),
-        ]
-    )
-    return markup.save_page(run.report, f"{record.recipe} · seqlab", body)
-
-
-def _header(record: RunRecord) -> str:
-    about = record.about
-    promise = [str(about.get("expected") or ""), str(about.get("time") or "")]
-    lines = {"setting from": str(about.get("source") or ""), "expected": ", ".join(part for part in promise if part)}
-    return "\n".join(
-        [
-            "<header>",
-            markup.paragraph(record.name, "eyebrow"),
-            f"<h1>{escape(record.recipe)}</h1>",
-            markup.paragraph(str(about.get("summary") or ""), "lede"),
-            markup.definitions({name: text for name, text in lines.items() if text}, "origin"),
-            "</header>",
-        ]
+    found = {name: section(record) for name, section in SECTIONS.items()}
+    return write_page(
+        run.report,
+        "report/page.html.jinja",
+        title=f"{record.recipe} · seqlab",
+        name=record.name,
+        recipe=record.recipe,
+        summary=str(record.about.get("summary") or ""),
+        origin=_origin(record.about),
+        headline=_headline(record),
+        facts=_facts(record),
+        remarks=[*_missing(record), *_warnings(record)],
+        learning=figures.learning_plots(record),
+        course=samples.course(record),
+        course_is_prose=samples.compares_words(record),
+        sections={f"report/sections/{name}.html.jinja": values for name, values in found.items() if values},
+        machine=figures.machine_plots(record),
+        log=_log(record),
+        settings=_settings(record),
+        commands=_commands(record),
+        environment=_environment(record),
     )
 
 
-def _results(record: RunRecord) -> str:
-    facts = {name: value for name, value in wording.measures(record).items() if value != wording.ABSENT}
-    reached = (record.results or {}).get("time_to_target")
-    if reached:
-        facts[f"time to {reached['target']}"] = (
-            f"{wording.duration(reached['train_s'])}, update {wording.number(reached['step'])}"
-        )
-    return f'<section class="result">\n{_headline(record)}\n{markup.definitions(facts, "facts")}\n</section>'
+def write_data_page(title: str, statistics: Statistics, path: Path) -> Path:
+    """The statistics of a corpus as a page. Raises UserError when the place cannot be written."""
+    return write_page(path, "report/data.html.jinja", title=title, section=lengths.contents(statistics))
 
 
-def _headline(record: RunRecord) -> str:
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Fills a template, named by its path below the package. Raises UserError when the place cannot be written."""
+    return write_text(path, render(template, **values))
+
+
+def render(template: str, **values: Any) -> str:
+    """What a template makes of the values."""
+    return _templates().get_template(template).render(version=__version__, **values)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file. Raises UserError when the place cannot be written."""
+    try:
+        # a lone surrogate in somebody's data must not cost the report
+        path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+@lru_cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("seqlab", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+# Terminal
+
+
+def results_table(record: RunRecord) -> Table:
+    """Scores with their intervals, time, size and machine of one run; texts of others are never read as markup."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column(record.recipe, style="dim")
+    table.add_column("", overflow="fold")
+    for score in record.scores:
+        table.add_row(Text(wording.title(score.name)), Text(wording.with_interval(score)))
+    for name, value in (wording.baselines(record) | wording.measures(record)).items():
+        if value != wording.ABSENT:
+            table.add_row(Text(name), Text(value))
+    results = record.results or {}
+    for warning in [*results.get("warnings", []), *results.get("leaks", [])]:
+        table.add_row(Text("warning", style="yellow"), Text(warning))
+    return table
+
+
+# What a page says
+
+
+def _origin(about: Tree) -> dict[str, str]:
+    """Where the setting of the recipe is from, and what it promises."""
+    promise = ", ".join(str(about[key]) for key in ("expected", "time") if about.get(key))
+    lines = {"setting from": str(about.get("source") or ""), "expected": promise}
+    return {name: text for name, text in lines.items() if text}
+
+
+def _headline(record: RunRecord) -> Headline:
     if not record.scores:
         return _provisional(record)
     first, *others = record.scores
     results = record.results or {}
-    signatures = results.get("signatures", {})  # what others need to compute the same scores
+    ends = wording.interval(first)
+    baselines = [f"{name}: {scores}" for name, scores in wording.baselines(record).items()]
     examples = f"{wording.number(results.get('examples'))} {results.get('split', 'test')} examples"
-    lines = [
-        f'<p class="big">{escape(wording.score_value(first.name, first.value))}</p>',
-        markup.paragraph(f"{wording.title(first.name)} on {examples}", "what"),
-        markup.paragraph(f"95 % interval {wording.interval(first)}" if wording.interval(first) else "", "interval"),
-        *(markup.paragraph(f"{name}: {scores}", "interval") for name, scores in wording.baselines(record).items()),
+    return Headline(
+        wording.score_value(first.name, first.value),
+        f"{wording.title(first.name)} on {examples}",
+        [f"95 % interval {ends}", *baselines] if ends else baselines,
         _scale(first),
-        markup.definitions({wording.title(score.name): wording.with_interval(score) for score in others}),
-        *(markup.paragraph(f"{wording.title(name)} {text}", "signature") for name, text in signatures.items()),
-    ]
-    return markup.block("headline", *lines)
+        {wording.title(score.name): wording.with_interval(score) for score in others},
+        # what others need to compute the same scores
+        [f"{wording.title(name)} {text}" for name, text in results.get("signatures", {}).items()],
+    )
 
 
-def _provisional(record: RunRecord) -> str:
+def _provisional(record: RunRecord) -> Headline:
     """What can be said of a run that has no test score: its last validation score."""
-    lines = ['<p class="big">no result yet</p>']
     for name in [*record.score_names, "loss"]:
         curve = record.evaluations("validation", name)
         if curve.y:
-            latest = wording.score_value(name, curve.y[-1])
-            lines = [
-                f'<p class="big">{escape(latest)}</p>',
-                markup.paragraph(
-                    f"validation {wording.title(name)} at update {curve.x[-1]:,}, no test score yet", "what"
-                ),
-            ]
-            break
-    return markup.block("headline", *lines)
+            what = f"validation {wording.title(name)} at update {curve.x[-1]:,}, no test score yet"
+            return Headline(wording.score_value(name, curve.y[-1]), what)
+    return Headline("no result yet")
 
 
-def _scale(score: Score) -> str:
-    """A share or points on a ruler from 0 to 100, its interval as a band."""
+def _scale(score: Score) -> tuple[float, float, float] | None:
+    """A share or points on a ruler from 0 to 100, with the interval."""
     if score.low is None or score.high is None or score.name not in wording.SHARES | wording.POINTS:
-        return ""
-    value, low, high = (
-        (100 if score.name in wording.SHARES else 1) * end for end in (score.value, score.low, score.high)
-    )
-    return (
-        '<div class="scale" aria-hidden="true">'
-        f'<div class="bar" style="width:{value:.2f}%"></div>'
-        f'<div class="band" style="left:{low:.2f}%;width:{max(high - low, 0.4):.2f}%"></div></div>'
-    )
+        return None
+    factor = 100 if score.name in wording.SHARES else 1
+    return factor * score.value, factor * score.low, factor * score.high
 
 
-def _outcome(record: RunRecord) -> str:
-    """What the task answers, in its own form."""
-    if record.classifies:
-        return f"{sentences.section(record)}\n{classification.section(record)}"
-    return passages.section(record) if record.answers_questions else answers.section(record)
+def _facts(record: RunRecord) -> dict[str, str]:
+    facts = {name: value for name, value in wording.measures(record).items() if value != wording.ABSENT}
+    reached = (record.results or {}).get("time_to_target")
+    if reached:
+        update = wording.number(reached["step"])
+        facts[f"time to {reached['target']}"] = f"{wording.duration(reached['train_s'])}, update {update}"
+    return facts
 
 
-def _remarks(record: RunRecord) -> str:
-    """What the reader should know before believing the numbers."""
-    return markup.section("Before you read on", markup.bullets([*_missing(record), *_warnings(record)], "remarks"))
-
-
-def _log(record: RunRecord) -> str:
+def _log(record: RunRecord) -> list[str]:
     """What the training itself found worth a line."""
     known = record.data.remarks if record.data else []  # they stand in a section of their own
     notes = [event for event in record.of_kind("note") if event["text"] not in known]
     lines = [f"Update {event['step']:,}: {event['text']}" for event in notes]
     if record.results:
         lines.append(f"End: {record.results.get('stopped_because', 'unknown reason')}")
-    return f"<h3>Log</h3>\n{markup.bullets(lines, 'notes')}" if lines else ""
+    return lines
 
 
 def _missing(record: RunRecord) -> list[str]:
@@ -143,7 +227,7 @@ def _missing(record: RunRecord) -> list[str]:
         )
     if not record.events:
         remarks.append(f"{folder.events.name} is missing or empty: there are no curves to draw.")
-    if not (record.predictions or record.label_predictions):
+    if not record.judged:
         remarks.append("predictions/test.jsonl is missing or empty: there are no answers to show.")
     if not record.environment:
         remarks.append(f"{folder.environment.name} is missing: the machine and the command are not known.")
@@ -171,29 +255,17 @@ def _listed(counts: Mapping[str, int]) -> str:
     return shown if len(frequent) <= NUM_UNKNOWN else f"{shown} and {len(frequent) - NUM_UNKNOWN:,} more"
 
 
-def _settings(record: RunRecord) -> str:
-    """Every table of the config, closed, with a preview; what the command line changed stands out."""
+def _settings(record: RunRecord) -> list[SettingsTable]:
+    """Every table of the config, with a preview."""
     overridden = _overridden(record.environment)
-    blocks = [
-        _settings_table(name, table, overridden)
-        for name, table in record.config.items()
-        if name != "about" and isinstance(table, dict) and table
-    ]
-    changed = any(f"{name}.{key}" in overridden for name, table in record.config.items() for key in wording.flat(table))
-    note = "Settings in bold were given on the command line." if changed else ""
-    return markup.section("What was trained", markup.paragraph(note, "note"), *blocks)
-
-
-def _settings_table(name: str, table: Tree, overridden: set[str]) -> str:
-    values = {key: wording.setting(value) for key, value in wording.flat(table).items()}
-    preview = " · ".join(value if key == "kind" else f"{key} {value}" for key, value in values.items())
-    marked = [key for key in values if f"{name}.{key}" in overridden]
-    content = markup.definitions(values, "pairs settings", marked)
-    return markup.details(name, preview, content)
-
-
-FLAGS = {"--seed": "train.seed", "--until": "train.until", "--max-minutes": "train.max_minutes"}
-"""Options of `seqlab train` that are settings."""
+    tables = []
+    for name, table in record.config.items():
+        if name != "about" and isinstance(table, dict) and table:
+            values = {key: wording.setting(value) for key, value in wording.flat(table).items()}
+            preview = " · ".join(value if key == "kind" else f"{key} {value}" for key, value in values.items())
+            marked = [key for key in values if f"{name}.{key}" in overridden]
+            tables.append(SettingsTable(name, preview, values, marked))
+    return tables
 
 
 def _overridden(environment: Tree) -> set[str]:
@@ -203,20 +275,24 @@ def _overridden(environment: Tree) -> set[str]:
     return {FLAGS.get(key, key) for key in [*keys, *words]}
 
 
-def _reproduction(record: RunRecord) -> str:
-    environment = wording.flat(record.environment)
-    command = str(environment.pop("command", None) or "")
-    run = shlex.quote(record.folder.root.name if record.folder.root.is_absolute() else record.folder.root.as_posix())
-    further = {
-        "Train it again": command,
-        "Ask it something": f"seqlab predict {run}{' --context FILE QUESTION' if record.answers_questions else ''}",
+def _commands(record: RunRecord) -> dict[str, str]:
+    """What to do next, by what it is good for."""
+    root = record.folder.root
+    run = shlex.quote(root.name if root.is_absolute() else root.as_posix())
+    commands = {
+        "Train it again": str(record.environment.get("command") or ""),
+        "Ask it something": f"seqlab predict {run}{' --context FILE QUESTION' if record.finds_passages else ''}",
         "Score it on other data": f"seqlab evaluate {run} --data FILE",
         "Go on from the last checkpoint": "" if record.results else f"seqlab train --resume {run}",
         "Set it beside another run": f"seqlab compare {run} OTHER_RUN",
     }
-    steps = "\n".join(f"<h3>{name}</h3>\n{markup.code(text)}" for name, text in further.items() if text)
-    facts = {wording.title(key): wording.fact(key, value) for key, value in environment.items() if value is not None}
-    machine = f"<h3>Environment</h3>\n{markup.definitions(facts)}" if facts else ""
-    return markup.section(
-        "Again, and further", markup.block("again", markup.block("steps", steps), markup.block("machine", machine))
-    )
+    return {purpose: command for purpose, command in commands.items() if command}
+
+
+def _environment(record: RunRecord) -> dict[str, str]:
+    facts = wording.flat(record.environment)
+    return {
+        wording.title(key): wording.fact(key, value)
+        for key, value in facts.items()
+        if key != "command" and value is not None
+    }

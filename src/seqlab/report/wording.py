@@ -110,7 +110,7 @@ def with_interval(score: Score) -> str:
 
 def counted_unit(record: RunRecord) -> str:
     """What throughput counts: real target tokens, or where an example has one answer that is not written, examples."""
-    return "examples" if record.classifies or record.answers_questions else "tokens"
+    return "examples" if record.counts_examples else "tokens"
 
 
 def best(name: str, values: Sequence[float]) -> float | None:

@@ -14,8 +14,9 @@ from seqlab.engine.loop import Budget, Update, updates
 from seqlab.engine.schedules import Exponential
 from seqlab.errors import UserError
 from seqlab.experiment.config import Experiment
-from seqlab.report import markup
-from seqlab.report.drawing import MUTED, SERIES, Plot, canvas
+from seqlab.report.figures import MUTED, SERIES, Plot, canvas
+from seqlab.report.page import write_page as fill_page
+from seqlab.report.page import write_text
 from seqlab.training.prepare import build_engine, choose_mode, seeded_assembly
 
 SPAN = 0.1
@@ -96,15 +97,14 @@ def write_page(points: Sequence[Point], suggestion: float | None, path: Path) ->
         raise UserError("the learning-rate range test measured no update: there is nothing to draw")
     plot = range_plot(points, suggestion)
     if path.suffix == ".svg":
-        return markup.save_text(path, f"{plot.svg}\n")
-    heading = "Learning-rate range test"
+        return write_text(path, f"{plot.svg}\n")
     advice = (
         f"Suggested peak: optimizer.lr={suggestion:.2g}"
         if suggestion
         else "No learning rate stands out: test a wider range."
     )
-    header = f"<header>\n<h1>{heading}</h1>\n{markup.paragraph(advice, 'lede')}\n</header>"
-    return markup.save_page(path, heading, f"{header}\n{markup.section('The test', markup.figures([plot], 'alone'))}")
+    title = "Learning-rate range test"
+    return fill_page(path, "tools/lr_range.html.jinja", title=title, advice=advice, plot=plot)
 
 
 def range_plot(points: Sequence[Point], suggestion: float | None) -> Plot:

@@ -67,9 +67,8 @@ class Passages:
     config_class = PassagesData
     example = Document
 
-    def __init__(self, config: PassagesData, fewest: int = FEWEST) -> None:
-        """`fewest` documents are what a user's file must have."""
-        self.config, self._fewest = config, fewest
+    def __init__(self, config: PassagesData) -> None:
+        self.config = config
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, or none is named."""
@@ -117,10 +116,7 @@ class Passages:
 
     def read(self, path: Path) -> Sequence[Document]:
         """The documents of a user's file."""
-        documents = list(self._read(find(path) or path))
-        if len(documents) < self._fewest:
-            raise UserError(f"{path}: is one document, but sentences are told from those of another: give a longer one")
-        return documents
+        return list(self._read(find(path) or path))
 
     @cached_property
     def _parts(self) -> dict[str, list[Document]]:

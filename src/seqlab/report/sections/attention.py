@@ -1,12 +1,11 @@
 """What did the model look at while it wrote? Cross-attention as pictures, tokens on both axes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seqlab.report import markup
-from seqlab.report.drawing import GRID, INK, SERIES, Plot, canvas
+from seqlab.report.figures import GRID, INK, SERIES, Plot, canvas
 from seqlab.report.folder import AttentionMap, RunRecord
 
 if TYPE_CHECKING:
@@ -28,21 +27,20 @@ SPACE = "▁"
 """How a token shows the space before a word."""
 
 
-def section(record: RunRecord) -> str:
-    """The part of a page that shows every map, the first one open."""
-    note = (
-        "Each row is a token that the model wrote, from top to bottom; the stronger a field, the more the model "
-        "looked at the source token above it to choose that one. "
-    )
-    if any(found.centres for found in record.attention):
-        note += (
-            "The outline holds what a row could see: the window around its centre, which is the dot. Around predicted "
-            "centres weights fall off like a bell, so that a row sums to less than 1."
-        )
-    else:
-        note += "Every row sums to 1. The small pictures are the heads of the last layer."
-    blocks = [_block(found, number) for number, found in enumerate(record.attention, start=1)]
-    return markup.section("What it looked at", markup.paragraph(note, "note"), *blocks) if blocks else ""
+class Map(NamedTuple):
+    """What was looked at while one answer was written, drawn: the means, and where there are several, the heads."""
+
+    text: str
+    plots: list[Plot]
+    heads: list[str]
+
+
+def section(record: RunRecord) -> dict[str, Any] | None:
+    """Every map of the run; None where it has none."""
+    if not record.attention:
+        return None
+    maps = [_drawn(found, f"attention-{number}") for number, found in enumerate(record.attention, start=1)]
+    return {"maps": maps, "has_windows": any(found.centres for found in record.attention)}
 
 
 def plots(found: AttentionMap, name: str) -> list[Plot]:
@@ -55,13 +53,10 @@ def plots(found: AttentionMap, name: str) -> list[Plot]:
     return drawn
 
 
-def _block(found: AttentionMap, number: int) -> str:
-    name = f"attention-{number}"
-    heads = [_head(np.asarray(weights), f"{name}-head-{head}") for head, weights in enumerate(found.heads, start=1)]
-    content = markup.paragraph(found.text, "note") + markup.figures(plots(found, name), "maps")
-    if len(heads) > 1:
-        content += markup.block("heads", *heads)
-    return markup.details(f"Map {number}", found.text, content, is_open=number == 1)
+def _drawn(found: AttentionMap, name: str) -> Map:
+    several = found.heads if len(found.heads) > 1 else []
+    heads = [_head(np.asarray(weights), f"{name}-head-{head}") for head, weights in enumerate(several, start=1)]
+    return Map(found.text, plots(found, name), heads)
 
 
 def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, caption: str) -> Plot:
@@ -91,8 +86,7 @@ def _head(weights: np.ndarray, name: str) -> str:
         drawing.axes.set_position((0.005, 0.005, 0.99, 0.99))
         _draw(drawing.axes, weights)
         drawing.axes.tick_params(length=0, labelleft=False, labelbottom=False)
-        svg = drawing.svg(name.replace("-", " "))
-    return f"<figure>\n{svg}\n</figure>"
+        return drawing.svg(name.replace("-", " "))
 
 
 def _draw(axes: "Axes", weights: np.ndarray) -> None:

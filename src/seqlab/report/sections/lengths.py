@@ -1,15 +1,14 @@
-"""How do the sizes and lengths of a corpus look? Tables and histograms for the terminal, and parts of a page."""
+"""How do the sizes and lengths of a corpus look? Tables and histograms, for the terminal and for a page."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
-from seqlab.report import markup, wording
-from seqlab.report.drawing import SERIES, Plot, canvas
+from seqlab.report import wording
+from seqlab.report.figures import SERIES, Plot, canvas
+from seqlab.report.folder import RunRecord
 from seqlab.runs.statistics import SIDES, Lengths, SplitStatistics, Statistics
 
 if TYPE_CHECKING:
@@ -83,24 +82,29 @@ def _borderless() -> Table:
 # Page
 
 
-def write_page(title: str, statistics: Statistics, path: Path) -> Path:
-    """The statistics as an offline page. Raises UserError when the place cannot be written."""
-    header = f"<header>\n<h1>{escape(title)}</h1>\n</header>"
-    return markup.save_page(path, title, f"{header}\n{section(statistics)}")
+class PageTable(NamedTuple):
+    """Numbers of every set, a row each."""
+
+    head: list[str]
+    rows: list[list[str]]
 
 
-def section(statistics: Statistics) -> str:
-    """The part of a page that shows the data."""
+def section(record: RunRecord) -> dict[str, Any] | None:
+    """The data of a run; None where its numbers were not written."""
+    return contents(record.data) if record.data else None
+
+
+def contents(statistics: Statistics) -> dict[str, Any]:
+    """What a page shows of the data."""
     sizes = {name: [*_sizes(split), _ratio(split)] for name, split in statistics.splits.items()}
     words = {name: _words(split) for name, split in statistics.splits.items()} if statistics.unit == "words" else {}
-    return markup.section(
-        "The data",
-        markup.bullets(statistics.remarks, "remarks"),
-        _page_table("in characters", (*SIZES, RATIO), sizes),
-        _page_table("in words", WORDS, words),
-        markup.paragraph(_note(statistics), "note"),
-        markup.figures(plots(statistics), "small"),
-    )
+    tables = [_page_table("in characters", (*SIZES, RATIO), sizes), _page_table("in words", WORDS, words)]
+    return {
+        "remarks": statistics.remarks,
+        "tables": [table for table in tables if table.rows],
+        "note": _note(statistics),
+        "plots": plots(statistics),
+    }
 
 
 def plots(statistics: Statistics) -> list[Plot]:
@@ -129,12 +133,9 @@ def distributions(statistics: Statistics) -> list[Distribution]:
     return [*lengths, Distribution("length ratio", RATIO, statistics.ratio_edges, ratios)]
 
 
-def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    head = [title.replace("\n", " ") for title in titles]
-    table = markup.table([corner, *head], [[escape(name), *map(escape, cells)] for name, cells in rows.items()])
-    return markup.block("measures", table)
+def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> PageTable:
+    head = [corner, *(title.replace("\n", " ") for title in titles)]
+    return PageTable(head, [[name, *cells] for name, cells in rows.items()])
 
 
 def _note(statistics: Statistics) -> str:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from seqlab.report import markup, wording
+from pydantic import Field
+
+from seqlab.report import wording
 from seqlab.report.folder import RunRecord
 
 
@@ -37,7 +38,7 @@ class Asked:
     question: str
     context: str
     answers: list[Gold]
-    predicted: list[Found]
+    predicted: Annotated[list[Found], Field(min_length=1)]
     """the best first"""
     f1: float
     exact_match: bool
@@ -51,19 +52,28 @@ class Stretch(NamedTuple):
     found: bool
 
 
-def section(record: RunRecord) -> str:
-    """The part of a page that shows a run which answers questions; UserError when `answers.json` is damaged."""
+class Card(NamedTuple):
+    """A question on a page, its text cut into stretches, and what was answered by name."""
+
+    question: str
+    text: list[Stretch]
+    facts: dict[str, str]
+    css: str
+
+
+class GroupTable(NamedTuple):
+    """Scores of groups of questions; `head` names the columns, and the first cell of a row its group."""
+
+    heading: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def section(record: RunRecord) -> dict[str, Any] | None:
+    """Questions with their texts, and the scores by kind of question; UserError when `answers.json` is damaged."""
     asked = record.exhibit("answers", list[Asked]) or []
     tables = _tables(record.results or {})
-    columns = [*tables[:1], *([markup.block("column", *tables[1:])] if tables[1:] else [])]
-    return "\n".join(
-        part
-        for part in (
-            markup.section("What it answers", _legend(), *map(_card, asked)) if asked else "",
-            markup.section("Which questions it answers", markup.block("groups", *columns)) if tables else "",
-        )
-        if part
-    )
+    return {"cards": [_card(each) for each in asked], "tables": tables} if asked or tables else None
 
 
 def stretches(asked: Asked) -> list[Stretch]:
@@ -82,61 +92,41 @@ def _covered(place: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start <= place < end for start, end in spans)
 
 
-def _legend() -> str:
-    gold, found = '<mark class="gold">underlined</mark>', '<mark class="found">shaded</mark>'
-    return (
-        f'<p class="note">Test examples, drawn at random. Answers of people are {gold} in the text, '
-        f"the passage that the model chose is {found}.</p>"
-    )
-
-
-def _card(asked: Asked) -> str:
-    text = "".join(map(_marked, stretches(asked)))
+def _card(asked: Asked) -> Card:
     first, *others = asked.predicted
     gold = ", ".join(dict.fromkeys(answer.text for answer in asked.answers)) or "no answer"
-    lines = {"people": gold, "model": _answer(first)}
+    facts = {"people": gold, "model": _answer(first)}
     if others:
-        lines["next"] = "; ".join(map(_answer, others))
-    verdict = "exact match" if asked.exact_match else f"F1 {wording.per_cent(asked.f1)}"
-    side = markup.definitions({**lines, "agreement": verdict})
+        facts["next"] = "; ".join(map(_answer, others))
+    facts["agreement"] = "exact match" if asked.exact_match else f"F1 {wording.per_cent(asked.f1)}"
     css = "right" if asked.exact_match else "" if asked.f1 else "wrong"
-    return (
-        f'<div class="{f"sample asked {css}".strip()}">\n<h3>{escape(asked.question)}</h3>\n'
-        f'<div class="text">\n<p>{text}</p>\n{side}\n</div>\n</div>'
-    )
+    return Card(asked.question, stretches(asked), facts, css)
 
 
 def _answer(found: Found) -> str:
     return f"{found.text or 'no answer'} ({wording.per_cent(math.exp(found.score))})"
 
 
-def _marked(part: Stretch) -> str:
-    css = " ".join(name for name, chosen in (("gold", part.gold), ("found", part.found)) if chosen)
-    return f'<mark class="{css}">{escape(part.text)}</mark>' if css else escape(part.text)
-
-
-def _tables(results: Mapping[str, Any]) -> list[str]:
-    own = {name: score["value"] for name, score in results.get("scores", {}).items() if name in ("f1", "exact_match")}
-    rows = {"this model": own, **results.get("baselines", {})} if own else {}
+def _tables(results: Mapping[str, Any]) -> list[GroupTable]:
+    scores = {name: score.get("value") for name, score in results.get("scores", {}).items()}
+    rows = {"this model": scores, **results.get("baselines", {})}
     found = [
         _table("By question word", "question word", results.get("by_question_word", {})),
         _table("By length of the answer", "answer", results.get("by_answer_length", {})),
         _table("Next to no model at all", "answer", rows, counted=False),
     ]
-    return [table for table in found if table]
+    return [table for table in found if table.rows]
 
 
-def _table(heading: str, first: str, groups: Mapping[str, Mapping[str, float]], *, counted: bool = True) -> str:
-    """Scores of each group of questions; nothing without groups."""
-    if not groups:
-        return ""
-    head = [first, *(["questions"] if counted else []), "F1", "exact match"]
+def _table(heading: str, first: str, groups: Mapping[str, Mapping[str, Any]], *, counted: bool = True) -> GroupTable:
+    """The groups that have both scores of SQuAD."""
     rows = [
         [
-            escape(name),
-            *([wording.number(scores["examples"])] if counted else []),
+            name,
+            *([wording.number(scores.get("examples"))] if counted else []),
             *(wording.per_cent(scores[score]) for score in ("f1", "exact_match")),
         ]
         for name, scores in groups.items()
+        if {"f1", "exact_match"} <= scores.keys()
     ]
-    return f"<div>\n<h3>{heading}</h3>\n{markup.block('measures', markup.table(head, rows))}\n</div>"
+    return GroupTable(heading, [first, *(["questions"] if counted else []), "F1", "exact match"], rows)

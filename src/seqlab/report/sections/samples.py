@@ -1,17 +1,26 @@
-"""Which answers are worth reading, and where do they differ from the truth?"""
+"""What did the model answer? Which test answers are worth reading, where they are wrong, and how one changed."""
 
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
 
 from seqlab.metrics.translation import repeated_ngram, sentence_scores
-from seqlab.report.folder import AnyPrediction, Prediction, RunRecord
+from seqlab.report import wording
+from seqlab.report.folder import AnyPrediction, LabelPrediction, Prediction, RunRecord
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """What is marked as a whole in a translation: a word, or a punctuation mark."""
+
+NUM_ANSWERS, NUM_TRANSLATIONS = 5, 4
+"""Cards in each group: answers stand in columns, translations in two rows."""
+
+NUM_ON_THE_WAY = 6
 
 
 class Piece(NamedTuple):
@@ -21,6 +30,22 @@ class Piece(NamedTuple):
     marked: bool
 
 
+class Card(NamedTuple):
+    """One answer on a page: a line each for the source, the target and what was predicted."""
+
+    lines: list[tuple[str, list[Piece]]]
+    css: str = ""
+    heading: str = ""
+
+
+class Group(NamedTuple):
+    """Answers of one kind."""
+
+    heading: str
+    caption: str
+    cards: list[Card]
+
+
 class Choice(NamedTuple):
     """Answers to read; no answer stands in two lists."""
 
@@ -28,6 +53,89 @@ class Choice(NamedTuple):
     worst: list[Prediction]
     drawn: list[Prediction]
     repeating: list[Prediction]
+
+
+# Page
+
+
+def section(record: RunRecord) -> dict[str, Any] | None:
+    """Test answers beside their targets; None without any, and where a task marks them in `answers.json`."""
+    if not record.predictions or record.folder.exhibit("answers").is_file():
+        return None
+    groups = _translations(record.predictions) if record.writes_prose else _answers(record)
+    return {
+        "groups": [group for group in groups if group.cards],
+        "unit": "Words" if compares_words(record) else "Characters",
+        "is_prose": record.writes_prose,
+    }
+
+
+def course(record: RunRecord) -> Card | None:
+    """How the answer to one validation example changed while the model was learning."""
+    answers = on_the_way(record, NUM_ON_THE_WAY)
+    if not answers:
+        return None
+    by_words, first = compares_words(record), answers[0][1]
+    lines = [("source", _plain(first.source)), ("target", _plain(first.target))]
+    for step, answer in answers:
+        _, predicted = differences(answer.target, answer.predicted, by_words=by_words)
+        lines.append((f"update {step:,}", predicted))
+    return Card(lines)
+
+
+def compares_words(record: RunRecord) -> bool:
+    """Whether answers differ by words, not by characters."""
+    return record.writes_prose or record.finds_passages
+
+
+def _answers(record: RunRecord) -> list[Group]:
+    choice = choose(record.predictions, NUM_ANSWERS, translations=False)
+    by_words = compares_words(record)
+
+    def cards(predictions: Sequence[Prediction]) -> list[Card]:
+        return [_card(each, "right" if each.correct else "wrong", by_words=by_words) for each in predictions]
+
+    return [
+        Group("Best", "Nearest to the target, and sure of it.", cards(choice.best)),
+        Group("Worst", "Furthest from the target, and sure of it.", cards(choice.worst)),
+        Group("At random", "What to expect of the next question.", cards(choice.drawn)),
+    ]
+
+
+def _translations(predictions: Sequence[Prediction]) -> list[Group]:
+    choice = choose(predictions, NUM_TRANSLATIONS, translations=True)
+
+    def cards(predictions: Sequence[Prediction]) -> list[Card]:
+        return [
+            _card(each, "right" if each.correct else "", by_words=True, heading=f"chrF {chrf(each):.0f}")
+            for each in predictions
+        ]
+
+    stuck = f"{wording.counted(len(repeating(predictions)), 'translation')} with a phrase three times in a row"
+    return [
+        Group("Best", "Nearest to the target by chrF, long ones first.", cards(choice.best)),
+        Group("Worst", "Furthest from the target by chrF.", cards(choice.worst)),
+        Group("At random", "What to expect of the next sentence.", cards(choice.drawn)),
+        Group("Repeating itself", f"{stuck}, marked here.", [_repetition(each) for each in choice.repeating]),
+    ]
+
+
+def _card(prediction: Prediction, css: str, *, by_words: bool, heading: str = "") -> Card:
+    target, predicted = differences(prediction.target, prediction.predicted, by_words=by_words)
+    lines = [("source", _plain(prediction.source)), ("target", target), ("predicted", predicted)]
+    return Card(lines, css, heading)
+
+
+def _repetition(prediction: Prediction) -> Card:
+    source, target = _plain(prediction.source), _plain(prediction.target)
+    return Card([("source", source), ("target", target), ("predicted", repetitions(prediction.predicted))], "wrong")
+
+
+def _plain(text: str) -> list[Piece]:
+    return [Piece(text, marked=False)]
+
+
+# Choice and differences
 
 
 def choose(predictions: Sequence[Prediction], n: int, *, translations: bool, seed: int = 0) -> Choice:
@@ -143,3 +251,37 @@ def _pieces(text: str, marked: list[tuple[int, int]]) -> list[Piece]:
         pieces += [Piece(text[done:start], marked=False), Piece(text[start:end], marked=True)]
         done = end
     return [piece for piece in [*pieces, Piece(text[done:], marked=False)] if piece.text]
+
+
+# Terminal
+
+
+def samples_table(record: RunRecord, n: int) -> Table:
+    """`n` test examples drawn at random, with what was predicted; what is wrong stands out. None of images."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    classified = [row for row in record.label_predictions if row.source is not None]
+    if not (classified or record.predictions):
+        return table
+    for title in ("source", "target", "predicted", ""):
+        table.add_column(title, overflow="fold")
+    for row in draw(classified, n):
+        sure = wording.per_cent(row.probability)
+        table.add_row(Text(row.source or ""), Text(row.label), Text(f"{row.predicted} ({sure})"), _right(row))
+    by_words = compares_words(record)
+    for prediction in draw(record.predictions, n):
+        _, pieces = differences(prediction.target, prediction.predicted, by_words=by_words)
+        predicted = Text.assemble(*((text, "bold red" if marked else "") for text, marked in pieces))
+        table.add_row(Text(prediction.source), Text(prediction.target), predicted, _verdict(record, prediction))
+    return table
+
+
+def _verdict(record: RunRecord, prediction: Prediction) -> Text:
+    if record.writes_prose:
+        return Text(f"chrF {chrf(prediction):.0f}")
+    if prediction.f1 and not prediction.correct:
+        return Text(f"F1 {wording.per_cent(prediction.f1, digits=0)}")
+    return _right(prediction)
+
+
+def _right(prediction: Prediction | LabelPrediction) -> Text:
+    return Text("right", style="green") if prediction.correct else Text("wrong", style="red")
