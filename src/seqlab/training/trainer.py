@@ -31,16 +31,9 @@ def train(
     display: Display,
     assemble: Assemble = assemble,
 ) -> bool:
-    """Trains an experiment into a run folder, or goes on with one.
+    """Trains an experiment into a run folder, or resumes the run that is there; `overwrite` replaces it.
 
-    Args:
-        experiment: the checked config.
-        folder: of the run; see `resume` and `overwrite`.
-        device: where to compute.
-        resume: go on with the run in the folder.
-        overwrite: replace the run in the folder.
-        display: what a person watches.
-        assemble: makes task and model; another one may know the corpus already.
+    `assemble` makes task and model; a caller that has read the corpus already hands in one that knows it.
 
     Returns:
         Whether the run is finished; False when it was interrupted, and `resume` continues it.
