@@ -42,7 +42,8 @@ RANDOM = (
 
 DIE_AT_UPDATE_11 = """
 import os, signal
-from seqlab import cli, events
+from seqlab import cli
+from seqlab.runs import events
 
 write = events.EventLog.write
 

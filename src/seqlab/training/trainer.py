@@ -30,7 +30,7 @@ def train(
     display: Display,
     corpus: Any = None,
 ) -> bool:
-    """Trains an experiment into a run folder, or goes on with one.
+    """Trains an experiment into a run folder, or resumes the run that is there; `overwrite` replaces it.
 
     Args:
         experiment: the checked config.
