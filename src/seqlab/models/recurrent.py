@@ -307,7 +307,7 @@ class RecurrentEncoderDecoder(nn.Module):
     def _look_once(self, query: Tensor, state: DecoderState) -> Glimpse:
         """Decoder states (N, D) at the place of this step. The rows of a source stand where its places would."""
         assert state.source is not None
-        rows = query.unflatten(0, (len(state.source.mask), -1))
+        rows = query.unflatten(0, (state.source.mask.shape[0], -1))
         seen, alignment = self._look(rows, state.source, torch.full((1,), state.step + 1, device=query.device))
         centres = None if alignment.centres is None else alignment.centres.flatten()
         return Glimpse(seen.flatten(0, 1), Alignment(alignment.weights.flatten(0, 1), centres))
