@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, export
 
+from seqlab.decode.contract import RowSelection
 from seqlab.layers.alignment import Source
 from seqlab.layers.attention import AttentionMask, KeyValue
 from seqlab.models import recurrent, transformer
@@ -126,7 +127,8 @@ def test_transformer_step_of_a_beam() -> None:
     for rows, width, length in ((1, 3, 5), (4, 2, 26)):
         source, mask = batch(rows, length)
         state = model.start(model.encode(source, mask))
-        state = model.select_rows(state, torch.arange(rows)[:, None].expand(-1, width))
+        sources = torch.arange(rows)
+        state = model.select_rows(state, RowSelection(sources.repeat_interleave(width), sources))
         bias = torch.zeros(rows, 1, 1, length).masked_fill_(~mask[:, None, None], torch.finfo(torch.float32).min)
         tokens = torch.randint(TARGET_VOCAB, (rows * width,))
         logits, _ = step(tokens, state.cache, state.memory, bias)

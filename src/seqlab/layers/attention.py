@@ -24,6 +24,10 @@ class KeyValue(NamedTuple):
     key: Tensor
     value: Tensor
 
+    def select(self, index: Tensor) -> "KeyValue":
+        """Those of the rows `index` (N,)."""
+        return KeyValue(self.key.index_select(0, index), self.value.index_select(0, index))
+
 
 class AttentionMask(NamedTuple):
     """Which keys each query sees; made once a batch, used by every layer.
