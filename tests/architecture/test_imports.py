@@ -21,8 +21,8 @@ ORDER = (
     {"experiment"},
     {"tasks"},
     {"engine", "report"},
-    {"models", "data", "decode"},
-    {"text", "metrics", "layers"},
+    {"models", "data"},
+    {"text", "metrics", "layers", "decode"},
     {"config", "runs"},
     {"errors", "display"},
 )
@@ -32,7 +32,6 @@ FORBIDDEN = {
     "engine": {"models", "text", "metrics", "layers", "decode"},  # any model, any task
     "models": {"text", "metrics"},  # tensors and integers only
     "data": {"text", "metrics", "layers"},  # how text becomes ids is handed in
-    "decode": {"text", "metrics", "layers"},  # the decoder contract is all it sees
     "report": {"data", "models", "layers", "decode", "text"},  # run folders only
 }
 """Lower rows that a package must do without all the same."""

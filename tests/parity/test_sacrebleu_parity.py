@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+import seqlab.metrics
 from seqlab.metrics.rouge import rouge_l
+from seqlab.metrics.sacrebleu_statistics import BLEU_SUMS, bleu_from_sums, chrf_from_sums, sentence_statistics
 from seqlab.metrics.translation import bleu_signature, chrf_signature, quick_scores, sentence_scores, translation_scores
 
 ENGLISH = [
@@ -82,6 +85,22 @@ def test_odd_corpora_equal_sacrebleu(predictions: list[str], references: list[st
     assert ours["bleu"].value == pytest.approx(bleu, abs=1e-9)
     assert ours["chrf"].value == pytest.approx(chrf, abs=1e-9)
     assert quick_scores(predictions, references) == pytest.approx({"bleu": bleu, "chrf": chrf})
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(1, 9), slice(4, 5)])
+def test_scores_of_sums_are_those_of_the_corpus(part: slice) -> None:
+    bleu, chrf = BLEU(), CHRF()
+    sums = [sentence_statistics(metric, PREDICTIONS, REFERENCES)[part].sum(0) for metric in (bleu, chrf)]
+    assert len(sums[0]) == BLEU_SUMS
+    expected = [metric.corpus_score(PREDICTIONS[part], [REFERENCES[part]]).score for metric in (bleu, chrf)]
+    assert [bleu_from_sums(sums[0], 4), chrf_from_sums(sums[1])] == pytest.approx(expected, abs=1e-9)
+
+
+def test_only_one_file_uses_private_names_of_sacrebleu() -> None:
+    private = re.compile(r"\._(extract_corpus_statistics|compute_\w+|aggregate_and_compute)\b")
+    metrics = Path(seqlab.metrics.__file__).parent
+    users = [path.name for path in metrics.glob("*.py") if private.search(path.read_text(encoding="utf-8"))]
+    assert users == ["sacrebleu_statistics.py"]
 
 
 def test_quick_scores_are_the_same_scores() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seqlab.config.settings import build
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig, Method
 
@@ -43,8 +44,8 @@ class RandomTable:
         logits[:, EOS] += self.eos_bias
         return logits.float(), state
 
-    def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index.flatten()]
+    def select_rows(self, state: Tensor, selection: RowSelection) -> Tensor:
+        return state[selection.rows]
 
     def log_probs_after(self, source: int, prefix: tuple[int, ...]) -> list[float]:
         """The plain way: from the start, one row, one token after the other, in double precision."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
@@ -65,8 +66,8 @@ class Copies(nn.Module):
         wanted = torch.cat([source, end], dim=1)[:, position]
         return 9.0 * nn.functional.one_hot(wanted, 4 + len(LETTERS)), (source, position + 1)
 
-    def select_rows(self, state: tuple[Tensor, int], index: Tensor) -> tuple[Tensor, int]:
-        return state[0][index.flatten()], state[1]
+    def select_rows(self, state: tuple[Tensor, int], selection: RowSelection) -> tuple[Tensor, int]:
+        return state[0][selection.rows], state[1]
 
     def attention_weights(
         self, source: Tensor, source_mask: Tensor, target: Tensor, target_mask: Tensor, kind: str, depth: int

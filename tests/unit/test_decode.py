@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import build
 from seqlab.decode.beam import largest, length_penalty
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.next_token import draw, forbid_end, forbid_repeated_ngrams, log_normaliser, sampling_distribution
 from seqlab.decode.search import Hypothesis, search
 from seqlab.decode.settings import DecodeConfig, Method
@@ -37,8 +38,8 @@ class PositionTable:
         self.rows_per_step.append(len(tokens))
         return self.log_probs[state.clamp(max=len(self.log_probs) - 1)], state + 1
 
-    def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index.flatten()]
+    def select_rows(self, state: Tensor, selection: RowSelection) -> Tensor:
+        return state[selection.rows]
 
 
 class Tree:
@@ -59,8 +60,8 @@ class Tree:
         state = torch.cat([state, tokens[:, None]], dim=1)
         return torch.tensor([self.probs[tuple(prefix)] for prefix in state[:, 1:].tolist()]).log(), state
 
-    def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index.flatten()]
+    def select_rows(self, state: Tensor, selection: RowSelection) -> Tensor:
+        return state[selection.rows]
 
 
 class Script:
@@ -82,8 +83,8 @@ class Script:
         wanted = [(self.lines[row] + [EOS] * 99)[position] for row, position in state.tolist()]
         return 20.0 * torch.eye(6)[wanted], state + torch.tensor([0, 1])
 
-    def select_rows(self, state: Tensor, index: Tensor) -> Tensor:
-        return state[index.flatten()]
+    def select_rows(self, state: Tensor, selection: RowSelection) -> Tensor:
+        return state[selection.rows]
 
 
 def run(

@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from seqlab.data.batching.pixels import EncodedImages, Facts, Reading
 from seqlab.data.batching.stream import Stream
 from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData, LabelledImage, permutation
 from seqlab.data.readers.idx import read_idx
+from seqlab.data.readers.images import digits
 from seqlab.errors import UserError
 
 NAMES = {
@@ -245,6 +247,21 @@ def test_without_the_library_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # Sets
+
+
+def test_digits_are_those_of_the_repository_in_its_order() -> None:
+    found = digits()
+    assert (found.test, found.classes) == (None, list("0123456789"))
+    assert found.training.pixels.shape == (1797, 8, 8)
+    assert (found.training.pixels.dtype, found.training.labels.dtype) == (np.uint8, np.int64)
+    # of what load_digits of scikit-learn 1.9.1 gives, as unsigned bytes
+    sums = [
+        sha256(array.astype(np.uint8).tobytes()).hexdigest() for array in (found.training.pixels, found.training.labels)
+    ]
+    assert sums == [
+        "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3",
+        "8ba4f891220f5e4c9c819638d1602d74b83618f167043c6da52a2a247841ddf0",
+    ]
 
 
 def test_digits_are_held_out_by_seed_and_the_test_does_not_depend_on_validation() -> None:

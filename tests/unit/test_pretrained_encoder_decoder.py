@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.display import Silent
@@ -186,15 +187,17 @@ def test_rows_that_share_a_source_go_on_as_rows_of_their_own(name: str) -> None:
     first, tokens = torch.zeros(3, dtype=torch.long), torch.arange(4, 16)
     with torch.no_grad():
         _, state = ours.step(first, ours.start(ours.encode(ids, mask)))
-        shared = ours.select_rows(state, torch.tensor([[2, 2, 2], [0, 0, 0], [1, 1, 1], [0, 0, 0]]))
+        wanted_sources = torch.tensor([2, 0, 1, 0])
+        rows = wanted_sources.repeat_interleave(3)
+        shared = ours.select_rows(state, RowSelection(rows, wanted_sources))
         assert len(shared.source[0].key) == 4
-        apart = ours.select_rows(state, torch.tensor([2, 2, 2, 0, 0, 0, 1, 1, 1, 0, 0, 0]))
+        apart = ours.select_rows(state, RowSelection(rows, rows))
         found, shared = ours.step(tokens, shared)
         wanted, apart = ours.step(tokens, apart)
         assert_same(found, wanted)
-        again = torch.tensor([[5, 3], [6, 8]])
-        found, _ = ours.step(tokens[:4], ours.select_rows(shared, again))
-        wanted, _ = ours.step(tokens[:4], ours.select_rows(apart, again.flatten()))
+        again = torch.tensor([5, 3, 6, 8])
+        found, _ = ours.step(tokens[:4], ours.select_rows(shared, RowSelection(again, torch.tensor([1, 2]))))
+        wanted, _ = ours.step(tokens[:4], ours.select_rows(apart, RowSelection(again, again)))
         assert_same(found, wanted)
 
 

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seqlab.config.settings import build
 from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.data.corpora.corpus import Example
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
@@ -152,11 +153,13 @@ def test_select_rows_is_a_choice_of_rows(settings: dict) -> None:
     _, state = model.step(target[:, 0], model.start(model.encode(source, source_mask)))
     whole, _ = model.step(target[:, 1], state)
     index = torch.tensor([2, 0, 2, 1])
-    chosen, _ = model.step(target[index, 1], model.select_rows(state, index))
+    chosen, _ = model.step(target[index, 1], model.select_rows(state, RowSelection(rows=index, sources=index)))
     torch.testing.assert_close(chosen, whole[index])
-    doubled = model.select_rows(state, torch.tensor([[2, 2], [0, 0]]))
+    two_of_each = RowSelection(rows=torch.tensor([2, 2, 0, 0]), sources=torch.tensor([2, 0]))
+    doubled = model.select_rows(state, two_of_each)
     assert doubled.source is None or len(doubled.source.mask) == 2
-    again = model.select_rows(doubled, torch.tensor([[3, 2, 2]]))  # rows of the second source, which is row 0 above
+    second = RowSelection(rows=torch.tensor([3, 2, 2]), sources=torch.tensor([1]))  # its source is that of row 0 above
+    again = model.select_rows(doubled, second)
     logits, _ = model.step(target[[0, 0, 0], 1], again)
     torch.testing.assert_close(logits, whole[[0, 0, 0]])
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.corpora.corpus import Example
+from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.tasks.sequence_to_sequence.scores import SCORES
@@ -82,8 +83,8 @@ class Script(nn.Module):
         logits = 20.0 * nn.functional.one_hot(wanted, self.vocabularies.target.vocab_size)
         return logits, ScriptState(state.sources, state.position + 1)
 
-    def select_rows(self, state: ScriptState, index: Tensor) -> ScriptState:
-        return ScriptState(state.sources[index.flatten()], state.position)
+    def select_rows(self, state: ScriptState, selection: RowSelection) -> ScriptState:
+        return ScriptState(state.sources[selection.rows], state.position)
 
     def _next(self, source: list[int], position: int) -> int:
         line = self.lines.get(self.vocabularies.source.decode(source), [])

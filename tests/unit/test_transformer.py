@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqlab.config.settings import build
+from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers import attention
 from seqlab.layers.loss import cross_entropy_sum
@@ -99,7 +100,7 @@ def test_select_rows_is_a_choice_of_rows():
     _, state = model.step(target[:, 0], state)
     index = torch.tensor([2, 0, 2, 1])
     whole, _ = model.step(target[:, 1], state)
-    chosen, _ = model.step(target[index, 1], model.select_rows(state, index))
+    chosen, _ = model.step(target[index, 1], model.select_rows(state, RowSelection(rows=index, sources=index)))
     torch.testing.assert_close(chosen, whole[index])
 
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, State, from_padded
+from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, RowSelection, State, from_padded
 from seqlab.decode.next_token import constrain, log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
@@ -62,7 +62,8 @@ def beam_search(
                 results[row] = (whole + unfinished)[: config.n_best]
         if len(keep) == 0:
             return results
-        state = model.select_rows(state, keep[:, None] * live.log_prob.size(1) + parent[keep])
+        parents = keep[:, None] * live.log_prob.size(1) + parent[keep]
+        state = model.select_rows(state, RowSelection(rows=parents.flatten(), sources=keep))
         rows, live, ended = rows[keep], longer.rows(keep), ended.rows(keep)
         tokens = live.ids[..., -1].flatten()
 

@@ -1,7 +1,7 @@
 """What a model must offer so that every search here can drive it, and what a search returns.
 
 Shapes: `B` rows, `S` source, `V` vocabulary. A state is whatever the model needs to go on; the search only hands it
-back, or asks for a choice of its rows. Models meet this contract by shape, not by inheritance: they never import it.
+back, or asks for a choice of its rows. Models meet this contract by shape, not by inheritance.
 """
 
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -9,6 +9,20 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from torch import Tensor
 
 State = TypeVar("State")
+
+
+class RowSelection(NamedTuple):
+    """Which rows of a state go on, and which sources they read: a choice, a repetition or a new order of both.
+
+    At first a state has one row of each source. After a selection it has `len(rows) / len(sources)` rows of each, side
+    by side. A model may keep what follows from a source once, for all its rows; one that keeps it once a row, as part
+    of the state of the row, needs only `rows`.
+    """
+
+    rows: Tensor
+    """(N,) numbers of rows of the state"""
+    sources: Tensor
+    """(M,) numbers of its sources, those of rows 0..N/M-1 first; M divides N"""
 
 
 class Decoder(Protocol[State]):
@@ -26,12 +40,8 @@ class Decoder(Protocol[State]):
         """The last token of every row (B,) -> logits of the next one (B, V), and the state after it."""
         ...
 
-    def select_rows(self, state: State, index: Tensor) -> State:
-        """The state of the rows `index`: a choice, a repetition or a new order of the rows.
-
-        The index is (N,), or (N, W) where the W rows of each line have the same source: a model may keep what follows
-        from the source once a line, or flatten the index.
-        """
+    def select_rows(self, state: State, selection: RowSelection) -> State:
+        """The state of the selected rows."""
         ...
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, State, from_padded
+from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, RowSelection, State, from_padded
 from seqlab.decode.next_token import constrain, log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
@@ -63,7 +63,7 @@ def follow_one_path(
             break
         if _dropping_pays(num_active, len(rows)):
             keep = active.nonzero().squeeze(1)
-            state = model.select_rows(state, keep)
+            state = model.select_rows(state, RowSelection(rows=keep, sources=keep))
             rows, tokens, active = rows[keep], tokens[keep], active[keep]
     return [
         from_padded(row, score, eos_id, limit)

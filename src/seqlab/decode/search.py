@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.decode.beam import beam_search
-from seqlab.decode.contract import Decoder, Hypothesis
+from seqlab.decode.contract import Decoder, Hypothesis, RowSelection
 from seqlab.decode.greedy import follow_one_path
 from seqlab.decode.next_token import draw
 from seqlab.decode.settings import DecodeConfig
@@ -54,7 +54,7 @@ def search(
             assert generator is not None  # _check_arguments has seen to it
             n = config.n_best
             copies = torch.arange(len(source), device=source.device).repeat_interleave(n)
-            state = model.select_rows(state, copies)
+            state = model.select_rows(state, RowSelection(rows=copies, sources=copies))
             choose = partial(draw, config=config, generator=generator)
             drawn = follow_one_path(model, state, first[copies], limits[copies], config, eos_id, choose)
             return [drawn[start : start + n] for start in range(0, len(drawn), n)]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 
 from seqlab.layers.dropout import dropout
 from seqlab.layers.norms import RMSNorm
@@ -23,6 +24,10 @@ class KeyValue(NamedTuple):
     key: Tensor
     value: Tensor
 
+    def select(self, index: Tensor) -> "KeyValue":
+        """Those of the rows `index` (N,)."""
+        return KeyValue(self.key.index_select(0, index), self.value.index_select(0, index))
+
 
 class AttentionMask(NamedTuple):
     """Which keys each query sees; made once a batch, used by every layer.
@@ -37,10 +42,12 @@ class AttentionMask(NamedTuple):
 
 
 def padding_mask(mask: Tensor, dtype: torch.dtype) -> AttentionMask | None:
-    """Hides the keys (B, S) at which `mask` is False; None where there is nothing to hide."""
+    """Hides the keys (B, S) at which `mask` is False; None where there is nothing to hide, and that is free to see.
+
+    It is not free on a GPU, which would have to be waited for, nor while torch exports, when there are no values.
+    """
     slots = key_slots(mask.shape[1], dtype, mask.device)
-    # On a GPU the second question would wait for the device
-    if slots == mask.shape[1] and mask.device.type == "cpu" and bool(mask.all()):
+    if not is_exporting() and slots == mask.shape[1] and mask.device.type == "cpu" and bool(mask.all()):
         return None
     return AttentionMask(_bias(mask, slots, dtype)[:, None, None, :])
 
@@ -55,7 +62,10 @@ def key_slots(num_keys: int, dtype: torch.dtype, device: torch.device) -> int:
     """With how many keys a CPU is fastest: at least as many as fill a 512-bit register.
 
     torch's softmax is slow on rows shorter than that; benchmarks/attention.py measures what the extra keys save.
+    An exported program has no extra keys: it is made for every number of them, and for other devices than this one.
     """
+    if is_exporting():
+        return num_keys
     lanes = {torch.bfloat16: 32, torch.float32: 16}.get(dtype, 1) if device.type == "cpu" else 1
     return max(num_keys, lanes)
 
@@ -71,11 +81,14 @@ def prefers_products(query: Tensor, num_keys: int, dropout_rate: float) -> bool:
     """Whether two batched products and a softmax beat torch's fused kernel: a fixed rule of dtype, length and dropout.
 
     Derived with benchmarks/attention.py, never measured at run time: exact resume needs the same kernel every time.
+    An exported program serves all lengths and devices, so it has the fused kernel.
     """
     if query.device.type != "cpu":
         return False
     if dropout_rate > 0.0:
         return True
+    if is_exporting():
+        return False
     # A single query has no mask whose padding would make short rows of float32 fast
     short = num_keys <= LONGEST_PRODUCTS.get(query.dtype, 0)
     return short and (query.shape[2] > 1 or query.dtype == torch.bfloat16)

@@ -144,7 +144,7 @@ class DecoderBlock(nn.Module):
             return out
 
         x = self.attention_residual(x, attend_and_remember)
-        together = x.view(len(memory.key), -1, x.shape[-1])  # so that they ask their source in one product
+        together = x.view(memory.key.shape[0], -1, x.shape[-1])  # so that they ask their source in one product
         return self.finish(together, memory, memory_mask).view_as(x), longer
 
     def attend_to_self(self, x: Tensor, causal_mask: AttentionMask, rotation: Rotation | None) -> Tensor:

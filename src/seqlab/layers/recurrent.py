@@ -67,7 +67,7 @@ class Recurrence(nn.Module):
         else:
             x = torch.cat([x, real[..., None], 1 - real[..., None]], dim=-1)
             matrix = torch.cat([matrix, self.at_padding], dim=1)
-        zeros = (x.new_zeros(len(x), self.kernel.hidden_size),) * (2 if self.cell == "lstm" else 1)
+        zeros = (x.new_zeros(x.shape[0], self.kernel.hidden_size),) * (2 if self.cell == "lstm" else 1)
         layered = [part[None].contiguous() for part in state or zeros]
         weights = [matrix, self.recurrent_matrix]
         # Biases, layers, dropout, training, both directions, rows first.
@@ -197,7 +197,7 @@ def _layers(cell: CellKind, input_width: int, width: int, num_layers: int) -> nn
 
 def _flat(places: Tensor) -> Tensor:
     """Places (B, S) within each row -> places (B * S) in all rows laid end to end."""
-    rows = torch.arange(len(places), device=places.device)[:, None]
+    rows = torch.arange(places.shape[0], device=places.device)[:, None]
     return (places + rows * places.shape[1]).flatten()
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqlab.metrics.intervals import Interval, bootstrap, wilson
-from seqlab.metrics.translation import BLEU_SUMS, bleu_from_sums, quick_scores, sacrebleu_of, translation_scores
+from seqlab.metrics.sacrebleu_statistics import BLEU_SUMS, bleu_from_sums, sentence_statistics
+from seqlab.metrics.translation import quick_scores, sacrebleu_of, translation_scores
 
 ALPHA = 0.8
 """Weight of BLEU against the reference in iBLEU."""
@@ -46,7 +47,7 @@ def paraphrase_scores(
     """
     near = translation_scores(predictions, references, resamples=resamples, seed=seed, tokenize=tokenize)
     bleu = sacrebleu_of(tokenize)
-    sums = np.hstack([bleu._extract_corpus_statistics(predictions, [texts]) for texts in (references, sources)])
+    sums = np.hstack([sentence_statistics(bleu, predictions, texts) for texts in (references, sources)])
 
     def scores(sums: np.ndarray) -> dict[str, float]:
         target, own = (bleu_from_sums(part, 4) for part in (sums[:BLEU_SUMS], sums[BLEU_SUMS:]))

@@ -17,12 +17,10 @@ import numpy as np
 from seqlab.errors import UserError, nearest
 from seqlab.metrics.intervals import Interval, bootstrap, wilson
 from seqlab.metrics.rouge import rouge_l
+from seqlab.metrics.sacrebleu_statistics import BLEU_SUMS, bleu_from_sums, chrf_from_sums, sentence_statistics
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
-
-BLEU_SUMS = 10
-"""Columns that sacreBLEU keeps for BLEU: two lengths, then matches and totals of 1-grams to 4-grams."""
 
 SHORT = 0.8
 """Outputs that are shorter than this share of the references lose more than a fifth of their BLEU to brevity alone."""
@@ -60,25 +58,25 @@ def translation_scores(
     from sacrebleu.metrics.chrf import CHRF
 
     _check(predictions, references)
-    bleu, chrf, n = sacrebleu_of(tokenize), CHRF(), len(predictions)
+    bleu, n = sacrebleu_of(tokenize), len(predictions)
     rouge = [
         [rouge_l(bleu.tokenizer(ours), bleu.tokenizer(theirs))]
         for ours, theirs in zip(predictions, references, strict=True)
     ]
-    statistics = np.hstack([metric._extract_corpus_statistics(predictions, [references]) for metric in (bleu, chrf)])
+    statistics = [sentence_statistics(metric, predictions, references) for metric in (bleu, CHRF())]
 
     def scores(sums: np.ndarray) -> dict[str, float]:
         words, characters = sums[:BLEU_SUMS], sums[BLEU_SUMS:-1]
         return {
             "bleu": bleu_from_sums(words, 4),
-            "chrf": chrf._compute_score_from_stats(characters.tolist()).score,
+            "chrf": chrf_from_sums(characters),
             "bleu1": bleu_from_sums(words, 1) / 100,
             "bleu2": bleu_from_sums(words, 2) / 100,
             "rouge_l": float(sums[-1]) / n,
             "length_ratio": _ratio(*words[:2]),
         }
 
-    found = bootstrap(np.hstack([statistics, rouge]), scores, resamples=resamples, seed=seed)
+    found = bootstrap(np.hstack([*statistics, rouge]), scores, resamples=resamples, seed=seed)
     exact = sum(ours == theirs for ours, theirs in zip(predictions, references, strict=True))
     return {**found, "exact_match": wilson(exact, n)}
 
@@ -217,15 +215,6 @@ def sacrebleu_of(tokenize: str) -> "BLEU":
         return BLEU(tokenize=tokenize, force=True)
     except (ImportError, RuntimeError) as error:  # its message says what to install
         raise UserError(f'sacreBLEU tokenizer "{tokenize}": {" ".join(str(error).split())}') from None
-
-
-def bleu_from_sums(sums: np.ndarray, order: int) -> float:
-    """Corpus BLEU, 0 to 100, of n-grams up to `order` from BLEU's ten sums."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    ours, theirs, *counts = sums.astype(int).tolist()
-    matches, totals = counts[:order], counts[4 : 4 + order]
-    return BLEU.compute_bleu(matches, totals, ours, theirs, smooth_method="exp", max_ngram_order=order).score
 
 
 def _length_ratio(predictions: Sequence[str], references: Sequence[str], tokenize: str) -> float:

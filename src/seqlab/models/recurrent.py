@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config.settings import Config
+from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers.alignment import Alignment, Attention, Score, Source, Window, context
 from seqlab.layers.dropout import Dropout
@@ -200,17 +201,14 @@ class RecurrentEncoderDecoder(nn.Module):
             decoded, state = self._advance(projected, state)
         return self.logits(decoded.states), state
 
-    def select_rows(self, state: DecoderState, index: Tensor) -> DecoderState:
-        """The state of the rows `index`, (N,) or (N, W) with rows of one source in a line, which then share it."""
-        rows, source = index.flatten(), state.source
-        if source is not None:
-            rows_of_source = len(state.layers[0][0]) // len(source.mask)
-            sources = (index if index.dim() == 1 else index[:, 0]) // rows_of_source
-            source = Source(*(part.index_select(0, sources) for part in source))
+    def select_rows(self, state: DecoderState, selection: RowSelection) -> DecoderState:
+        """The state of the selected rows; those of one source share it."""
+        rows, sources = selection
+        source = state.source
         return DecoderState(
             layers=tuple(tuple(part.index_select(0, rows) for part in layer) for layer in state.layers),
             fed=None if state.fed is None else state.fed.index_select(0, rows),
-            source=source,
+            source=None if source is None else Source(*(part.index_select(0, sources) for part in source)),
             step=state.step,
         )
 
@@ -321,7 +319,7 @@ class RecurrentEncoderDecoder(nn.Module):
     def _look_once(self, query: Tensor, state: DecoderState) -> Glimpse:
         """Decoder states (N, D) at the place of this step. The rows of a source stand where its places would."""
         assert state.source is not None
-        rows = query.unflatten(0, (len(state.source.mask), -1))
+        rows = query.unflatten(0, (state.source.mask.shape[0], -1))
         seen, alignment = self._look(rows, state.source, torch.full((1,), state.step + 1, device=query.device))
         centres = None if alignment.centres is None else alignment.centres.flatten()
         return Glimpse(seen.flatten(0, 1), Alignment(alignment.weights.flatten(0, 1), centres))

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqlab.config.settings import Config
+from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers.attention import AttentionMask, KeyValue, attention_weights, causal_mask, padding_mask
 from seqlab.layers.blocks import Activation, BlockShape, DecoderBlock, EncoderBlock, NormPlacement, Sharing, layer_order
@@ -214,18 +215,13 @@ class Transformer(nn.Module):
         logits = self.logits(self.decoder_norm(x).squeeze(1))
         return logits, DecoderState(tuple(cache), state.memory, state.memory_mask)
 
-    def select_rows(self, state: DecoderState, index: Tensor) -> DecoderState:
-        """The state of the rows `index`, (N,) or (N, W) with rows of one source in a line, which then share memory."""
-        rows_of_source = len(state.cache[0].key) // len(state.memory[0].key)
-        sources, rows = (index if index.dim() == 1 else index[:, 0]) // rows_of_source, index.flatten()
-
-        def chosen(heads: KeyValue, index: Tensor) -> KeyValue:
-            return KeyValue(heads.key.index_select(0, index), heads.value.index_select(0, index))
-
+    def select_rows(self, state: DecoderState, selection: RowSelection) -> DecoderState:
+        """The state of the selected rows; those of one source share its memory."""
+        rows, sources = selection
         mask = state.memory_mask
         return DecoderState(
-            cache=tuple(chosen(heads, rows) for heads in state.cache),
-            memory=tuple(chosen(heads, sources) for heads in state.memory),
+            cache=tuple(heads.select(rows) for heads in state.cache),
+            memory=tuple(heads.select(sources) for heads in state.memory),
             memory_mask=None if mask is None else AttentionMask(mask.bias.index_select(0, sources)),
         )
 

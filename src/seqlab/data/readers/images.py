@@ -1,4 +1,4 @@
-"""Labelled images: digits that ship with scikit-learn, idx files in a folder, data sets of the hub."""
+"""Labelled images: digits that ship with seqlab, idx files in a folder, data sets of the hub."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ PARTS = {"train": "train", "test": "t10k"}
 
 ENDINGS = {"images": ("images-idx3-ubyte", "images.idx3-ubyte"), "labels": ("labels-idx1-ubyte", "labels.idx1-ubyte")}
 """How idx files end; unpacking them has turned a dash into a dot in many a copy."""
+
+SHIPPED_DIGITS = Path(__file__).parent / "digits" / "digits-images-idx3-ubyte.gz"
+"""Its labels lie beside it; README.md there has their source and licence."""
 
 
 class LabelledImage(NamedTuple):
@@ -75,15 +78,11 @@ class Source(NamedTuple):
 
 
 def digits() -> Source:
-    """1,797 handwritten digits of 8 x 8 pixels with shades from 0 to 16, as scikit-learn ships them.
+    """1,797 handwritten digits of 8 x 8 pixels with shades from 0 to 16, which lie beside this file.
 
     Source: Alpaydin and Kaynak (1998), "Optical recognition of handwritten digits", UCI machine learning repository.
     """
-    from sklearn.datasets import load_digits
-
-    found: Any = load_digits()
-    images = Images(found.images.astype(np.uint8), found.target.astype(np.int64))
-    return Source(images, None, [str(name) for name in found.target_names])
+    return Source(read_images(SHIPPED_DIGITS), None, [str(number) for number in range(10)])
 
 
 def folder_of_idx(folder: Path) -> Source:

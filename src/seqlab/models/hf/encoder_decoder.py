@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqlab.config.settings import Config
+from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers.attention import KeyValue, causal_mask, padding_mask
 from seqlab.models.hf.encoder import (
@@ -87,7 +88,6 @@ class DecoderState:
     states: Tensor
     bias: Tensor | None
     """what is added to the scores of source tokens: hides padding"""
-    rows_of_source: int = 1
 
 
 class PretrainedEncoderDecoder(nn.Module):
@@ -180,15 +180,14 @@ class PretrainedEncoderDecoder(nn.Module):
         states, state = self._advance(tokens, state)
         return self.logits(states), state
 
-    def select_rows(self, state: DecoderState, index: Tensor) -> DecoderState:
-        """The state of the rows `index`, (N,) or (N, W) with rows of one source in a line, which then share it."""
-        sources, rows = (index if index.dim() == 1 else index[:, 0]) // state.rows_of_source, index.flatten()
+    def select_rows(self, state: DecoderState, selection: RowSelection) -> DecoderState:
+        """The state of the selected rows; those of one source share it."""
+        rows, sources = selection
         return DecoderState(
-            own=_chosen(state.own, rows),
-            source=_chosen(state.source, sources),
+            own=tuple(heads.select(rows) for heads in state.own),
+            source=tuple(heads.select(sources) for heads in state.source),
             states=state.states.index_select(0, sources),
             bias=None if state.bias is None else state.bias.index_select(0, sources),
-            rows_of_source=1 if index.dim() == 1 else index.shape[1],
         )
 
     def forward_flops(self, source_lengths: Tensor, target_lengths: Tensor) -> float:
@@ -277,7 +276,7 @@ class PretrainedEncoderDecoder(nn.Module):
             for part in (cache.self_attention_cache, cache.cross_attention_cache)
         )
         # The layers have made of the source what they need of it: nothing of its states has to be kept.
-        after = DecoderState(own, source, state.states[:, :0], state.bias, state.rows_of_source)
+        after = DecoderState(own, source, state.states[:, :0], state.bias)
         return found.last_hidden_state[:, 0], after
 
     def _check_length(self, length: int) -> None:
@@ -360,10 +359,6 @@ def _bias(mask: Tensor) -> Tensor | None:
     """What hides padding (B, S) from scores, (B, 1, 1, S); None where there is nothing to hide."""
     hidden = padding_mask(mask, compute_dtype(mask.device))
     return None if hidden is None else hidden.bias[..., : mask.shape[1]]
-
-
-def _chosen(layers: tuple[KeyValue, ...], index: Tensor) -> tuple[KeyValue, ...]:
-    return tuple(KeyValue(key.index_select(0, index), value.index_select(0, index)) for key, value in layers)
 
 
 def _cache(state: DecoderState) -> Any:
