@@ -1,4 +1,4 @@
-"""The pages that add a model, a data set and a task: their files and commands, executed literally in an empty folder."""
+"""The tutorials: their files are written into an empty folder, and their commands executed literally."""
 
 import re
 import shlex

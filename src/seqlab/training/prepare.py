@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
