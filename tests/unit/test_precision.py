@@ -158,6 +158,20 @@ def test_auto_tries_no_step_where_bare_products_crawl(monkeypatch: pytest.Monkey
     assert "44 times" in choice.reason
 
 
+def test_a_bare_product_that_crawls_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    products = []
+
+    def crawl(left: Tensor, right: Tensor) -> None:
+        products.append(left.shape)
+        clock[0] += 2.0
+
+    monkeypatch.setattr(torch, "mm", crawl)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    assert module._product_s(torch.bfloat16) == 2.0
+    assert len(products) == 2  # the first one prepares the kernel
+
+
 def never(mode: Mode) -> float:
     raise AssertionError("no step was needed")
 
