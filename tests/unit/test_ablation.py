@@ -31,6 +31,8 @@ from seqlab.report.measured import at, measure, read_ablation, step_seconds, to_
 from seqlab.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
 from seqlab.train.schedules import rates
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
 

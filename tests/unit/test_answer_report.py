@@ -20,6 +20,8 @@ from seqlab.report.page import write_report
 from seqlab.report.passages import Asked, Found, Gold, Stretch
 from seqlab.report.tables import results_table, samples_table
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 HOSTILE = """<script>alert("&'")</script>"""
 CONTEXT = f"Ada wrote the notes in 1843. {HOSTILE}"
 

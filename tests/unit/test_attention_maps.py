@@ -21,6 +21,8 @@ from seqlab.tasks.sequence_to_sequence import SequenceToSequence, SequenceToSequ
 from seqlab.text.tokenizer import BOS_ID
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 LETTERS = "abcdefgh"
 
 

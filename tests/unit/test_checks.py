@@ -21,11 +21,6 @@ from seqlab.train.loop import LossSum
 Check = Callable[[Experiment, Assembly, Any], Outcome]
 
 
-@pytest.fixture(autouse=True)
-def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
-
-
 @pytest.fixture
 def experiment(tiny) -> Experiment:
     return shrunk(tiny({"model.dropout": 0.1, "model.sharing": "albert", "model.decoder_layers": 2}))

@@ -99,9 +99,9 @@ def log_prob(ours: PretrainedEncoderDecoder, row: int, written: list[int]) -> fl
 
 
 def assert_same(ours: PretrainedEncoderDecoder, found: Tensor, wanted: Tensor) -> None:
-    """But for rounding."""
+    """But for rounding, that of float32 in any case: T5 does not scale its scores, and random weights make much of it."""
     assert found.shape == wanted.shape
-    assert_close(found, wanted, terms=additions(ours))
+    assert_close(found.float(), wanted, terms=additions(ours))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

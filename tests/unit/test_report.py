@@ -24,6 +24,8 @@ from seqlab.report.folder import Curve, Prediction, Score, load_run
 from seqlab.report.page import write_report
 from seqlab.report.statistics import describe
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 HOSTILE = """<script>alert("&'")</script>"""
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 

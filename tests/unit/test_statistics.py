@@ -12,6 +12,8 @@ from rich.console import Console
 from seqlab.report import lengths
 from seqlab.report.statistics import Statistics, describe
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 SPLITS = {
     "train": [("What is 1?", "1"), ("a" * 25, "22"), ("ä", "333")],
     "test [x]": [("b" * 40, "4444")],
