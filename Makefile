@@ -4,12 +4,16 @@ PYTHON ?= python3
 MINUTES ?= 2
 RECIPE ?= math-place-value
 BIN := .venv/bin
+# A process a core, each with one thread; a test file stays in one process, so that its fixtures are made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt --editable
+
+NUMERIC := tests/unit tests/parity tests/property tests/golden
 
 # With --directory, make would print a line behind the last one of a command, which `make demo` promises to be a path.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: demo test bench
+.PHONY: demo test test-portable bench
 
 # Trains a Transformer on place value, two minutes at most; the last line is the path of the run folder.
 demo: .venv/installed
@@ -20,7 +24,12 @@ test: .venv/installed-dev
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
-	@OMP_NUM_THREADS=1 $(BIN)/pytest
+	@$(PYTEST)
+
+# What computes, once more with the kernels of older processors.
+test-portable: .venv/installed-dev
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(NUMERIC)
+	@ATEN_CPU_CAPABILITY=default $(PYTEST) $(NUMERIC)
 
 # One recipe with three seeds; the numbers go to benchmarks/results.
 bench: .venv/installed

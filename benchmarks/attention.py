@@ -12,8 +12,10 @@ import statistics
 from collections.abc import Callable
 
 import torch
+from seqlab.train.precision import DTYPES
 from torch import Tensor
 
+from number_formats import timed_modes
 from seqlab.layers import attention
 from seqlab.layers.attention import AttentionMask, KeyValue, merge_heads, padding_mask, split_heads
 from timing import milliseconds
@@ -40,9 +42,9 @@ def main() -> None:
     ]
     print("| dtype | rows x length | " + " | ".join(f"{name} (ms)" for name in columns) + " | spread (ms) |")
     print("|---|---|" + "---:|" * (len(columns) + 1))
-    for dtype in (torch.float32, torch.bfloat16):
+    for mode in timed_modes():
         for length in LENGTHS:
-            print(table_row(dtype, length, repeats), flush=True)
+            print(table_row(DTYPES[mode], length, repeats), flush=True)
 
 
 def table_row(dtype: torch.dtype, length: int, repeats: int) -> str:

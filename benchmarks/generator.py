@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from seqlab.data.synthetic.questions import MODULES, SPLITS, draw
+from timing import rounds_within
 
 REPEATS = 5
 
@@ -16,7 +17,7 @@ REPEATS = 5
 def rates(module: str, split: str, count: int) -> list[float]:
     """Examples a second of each repeat, every one with its own seed."""
     measured = []
-    for seed in range(REPEATS):
+    for seed in rounds_within(REPEATS, limit_s=60):
         start = time.perf_counter()
         draw(module, split, count, seed)
         measured.append(count / (time.perf_counter() - start))

@@ -12,14 +12,16 @@ repeats.
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from number_formats import timed_modes
 from seqlab.engine.machine import describe, prepare_cpu
+from seqlab.engine.precision import Mode
 from timing import milliseconds
 
 MATRICES = {
@@ -42,10 +44,11 @@ def main() -> None:
     prepare_cpu()
     torch.set_num_threads(1)
     torch.backends.quantized.engine = "onednn"
+    modes = timed_modes()
     measured = {
         name: {
             variant: statistics.median(milliseconds(repeated(product), options.repeats)) / CALLS
-            for variant, product in products(options.rows, *shape).items()
+            for variant, product in products(options.rows, *shape, modes).items()
         }
         for name, shape in MATRICES.items()
     }
@@ -58,7 +61,7 @@ def main() -> None:
         options.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def products(rows: int, inputs: int, outputs: int) -> dict[str, Callable[[], Tensor]]:
+def products(rows: int, inputs: int, outputs: int, modes: Sequence[Mode]) -> dict[str, Callable[[], Tensor]]:
     torch.manual_seed(0)
     values, weight = torch.randn(rows, inputs), torch.randn(outputs, inputs) * inputs**-0.5
     half_values, half_weight = values.bfloat16(), weight.bfloat16()
@@ -75,8 +78,9 @@ def products(rows: int, inputs: int, outputs: int) -> dict[str, Callable[[], Ten
         row_bytes = (half_values / scale).round_().to(torch.int8)
         return (torch._int_mm(row_bytes, byte_weight) * scale).mul_(weight_scale).bfloat16()
 
+    in_bf16 = {"bf16": lambda: F.linear(half_values, half_weight)} if "bf16" in modes else {}
     return {
-        "bf16": lambda: F.linear(half_values, half_weight),
+        **in_bf16,
         "int8, bare": lambda: torch._int_mm(byte_values, byte_weight),
         "int8, scaled": scaled,
         "int8, torch's dynamic": lambda: torch.ops.quantized.linear_dynamic(values, packed),

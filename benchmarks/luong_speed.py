@@ -45,6 +45,7 @@ from seqlab.layers.loss import cross_entropy_sum
 from seqlab.layers.recurrent import Recurrence
 from seqlab.models.recurrent import Memory, RecurrentConfig, RecurrentEncoderDecoder
 from step import VOCABULARY, sentence_batches, spread
+from timing import rounds_within
 
 WIDTH, SMOOTHING, BATCHES, FEW_ROWS = 256, 0.1, 3, 64
 DEVICE = torch.device("cpu")
@@ -86,12 +87,14 @@ def measured(
 ) -> dict[str, Any]:
     """CPU time of each contender in milliseconds, and ratios of a round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(-len(batches), rounds):  # rounds below 0 prepare kernels for every shape
+    for number in rounds_within(len(batches), limit_s=300):  # kernels are prepared for every shape
+        for run in contenders.values():
+            run(batches[number])
+    for number in rounds_within(rounds, limit_s=300):
         for name, run in contenders.items():
             start = time.process_time()
             run(batches[number % len(batches)])
-            if number >= 0:
-                times[name].append(1000 * (time.process_time() - start))
+            times[name].append(1000 * (time.process_time() - start))
     ratios = {
         f"{over} / {under}": spread([a / b for a, b in zip(times[over], times[under], strict=True)])
         for over, under in RATIOS

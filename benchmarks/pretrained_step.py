@@ -14,13 +14,13 @@ import time
 import torch
 import torch.nn.functional as F
 
+from number_formats import timed_modes
 from seqlab.engine.machine import prepare_cpu
-from seqlab.engine.precision import Mode, Precision
+from seqlab.engine.precision import Precision
 from seqlab.models.hf.encoder import ATTENTION, PretrainedConfig, SpanModel, build_network
 from seqlab.runs.hf_folder import find_checkpoint, read_network_config
 from squad_updates import Recipe
-
-MODES: tuple[Mode, ...] = ("fp32", "bf16")
+from timing import rounds_within
 
 
 def main() -> None:
@@ -42,13 +42,12 @@ def compare_attention(rows: int, tokens: int, steps: int) -> None:
     checkpoint, config = find_checkpoint("minilm"), PretrainedConfig()
     network = build_network(config, checkpoint, read_network_config(checkpoint), SpanModel.HEAD)
     model = SpanModel(config, network).train()
-    for mode in MODES:
+    for mode in timed_modes():
         for attention in ("eager", "sdpa", ATTENTION):
             network.config._attn_implementation = attention
-            times = [
-                attention_step(model, rows, tokens, Precision(mode, torch.device("cpu"))) for _ in range(steps + 1)
-            ]
-            print(f"{rows} x {tokens} {mode} {attention}: {1000 * min(times[1:]):.0f} ms", flush=True)
+            precision = Precision(mode, torch.device("cpu"))
+            times = [attention_step(model, rows, tokens, precision) for _ in rounds_within(steps + 1, limit_s=60)]
+            print(f"{rows} x {tokens} {mode} {attention}: {1000 * min(times[1:] or times):.0f} ms", flush=True)
 
 
 def attention_step(model: SpanModel, rows: int, tokens: int, precision: Precision) -> float:
@@ -80,7 +79,7 @@ def count_windows(steps: int) -> None:
         buckets = recipe.buckets(**changes)
         slots = sum(len(bucket.rows) * bucket.source_width for bucket in buckets)
         print(f"{name}: {len(buckets):,} batches, {real / slots:.1%} real tokens")
-    for mode in MODES:
+    for mode in timed_modes():
         found = recipe.timed(mode, steps, share=0.5)
         windows, tokens = (found[name] / found["cpu_s"] for name in ("windows", "tokens"))
         print(f"{mode}: {windows:.1f} windows/s, {tokens:.0f} real tokens/s", flush=True)

@@ -13,6 +13,7 @@ import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
+from number_formats import timed_modes
 from seqlab.engine.machine import prepare_cpu
 from step import Trainer, sentence_batches
 
@@ -37,10 +38,11 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     batches = sentence_batches()[0][: options.steps]
-    shares = {mode: profiled(Trainer(mode), batches) for mode in ("fp32", "bf16")}
-    print("| part | fp32 | bf16 |\n|---|---:|---:|")
-    for group in sorted({*shares["fp32"], *shares["bf16"]}, key=lambda group: -shares["bf16"][group]):
-        print(f"| {group} | {shares['fp32'][group]:.1%} | {shares['bf16'][group]:.1%} |")
+    shares = {mode: profiled(Trainer(mode), batches) for mode in timed_modes()}
+    print(f"| part | {' | '.join(shares)} |\n|---|{'---:|' * len(shares)}")
+    *_, last = shares.values()
+    for group in sorted(set().union(*shares.values()), key=lambda group: -last[group]):
+        print(f"| {group} | {' | '.join(f'{share[group]:.1%}' for share in shares.values())} |")
 
 
 def profiled(trainer: Trainer, batches: list) -> Counter[str]:

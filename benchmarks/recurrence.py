@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from number_formats import timed_modes
 from seqlab.engine.machine import describe, prepare_cpu
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Mode, Precision
 from seqlab.layers.linear_recurrence import linear_scan
 from seqlab.models.classifier import SequenceClassifier, SequenceClassifierConfig
-from timing import milliseconds
+from timing import milliseconds, rounds_within
 
 LENGTH, CLASSES, DEVICE = 784, 10, torch.device("cpu")
 
@@ -71,18 +72,17 @@ def main() -> None:
 def steps(rows: int, width: int, num_layers: int, rounds: int) -> dict[str, Any]:
     """Milliseconds of each net in both number formats, and how many times as fast as the LSTM in the same format."""
     found: dict[str, Any] = {}
-    modes: tuple[Mode, ...] = ("fp32", "bf16")
-    for mode in modes:
+    for mode in timed_modes():
         trainers = {}
         for name, settings in NETS.items():
             tree = {"architecture": name, **settings, "width": width, "num_layers": num_layers}
             trainers[name] = Trainer(SequenceClassifierConfig.model_validate(tree), rows, mode)
         times: dict[str, list[float]] = {name: [] for name in trainers}
-        for round_number in range(rounds + 1):  # the first one prepares kernels
+        for trainer in trainers.values():
+            trainer.step()  # prepares kernels
+        for _ in rounds_within(rounds, limit_s=300):
             for name, trainer in trainers.items():
-                taken = trainer.step()
-                if round_number:
-                    times[name].append(taken)
+                times[name].append(trainer.step())
         for name, own in times.items():
             ratios = [lstm / taken for lstm, taken in zip(times["lstm"], own, strict=True)]
             found.setdefault(name, {})[mode] = {"ms": spread(own), "times": spread(ratios)}

@@ -1,12 +1,12 @@
 """Which share of the machine's matrix-multiplication rate does a training step sustain on real tokens?
 
-    python benchmarks/step.py [--rounds 15] [--threads N] [--out FILE]
+    python benchmarks/step.py [--rounds 15] [--threads N] [--limit 120] [--out FILE]
 
 The model of a translation benchmark: width 256, feed-forward 1024, 8 heads, 3+3 layers, vocabulary 8000 tied three
 ways, dropout 0.3, batches of 4,096 tokens from length buckets over sentence-like lengths. A step is forward, loss,
 backward, clipping and fused AdamW. fp32 and bf16 take turns in one process, each on the same batches; FLOPs are counted
 for real tokens only, three times those of a forward pass. The ceiling is the fastest 2048 x 2048 product of the same
-number format.
+number format. bf16 is left out on a CPU without instructions for it; no round begins after `--limit` seconds.
 """
 
 import argparse
@@ -18,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from number_formats import timed_modes
 from seqlab.data.batching.buckets import BatchConfig, plan
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
 from seqlab.engine.machine import describe, matrix_rate, prepare_cpu
 from seqlab.engine.optimizers import AdamW, build_optimizer
-from seqlab.engine.precision import DTYPES, Clip, Precision
+from seqlab.engine.precision import DTYPES, Clip, Mode, Precision
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
+from timing import rounds_within
 
 VOCABULARY, PAIRS, BATCHES = 8000, 20_000, 8
 DEVICE = torch.device("cpu")
@@ -34,30 +36,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--limit", type=float, default=120, help="seconds")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     prepare_cpu()
     if options.threads:
         torch.set_num_threads(options.threads)
     batches, padding = sentence_batches()
-    trainers = {mode: Trainer(mode) for mode in ("fp32", "bf16")}
-    times: dict[str, list[float]] = {mode: [] for mode in trainers}
-    rates: dict[str, list[float]] = {mode: [] for mode in trainers}
-    for batch in batches:  # kernels are prepared for every shape
+    trainers: dict[Mode, Trainer] = {mode: Trainer(mode) for mode in timed_modes()}
+    times: dict[Mode, list[float]] = {mode: [] for mode in trainers}
+    rates: dict[Mode, list[float]] = {mode: [] for mode in trainers}
+    for round_number in rounds_within(len(batches), options.limit / 2):  # kernels are prepared for every shape
         for trainer in trainers.values():
-            trainer.step(batch)
-    for round_number in range(options.rounds):
+            trainer.step(batches[round_number])
+    for round_number in rounds_within(options.rounds, options.limit / 2):
         batch = batches[round_number % len(batches)]
         for mode, trainer in trainers.items():
             seconds = trainer.step(batch)
             times[mode].append(seconds)
             rates[mode].append(trainer.flops(batch) / seconds)
     ceilings = {mode: max(matrix_rate(DEVICE, DTYPES[mode]) for _ in range(3)) for mode in trainers}
-    gains = [slow / fast for slow, fast in zip(times["fp32"], times["bf16"], strict=True)]
+    gains = [slow / fast for slow, fast in zip(times["fp32"], times.get("bf16", []), strict=False)]
     result = {
         "machine": describe(DEVICE),
         "padding_share": round(padding, 4),
-        "bf16_gain": spread(gains),
+        "bf16_gain": spread(gains) if gains else None,
         **{
             mode: {
                 "ceiling_gflops": round(ceilings[mode] / 1e9),
@@ -75,7 +78,7 @@ def main() -> None:
 class Trainer:
     """One model in one number format."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: Mode) -> None:
         torch.manual_seed(0)
         self.model = Transformer(TransformerConfig(dropout=0.3, tying="all"), VOCABULARY, VOCABULARY)
         self.optimizer = build_optimizer(self.model, AdamW())

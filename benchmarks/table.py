@@ -115,8 +115,10 @@ def step_rows(name: str, cpu: str) -> list[str]:
         f"| {mode} training step: share of the {step[mode]['ceiling_gflops']:,} GFLOP/s of a matrix product | {goal} | "
         f"{percent(step[mode]['share_of_ceiling'])} | | | {where} |"
         for mode, goal in (("fp32", ">= 65 %"), ("bf16", ">= 50 %"))
+        if mode in step
     ]
-    gain = step["bf16_gain"]
+    if (gain := step["bf16_gain"]) is None:
+        return rows
     speed = f"{gain['median']:.1f} times ({gain['min']:.1f} to {gain['max']:.1f})"
     return [*rows, f"| speed of a bf16 step against fp32 | >= 1.6 times | {speed} | | | {where} |"]
 

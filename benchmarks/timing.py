@@ -1,19 +1,30 @@
-"""How long a step takes, in CPU time: other jobs on the machine disturb it less than wall time."""
+"""How long a step takes, in CPU time: other jobs on the machine disturb it less than wall time. None takes for ever."""
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+WARM_UP = 3
 
 
-def milliseconds(step: Callable[[], None], repeats: int) -> list[float]:
-    """CPU time of each of `repeats` steps, after three that only warm up."""
-    for _ in range(3):
-        step()
+def milliseconds(step: Callable[[], None], repeats: int, limit_s: float = 20) -> list[float]:
+    """CPU time of each of `repeats` steps, after three that only warm up; of fewer where `limit_s` are over."""
     times = []
-    for _ in range(repeats):
+    for _ in rounds_within(WARM_UP + repeats, limit_s):
         start = time.process_time()
         step()
         times.append(1000 * (time.process_time() - start))
-    return times
+    return times[WARM_UP:] or times[-1:]
+
+
+def rounds_within(rounds: int, limit_s: float) -> Iterator[int]:
+    """The numbers 0, 1, ... of so many rounds; the first always comes, and none begins after `limit_s` seconds."""
+    start = time.perf_counter()
+    for number in range(rounds):
+        if number and (seconds := time.perf_counter() - start) > limit_s:
+            print(f"stopped after {number} of {rounds} rounds, which took {seconds:.0f} s", file=sys.stderr)
+            return
+        yield number
 
 
 class Stopwatch:

@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from number_formats import timed_modes
 from peers.environments import INSTALLS, python_of
 from peers.summary import spread
 from seqlab.engine.machine import describe
-from seqlab.engine.precision import Mode
 from seqlab.runs.hf_folder import find_checkpoint
 from squad_updates import Recipe
 
-PRECISIONS: tuple[Mode, ...] = ("fp32", "bf16")
 PADDINGS = {
     "fixed": "Trainer, every window padded to 384",
     "dynamic": "Trainer, padded to the longest of the batch",
@@ -45,7 +44,7 @@ def main() -> None:
     recipe = Recipe.made()
     with Theirs(recipe, options.folder.absolute()) as theirs:
         contenders: dict[str, Callable[[int, float], dict[str, float]]] = {}
-        for mode in PRECISIONS:
+        for mode in timed_modes():
             contenders[f"{OURS}, {mode}"] = lambda number, share, mode=mode: recipe.timed(mode, options.updates, share)
             for padding, name in PADDINGS.items():
                 contenders[f"{name}, {mode}"] = partial(

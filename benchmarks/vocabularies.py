@@ -15,6 +15,7 @@ from typing import Any
 
 from generator import machine
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
+from timing import rounds_within
 
 REPEATS = 5
 SETTINGS: dict[str, TextConfig] = {
@@ -36,7 +37,7 @@ def lines(path: Path) -> list[str]:
 def seconds(work: Callable[[], Any], repeats: int) -> dict[str, float]:
     """CPU seconds of the work: median, least and most."""
     taken = []
-    for _ in range(repeats):
+    for _ in rounds_within(repeats, limit_s=300):
         start = time.process_time()
         work()
         taken.append(time.process_time() - start)

@@ -4,7 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts its threads; child processes take it over
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from seqlab.engine.machine import usable_cores
 from seqlab.experiment.config import Experiment, load
+from seqlab.report.figures import Canvas
+from seqlab.training import prepare
 
 torch.set_num_threads(1)
 
@@ -47,6 +50,32 @@ MakeExperiment = Callable[..., Experiment]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write the golden curves anew from this machine.")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """A process for every core that may be used; each takes up to 1 GB, so there are not many."""
+    return min(usable_cores(), 16)
+
+
+draw = Canvas.svg
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_runs() -> Iterator[None]:
+    """Runs neither measure the machine nor draw their figures: either takes longer than the training of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)
+        patch.setattr(Canvas, "svg", lambda canvas, label: '<svg viewBox="0 0 1 1"></svg>')
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_figures() -> Iterator[None]:
+    """From here to the end of the test file, figures are drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Canvas, "svg", draw)
+        yield
 
 
 @pytest.fixture(autouse=True)

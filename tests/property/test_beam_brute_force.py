@@ -61,6 +61,13 @@ def run(model: RandomTable, sources: list[int], config: DecodeConfig) -> list[li
     return search(model, source, torch.ones_like(source, dtype=torch.bool), config, bos_id=BOS, eos_id=EOS)
 
 
+def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> None:
+    """But for the rounding of scores, which may depend on the number of rows that a kernel is given."""
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [hypothesis._replace(score=0) for hypothesis in ours] == [h._replace(score=0) for h in theirs]
+        assert [hypothesis.score for hypothesis in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
+
+
 def forbidden(prefix: tuple[int, ...], vocab_size: int, config: DecodeConfig) -> set[int]:
     n = config.no_repeat_ngram
     banned = set()
@@ -221,7 +228,7 @@ def test_beam_of_one_is_greedy(
     model = RandomTable(5, eos_bias=eos_bias)
     limits = {"max_length": 7, "min_length": min_length, "no_repeat_ngram": no_repeat_ngram}
     beam = build(DecodeConfig, {"method": "beam", "beam_width": 1, "length_penalty": alpha, **limits}, "test")
-    assert run(model, sources, beam) == run(model, sources, build(DecodeConfig, limits, "test"))
+    assert_same(run(model, sources, beam), run(model, sources, build(DecodeConfig, limits, "test")))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -234,7 +241,7 @@ def test_rows_do_not_depend_on_their_batch_mates(sources: list[int], method: Met
     model = RandomTable(6, eos_bias=eos_bias)
     config = DecodeConfig(method=method, max_length=9, n_best=3 if method == "beam" else 1)
     alone = list(itertools.chain.from_iterable(run(model, [source], config) for source in sources))
-    assert run(model, sources, config) == alone
+    assert_same(run(model, sources, config), alone)
 
 
 def test_the_brute_force_itself_covers_all_probability() -> None:

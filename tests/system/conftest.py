@@ -9,8 +9,6 @@ import command_line
 import pytest
 from command_line import Command, Start, Trained
 
-from seqlab.training import prepare
-
 SMALL = (
     "data.epoch_size=200",
     "data.validation_size=10",
@@ -40,11 +38,9 @@ def small() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def command() -> Iterator[Command]:
+def command() -> Command:
     """The command line, called in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
-        yield command_line.run_here
+    return command_line.run_here
 
 
 @pytest.fixture

@@ -166,6 +166,7 @@ def test_evaluate_scores_a_file(command: Command, copier: Path, tmp_path: Path, 
     assert scores["unknown"] == {"target": {"!": 1}}
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_report_writes_the_page_again(command: Command, trained: Trained) -> None:
     page = trained.folder / "report.html"
     page.unlink()
@@ -173,6 +174,7 @@ def test_report_writes_the_page_again(command: Command, trained: Trained) -> Non
     assert page.stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_compare_puts_runs_side_by_side(
     command: Command, trained: Trained, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -193,6 +195,7 @@ def test_compare_wants_two_runs(command: Command, trained: Trained) -> None:
     assert outcome.complaint == "name at least two runs to compare"
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_find_lr_prints_a_setting_to_use(command: Command, small: tuple[str, ...], tmp_path: Path) -> None:
     page = tmp_path / "lr.html"
     told = command("find-lr", *small, "--steps", "15", "--lowest", "1e-4", "--out", page)

@@ -30,6 +30,8 @@ from seqlab.experiment.config import load
 from seqlab.report.folder import Curve, load_run
 from seqlab.runs.events import EventLog
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
 
 

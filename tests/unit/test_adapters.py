@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rounding import additions, assert_close
 from seqlab.engine.checkpoint import load_weights
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError
@@ -54,11 +55,14 @@ def test_a_change_starts_as_nothing_and_merging_it_changes_nothing(kind: str) ->
     names = plain.state_dict().keys()
     model = SpanModel(PretrainedConfig(lora_rank=4), network(kind)).eval()
     with torch.no_grad():
-        torch.testing.assert_close(model(*batch()), plain(*batch()))
+        real = batch()[1]
+        for found, expected in zip(model(*batch()), plain(*batch()), strict=True):
+            assert_close(found[real], expected[real], terms=additions(plain))
         changed = shaken(model)(*batch())
         assert not torch.allclose(changed[0], plain(*batch())[0], atol=1e-2)
         merge_adapters(model)
-        torch.testing.assert_close(model(*batch()), changed, atol=1e-4, rtol=1e-4)
+        for found, expected in zip(model(*batch()), changed, strict=True):
+            assert_close(found[real], expected[real], terms=additions(plain))
     assert model.state_dict().keys() == names
     merge_adapters(model)  # there is nothing left to do
     assert model.state_dict().keys() == names

@@ -21,6 +21,8 @@ from seqlab.report.sections.samples import samples_table
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 HOSTILE = """<script>alert("&'")</script>"""
 CONTEXT = f"Ada wrote the notes in 1843. {HOSTILE}"
 

@@ -22,6 +22,8 @@ from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence, SequenceT
 from seqlab.text.tokenizer import BOS_ID
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 LETTERS = "abcdefgh"
 
 

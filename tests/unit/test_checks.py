@@ -16,15 +16,9 @@ from seqlab.experiment.config import Experiment
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tools import checks
 from seqlab.tools.checks import Outcome, run_checks, shrunk
-from seqlab.training import prepare
 from seqlab.training.prepare import seeded_assembly
 
 Check = Callable[[Experiment, Assembly, Any], Outcome]
-
-
-@pytest.fixture(autouse=True)
-def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rounding import additions, assert_close
 from seqlab.config.settings import build
 from seqlab.errors import UserError
 from seqlab.models.classifier import (
@@ -78,7 +79,8 @@ def test_rows_do_not_meet_and_dropout_ends_with_training(architecture: Architect
     together = classifier(inputs)
     torch.testing.assert_close(together, classifier(inputs))
     for row in range(ROWS):
-        torch.testing.assert_close(together[row : row + 1], classifier(inputs[row : row + 1]), rtol=1e-4, atol=1e-5)
+        alone = classifier(inputs[row : row + 1])
+        assert_close(together[row : row + 1], alone, terms=LENGTH * additions(classifier))
 
 
 def test_input_dropout_hides_numbers_in_training_only() -> None:
@@ -118,12 +120,12 @@ def test_a_few_updates_learn_which_half_is_brighter(architecture: Architecture) 
 
 
 def test_an_elman_net_is_its_equation() -> None:
-    layer = Elman(INPUTS, 4)
+    layer = Elman(INPUTS, 4).double()
     input_matrix, recurrent_matrix = layer.kernel.parameters()
     torch.nn.init.normal_(input_matrix)
-    x = torch.randn(ROWS, LENGTH, INPUTS)
-    outputs, (last,) = layer(x, torch.ones(ROWS, LENGTH))
-    state = torch.zeros(ROWS, 4)
+    x = torch.randn(ROWS, LENGTH, INPUTS).double()
+    outputs, (last,) = layer(x, torch.ones(ROWS, LENGTH).double())
+    state = torch.zeros(ROWS, 4).double()
     for place in range(LENGTH):
         state = torch.tanh(x[:, place] @ input_matrix[:, :-1].T + input_matrix[:, -1] + state @ recurrent_matrix.T)
         torch.testing.assert_close(outputs[:, place], state)
@@ -132,7 +134,7 @@ def test_an_elman_net_is_its_equation() -> None:
 
 def test_an_elman_net_starts_with_an_orthogonal_matrix() -> None:
     input_matrix, recurrent_matrix = Elman(INPUTS, 16).kernel.parameters()
-    torch.testing.assert_close(recurrent_matrix @ recurrent_matrix.T, torch.eye(16))
+    assert_close(recurrent_matrix @ recurrent_matrix.T, torch.eye(16), terms=16 * 16)
     assert input_matrix[:, -1].tolist() == [0.0] * 16
 
 
@@ -142,7 +144,8 @@ def test_the_last_states_of_a_bilstm_have_each_read_everything() -> None:
     assert isinstance(body, LastState)
     x, real = torch.randn(ROWS, LENGTH, INPUTS), torch.ones(ROWS, LENGTH)
     forwards, backwards = body.forwards[0](x, real)[0], body.backwards[0](x.flip(1), real)[0]
-    torch.testing.assert_close(body(x), torch.cat([forwards[:, -1], backwards[:, -1]], dim=-1))
+    expected = torch.cat([forwards[:, -1], backwards[:, -1]], dim=-1)
+    assert_close(body(x), expected, terms=LENGTH * additions(body))
 
 
 def test_only_a_bidirectional_unit_sees_what_comes_later() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rounding import additions, assert_close
 from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import assemble
@@ -48,8 +49,8 @@ def test_logits_above_known_states_are_those_of_the_whole_network(kind: str) -> 
         whole = model(batch.ids, batch.mask, batch.types)
         above = model(*batch.inputs)
     assert batch.states is not None
-    torch.testing.assert_close(above[0], whole[0])
-    torch.testing.assert_close(above[1], whole[1])
+    for found, expected in zip(above, whole, strict=True):
+        assert_close(found[batch.mask], expected[batch.mask], terms=additions(model))
 
 
 def gradients(model: SentenceModel, batch: TokenBatch, states: Tensor | None) -> dict[str, Tensor]:
@@ -72,7 +73,9 @@ def test_gradients_are_those_without_a_cache_and_without_dropout_below(pooling: 
     assert above.keys() == whole.keys()
     assert not any("embeddings" in name or ".layer.0." in name or ".layer.1." in name for name in above)
     for name, gradient in above.items():
-        torch.testing.assert_close(gradient, whole[name], msg=lambda text, name=name: f"{name}: {text}")
+        if name.endswith("key.bias"):
+            continue  # it adds the same to all scores of a softmax: its gradient is nothing but rounding
+        assert_close(gradient, whole[name], terms=3 * additions(model), msg=lambda text, name=name: f"{name}: {text}")
     other = gradients(model, batch, batch.states + 1)
     assert any(not torch.allclose(gradient, other[name]) for name, gradient in above.items())
 
@@ -89,9 +92,7 @@ def test_states_do_not_depend_on_the_batch_and_padding_is_finite(kept: Any) -> N
     assert together.states.isfinite().all()
     assert together.states.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[kept]
     exact = frozen_states(model.eval(), alone.ids, alone.mask, alone.types)[0, :9]
-    torch.testing.assert_close(
-        alone.states[0, :9].float(), exact, **({"rtol": 1e-2, "atol": 1e-2} if kept == "bf16" else {})
-    )
+    assert_close(alone.states[0, :9], exact, terms=1 if kept == "bf16" else additions(model))
 
 
 def test_nothing_is_kept_unless_it_is_asked_for() -> None:

@@ -399,7 +399,9 @@ def test_facts_are_those_of_numpy_and_survive_a_file(tmp_path: Path) -> None:
     facts.save(tmp_path / "images.json")
     assert Facts.load(tmp_path / "images.json") == facts
     assert json.loads((tmp_path / "images.json").read_text())["classes"] == ["a", "b", "c"]
-    normalised = EncodedImages.encode(found, Reading.of(ImagesData(), facts)).batch(np.arange(500), 0, 0).inputs
+    normalised = (
+        EncodedImages.encode(found, Reading.of(ImagesData(), facts)).batch(np.arange(500), 0, 0).inputs.double()
+    )
     assert normalised.mean().item() == pytest.approx(0, abs=1e-5)
     assert normalised.std(correction=0).item() == pytest.approx(1, abs=1e-5)
     (tmp_path / "images.json").write_text("{}")

@@ -101,6 +101,19 @@ def test_the_matrix_rate_counts_two_operations_a_multiply_add(monkeypatch: pytes
     assert sizes[-1] == 512
 
 
+@pytest.mark.parametrize("speed", [1e7, 1e8, 4e8, 1e9, 2e10, 1e11, 1e15])
+def test_measuring_the_matrix_rate_takes_seconds_at_any_speed(speed: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+
+    def product_s(device: torch.device, dtype: torch.dtype, size: int) -> float:
+        taken.append(2 * size**3 / speed)
+        return taken[-1]
+
+    monkeypatch.setattr(machine, "_product_s", product_s)
+    assert machine.matrix_rate(CPU, torch.bfloat16) == pytest.approx(speed)
+    assert sum(taken) < 3
+
+
 def test_a_real_product_takes_time() -> None:
     torch.set_num_threads(1)
     assert 0 < machine._product_s(CPU, torch.float32, 64) < 5

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rounding import additions, assert_close
 from seqlab.engine import precision as module
 from seqlab.engine.optimizers import SGD, Adafactor, Adam, AdamW, Muon, Optimizer, OptimizerConfig, build_optimizer
 from seqlab.engine.precision import Clip, Mode, Precision, choose_precision
@@ -50,16 +51,17 @@ def test_clipping_meets_unscaled_gradients(clip: Clip, optimizer: OptimizerConfi
 def test_the_norm_is_that_of_all_gradients_before_clipping() -> None:
     model = make_model()
     loss_of(model).backward()
-    whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).double().norm()
     assert whole > 10
     for clip in (Clip(limit=0.3), Clip(by="value", limit=0.01), Clip(by="nothing")):
         _, norm = clipped_gradients("fp32", clip)
-        torch.testing.assert_close(norm, whole)
+        assert_close(norm, whole, terms=additions(model))
 
 
 def test_clipping_by_norm_shrinks_to_the_limit_and_never_stretches() -> None:
     gradients, norm = clipped_gradients("fp32", Clip(limit=0.3))
-    torch.testing.assert_close(torch.cat([g.flatten() for g in gradients]).norm(), torch.tensor(0.3))
+    numbers = torch.cat([gradient.flatten() for gradient in gradients])
+    assert_close(numbers.norm(), torch.tensor(0.3), terms=numbers.numel())
     loose, _ = clipped_gradients("fp32", Clip(limit=2 * norm.item()))
     untouched, _ = clipped_gradients("fp32", Clip(by="nothing"))
     assert all(torch.equal(a, b) for a, b in zip(loose, untouched, strict=True))
@@ -257,6 +259,20 @@ def test_auto_tries_no_step_where_bare_products_crawl(monkeypatch: pytest.Monkey
     choice = choose_precision("auto", CPU, never)
     assert (choice.mode, choice.fp32_s) == ("fp32", None)
     assert "44 times" in choice.reason
+
+
+def test_a_bare_product_that_crawls_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    products = []
+
+    def crawl(left: Tensor, right: Tensor) -> None:
+        products.append(left.shape)
+        clock[0] += 2.0
+
+    monkeypatch.setattr(torch, "mm", crawl)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    assert module._product_s(torch.bfloat16) == 2.0
+    assert len(products) == 2  # the first one prepares the kernel
 
 
 def never(mode: Mode) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rounding import additions, assert_close
 from seqlab.data.corpora.passages import Document
 from seqlab.display import Silent
 from seqlab.engine.checkpoint import load_weights
@@ -240,9 +241,9 @@ def test_logits_at_hidden_places_are_those_of_transformers(assembly: Assembly) -
     batch: Any = rows.batch(np.arange(6), int(rows.shapes[:6, 0].max()), 1)
     with torch.no_grad():
         logits, nsp = model(*batch.inputs)
-        wanted = theirs(input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types)
-    torch.testing.assert_close(logits, wanted.prediction_logits.flatten(0, 1)[batch.places], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(nsp, wanted.seq_relationship_logits, rtol=1e-4, atol=1e-5)
+        wanted = theirs.double()(input_ids=batch.ids, attention_mask=batch.mask.long(), token_type_ids=batch.types)
+    assert_close(logits, wanted.prediction_logits.flatten(0, 1)[batch.places], terms=additions(model))
+    assert_close(nsp, wanted.seq_relationship_logits, terms=additions(model))
 
 
 def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:

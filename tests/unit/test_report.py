@@ -26,6 +26,8 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.statistics import describe
 from seqlab.tools import lr_range
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 HOSTILE = """<script>alert("&'")</script>"""
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 

@@ -90,7 +90,7 @@ def test_factors_that_vanish_give_finite_gradients() -> None:
 
 
 def test_memory_of_any_order_will_do() -> None:
-    factors, inputs = torch.rand(7, ROWS, WIDTH), torch.randn(7, ROWS, WIDTH)
+    factors, inputs = torch.rand(7, ROWS, WIDTH).double(), torch.randn(7, ROWS, WIDTH).double()
     time_major = linear_scan(factors.transpose(0, 1), inputs.transpose(0, 1), chunk=7)
     rows_first = linear_scan(factors.transpose(0, 1).contiguous(), inputs.transpose(0, 1).contiguous(), chunk=3)
     torch.testing.assert_close(time_major, rows_first)

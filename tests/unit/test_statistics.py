@@ -13,6 +13,8 @@ from seqlab.report.page import write_data_page
 from seqlab.report.sections import lengths
 from seqlab.runs.statistics import Statistics, describe
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 SPLITS = {
     "train": [("What is 1?", "1"), ("a" * 25, "22"), ("ä", "333")],
     "test [x]": [("b" * 40, "4444")],

@@ -80,18 +80,25 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
 
 
+PRODUCT_SIZES = (128, 512, 2048)
+"""Sizes of the products that `matrix_rate` tries; a smaller one tells whether the next would take too long."""
+
+
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of large square matrix products: the ceiling that training is compared with. Takes about 0.3 s.
+    """FLOP/s of large square matrix products: the ceiling that training is compared with. Takes 0.3 to 3 s.
 
     The fastest of repeated products of 2048 x 2048, because whatever else the machine does can only slow them down; of
-    512 x 512 where those would take seconds (bf16 without instructions for it).
+    smaller ones where those would take seconds (bf16 without instructions for it).
     """
-    size = 512
-    seconds = min(_product_s(device, dtype, size) for _ in range(2))
-    if seconds * 4**3 < 1:
-        size, seconds = 2048, _product_s(device, dtype, 2048)
-    repeats = min(50, max(3, int(0.3 / seconds)))
-    return 2 * size**3 / min(_product_s(device, dtype, size) for _ in range(repeats))
+    size, *larger = PRODUCT_SIZES
+    times = [_product_s(device, dtype, size) for _ in range(2)]
+    for next_size in larger:
+        if min(times) * (next_size / size) ** 3 > 1:
+            break
+        size, times = next_size, [_product_s(device, dtype, next_size)]
+    while sum(times) < 0.3 or (len(times) < 4 and sum(times) < 1):
+        times.append(_product_s(device, dtype, size))
+    return 2 * size**3 / min(times)
 
 
 def peak_memory_mb(device: torch.device) -> float:

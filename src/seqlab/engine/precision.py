@@ -26,6 +26,9 @@ WORTHWHILE = 1.15
 """bf16 must be this many times faster than fp32 on a CPU, because it costs accuracy."""
 ROUNDS = 3
 """Timed steps of each format, interleaved: load on the machine then hits both alike."""
+TOO_SLOW = 4
+"""Without AVX512_BF16 or AMX a step in bf16 was seen 44-499 times slower: not even one is tried where a bare product
+takes more than this many times as long as in fp32."""
 
 
 class Clip(Config):
@@ -163,9 +166,7 @@ def _check_supported(mode: Mode, device: torch.device) -> None:
 
 
 def _measured_choice(timed_step: Callable[[Mode], float]) -> Choice:
-    slowdown = _product_s(torch.bfloat16) / _product_s(torch.float32)
-    # Without AVX512_BF16 or AMX a step in bf16 was seen 44-499 times slower: do not even try one.
-    if slowdown > 4:
+    if (slowdown := bf16_slowdown()) > TOO_SLOW:
         return Choice("fp32", f"fp32: a bare matrix product takes {slowdown:.0f} times as long in bf16 on this CPU.")
     for mode in ("fp32", "bf16"):
         timed_step(mode)  # the first step also prepares kernels
@@ -178,12 +179,17 @@ def _measured_choice(timed_step: Callable[[Mode], float]) -> Choice:
     return Choice("fp32", f"fp32: {measured}; bf16 must be {WORTHWHILE} times as fast to pay.", fp32_s, bf16_s)
 
 
+def bf16_slowdown() -> float:
+    """How many times as long a small matrix product takes in bf16 as in fp32 on this CPU."""
+    return _product_s(torch.bfloat16) / _product_s(torch.float32)
+
+
 def _product_s(dtype: torch.dtype, size: int = 256) -> float:
     """Seconds of a square product, the shortest of a few after one that prepares the kernel."""
     matrix = torch.ones(size, size, dtype=dtype)
     torch.mm(matrix, matrix)
-    times = []
-    for _ in range(ROUNDS):
+    times: list[float] = []
+    while len(times) < ROUNDS and sum(times) < 0.1:
         start = time.perf_counter()
         torch.mm(matrix, matrix)
         times.append(time.perf_counter() - start)
