@@ -21,7 +21,7 @@ from seqlab.train.distributed import ALONE, World
 from seqlab.train.loop import Engine, LossSum, Update, updates
 from seqlab.train.optimizers import SGD, AdamW, build_optimizer
 from seqlab.train.precision import Clip, Precision
-from seqlab.train.schedules import Constant, Cosine, OneCycle, rates
+from seqlab.train.schedules import Constant, Cosine, InverseSqrt, OneCycle, rates
 
 VOCABULARY = 12
 TARGET_LENGTHS = (1, 40, 2, 3, 25, 1, 7, 1)
@@ -213,6 +213,19 @@ class TestRates:
         engine = engine_of(group_of([0]), schedule=Cosine(warmup=0, final_factor=0), optimizer=SGD(lr=1.0))
         found = [update.learning_rate for update in updates(engine, ByTheClock())]
         assert found == pytest.approx([rates(engine.schedule, step, 1000).factor for step in (0, 250, 500, 750)])
+
+    def test_a_schedule_without_an_end_counts_updates_however_fast_the_clock_runs(self) -> None:
+        class AlmostOver:
+            """Time runs out long before the updates do."""
+
+            total_steps = 1000
+
+            def progress(self, step: int) -> float:
+                return step / 8
+
+        engine = engine_of(group_of([0]), schedule=InverseSqrt(warmup=2), optimizer=SGD(lr=1.0))
+        found = [update.learning_rate for update in updates(engine, AlmostOver())]
+        assert found == [rates(engine.schedule, step, 1000).factor for step in range(8)]
 
 
 class TestOneStepAnItem:

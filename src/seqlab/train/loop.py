@@ -16,7 +16,7 @@ from seqlab.train.averaging import WeightAverage
 from seqlab.train.distributed import World
 from seqlab.train.optimizers import Optimizer, apply_rates
 from seqlab.train.precision import Clip, Precision
-from seqlab.train.schedules import Schedule, rates
+from seqlab.train.schedules import Schedule, depends_on_end, rates
 
 
 class LossSum(NamedTuple):
@@ -78,7 +78,8 @@ def updates(engine: Engine, budget: Budget, start: int = 0) -> Iterator[Update]:
     parameters = [parameter for parameter in engine.model.parameters() if parameter.requires_grad]
     engine.model.train()
     while (progress := budget.progress(step)) < 1:
-        now = rates(engine.schedule, progress * budget.total_steps, budget.total_steps)
+        total = budget.total_steps
+        now = rates(engine.schedule, progress * total if depends_on_end(engine.schedule) else step, total)
         apply_rates(engine.optimizer, now)
         group = engine.stream.next_group()
         loss = torch.zeros((), device=device)

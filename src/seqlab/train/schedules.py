@@ -1,8 +1,9 @@
 """Which share of the peak learning rate does an update use?
 
 Every schedule is a pure function of (step, total): no state, so a resumed run continues on the same curve and a run
-with a time budget hands in `progress * total` instead of a counted step. `step` counts the updates already made: the
-first update asks for step 0, the last one for step `total - 1`. `optimizer.lr` is the peak, factor 1.
+with a time budget hands in `progress * total` instead of a counted step, if the curve depends on the end at all. `step`
+counts the updates already made: the first update asks for step 0, the last one for step `total - 1`. `optimizer.lr` is
+the peak, factor 1.
 """
 
 import math
@@ -146,6 +147,11 @@ def rates(schedule: Schedule, step: float, total: float) -> Rates:
             return Rates(schedule.level * _climb(step, _updates(schedule.warmup, total)), None)
         case Exponential():
             return Rates(schedule.start_factor ** (1 - _progress(step, 0, total - 1)), None)
+
+
+def depends_on_end(schedule: Schedule) -> bool:
+    """Whether the rates of an update change with the length of the run, or only with the updates made before it."""
+    return not isinstance(schedule, InverseSqrt | Constant) or 0 < schedule.warmup < 1
 
 
 def _one_cycle(cycle: OneCycle, step: float, total: float) -> Rates:
