@@ -1,7 +1,6 @@
 # Thin: every target makes .venv from the pinned set when it is missing or older than what it is made from.
 
 PYTHON ?= python3
-MINUTES ?= 2
 RECIPE ?= math-place-value
 BIN := .venv/bin
 # A process a core, each with one thread; a test file stays in one process, so that its fixtures are made once.
@@ -15,9 +14,9 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: demo test test-portable bench
 
-# Trains a Transformer on place value, two minutes at most; the last line is the path of the run folder.
+# Trains a Transformer until it knows place value; the last line is the path of the run folder.
 demo: .venv/installed
-	@$(BIN)/seqlab train math-place-value --max-minutes $(MINUTES)
+	@$(BIN)/seqlab train math-place-value
 
 # pytest stands last: its summary is the last line.
 test: .venv/installed-dev

@@ -32,7 +32,7 @@ from seqlab.runs.events import EventLog
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 
-SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2}))
+SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2, "schedule.kind": "one-cycle"}))
 
 
 def ground(*changes: str) -> Ground:
@@ -101,7 +101,7 @@ def test_on_is_what_the_recipe_has_and_else_the_default() -> None:
 def test_a_schedule_of_another_kind_is_not_the_technique() -> None:
     here = ground("schedule.kind=linear", "schedule.final_factor=0.5")
     on = load(here.recipe, here.overrides(find_switch("one-cycle", here).on))
-    assert on.schedule == load("math-place-value").schedule
+    assert on.schedule == load("math-place-value", list(SMALL)).schedule
 
 
 def test_one_cycle_on_and_off_have_the_same_mean_rate() -> None:

@@ -18,7 +18,7 @@ from seqlab.engine.distributed import ALONE, World
 from seqlab.engine.loop import Budget, Engine, LossSum, Update, updates
 from seqlab.engine.optimizers import SGD, AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Precision
-from seqlab.engine.schedules import Constant, Cosine, OneCycle
+from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, OneCycle
 from seqlab.layers.loss import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 
@@ -212,6 +212,19 @@ class TestRates:
         engine = engine_of(group_of([0]), schedule=Cosine(warmup=0, final_factor=0), optimizer=SGD(lr=1.0))
         found = [update.learning_rate for update in updates(engine, ByTheClock())]
         assert found == pytest.approx([engine.schedule.rates(step, 1000).factor for step in (0, 250, 500, 750)])
+
+    def test_a_schedule_without_an_end_counts_updates_however_fast_the_clock_runs(self) -> None:
+        class AlmostOver:
+            """Time runs out long before the updates do."""
+
+            total_steps = 1000
+
+            def progress(self, step: int) -> float:
+                return step / 8
+
+        engine = engine_of(group_of([0]), schedule=InverseSqrt(warmup=2), optimizer=SGD(lr=1.0))
+        found = [update.learning_rate for update in updates(engine, AlmostOver())]
+        assert found == [engine.schedule.rates(step, 1000).factor for step in range(8)]
 
 
 class TestOneStepAnItem:

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Schedule, WarmupStableDecay
+from seqlab.engine.schedules import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    OneCycle,
+    Schedule,
+    WarmupStableDecay,
+    depends_on_end,
+)
 from seqlab.experiment.config import load
 
 
@@ -90,6 +99,22 @@ def test_inverse_sqrt_is_the_formula_of_the_paper_after_its_warmup() -> None:
     # Vaswani et al.: width**-0.5 * min(step**-0.5, step * warmup**-1.5); at its peak width**-0.5 * warmup**-0.5
     for step in (100, 101, 400, 12345):
         assert InverseSqrt(warmup=100).rates(step, 50).factor == pytest.approx(step**-0.5 / 100**-0.5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "depends"),
+    [
+        (InverseSqrt(warmup=100), False),
+        (InverseSqrt(warmup=0.1), True),
+        (Constant(), False),
+        (Constant(warmup=0.1), True),
+        (OneCycle(), True),
+        (Linear(warmup=20), True),
+    ],
+)
+def test_who_must_know_where_the_run_ends(schedule: Schedule, depends: bool) -> None:
+    assert depends_on_end(schedule) == depends
+    assert (schedule.rates(40, 50) != schedule.rates(40, 500)) == depends
 
 
 def test_wsd_has_a_plateau_and_a_square_root_decay() -> None:

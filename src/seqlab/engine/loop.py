@@ -17,7 +17,7 @@ from seqlab.engine.averaging import WeightAverage
 from seqlab.engine.distributed import World
 from seqlab.engine.optimizers import Optimizer, apply_rates
 from seqlab.engine.precision import Clip, Precision
-from seqlab.engine.schedules import Schedule
+from seqlab.engine.schedules import Schedule, depends_on_end
 
 NOMINAL_STEPS = 1000
 """Stands for the length of a run that is limited by time alone, until its speed is known."""
@@ -103,7 +103,8 @@ def updates(engine: Engine, budget: Budget, start: int = 0) -> Iterator[Update]:
     parameters = [parameter for parameter in engine.model.parameters() if parameter.requires_grad]
     engine.model.train()
     while (progress := budget.progress(step)) < 1:
-        now = engine.schedule.rates(progress * budget.total_steps, budget.total_steps)
+        total = budget.total_steps
+        now = engine.schedule.rates(progress * total if depends_on_end(engine.schedule) else step, total)
         apply_rates(engine.optimizer, now)
         group = engine.stream.next_group()
         loss = torch.zeros((), device=device)

@@ -1,8 +1,9 @@
 """Which share of the peak learning rate does an update use?
 
 Every schedule is a pure function of (step, total): no state, so a resumed run continues on the same curve and a run
-with a time budget hands in `progress * total` instead of a counted step. `step` counts the updates already made: the
-first update asks for step 0, the last one for step `total - 1`. `optimizer.lr` is the peak, factor 1.
+with a time budget hands in `progress * total` instead of a counted step, if the curve depends on the end at all. `step`
+counts the updates already made: the first update asks for step 0, the last one for step `total - 1`. `optimizer.lr` is
+the peak, factor 1.
 """
 
 import math
@@ -113,6 +114,11 @@ class InverseSqrt(Config):
     warmup: Warmup = Field(default=4000, gt=0)
     """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
 
+    @property
+    def depends_on_end(self) -> bool:
+        """See the function `depends_on_end`."""
+        return 0 < self.warmup < 1
+
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""
         warmup = max(1.0, _updates(self.warmup, total))
@@ -154,6 +160,11 @@ class Constant(Config):
     level: float = Field(default=1.0, gt=0, le=1)
     """share of the peak that the rate is"""
 
+    @property
+    def depends_on_end(self) -> bool:
+        """See the function `depends_on_end`."""
+        return 0 < self.warmup < 1
+
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""
         return Rates(self.level * _climb(step, _updates(self.warmup, total)), None)
@@ -170,6 +181,11 @@ class Exponential(Config):
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""
         return Rates(self.start_factor ** (1 - _progress(step, 0, total - 1)), None)
+
+
+def depends_on_end(schedule: Schedule) -> bool:
+    """Whether the rates of an update change with the length of the run, or only with the updates made before it."""
+    return getattr(schedule, "depends_on_end", True)
 
 
 def _updates(warmup: float, total: float) -> float:
