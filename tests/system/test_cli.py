@@ -19,7 +19,7 @@ WORDS = ["ab", "fedc", "", "cab", "bead", "ff", "ab"]
 
 
 def test_the_verbs_are_all_there() -> None:
-    verbs = "ablate check compare data evaluate find-lr predict recipes report show train"
+    verbs = "ablate check compare data evaluate find-lr new predict recipes report show train"
     assert verbs.split() == VERBS
 
 

@@ -1,4 +1,4 @@
-"""Training, and what belongs before it: the self-checks, the learning-rate range test."""
+"""Training, and what belongs before it: first files of one's own, the self-checks, the learning-rate range test."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ from seqlab.cli.app import (
     app,
     is_main_process,
 )
+from seqlab.tools.skeleton import Kind, write_skeleton
 
 
 @app.command(epilog="Example: seqlab train math-place-value train.max_steps=500 --seed 2 --until 'accuracy>=0.95'")
@@ -56,6 +57,19 @@ def train(
             raise typer.Exit(1) from None
     if is_main_process():
         _print_outcome(run.folder)
+
+
+@app.command(epilog="Example: seqlab new model gru")
+def new(
+    kind: Annotated[Kind, typer.Argument(metavar="model|task|recipe", help="What to begin.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the files, and of the classes in them.")],
+) -> None:
+    """Write a model, task or recipe of your own with its test into this folder: it works, and is yours to change."""
+    written = write_skeleton(kind, name, Path())
+    for path in written.files:
+        print(path)
+    for command in written.commands:
+        print(f"next  {command}", file=sys.stderr)
 
 
 @app.command(epilog="Example: seqlab check math-place-value")
