@@ -12,7 +12,15 @@ FILES = {
     "recipe": ["sketch_recipe.toml", "test_sketch_recipe.py"],
 }
 
-FEW_UPDATES = ("train.max_steps=6", "train.evaluate_every=6", "train.evaluate_examples=8", "train.test_examples=8")
+FEW_UPDATES = (
+    "data.epoch_size=400",
+    "data.validation_size=8",
+    "data.test_size=8",
+    "train.max_steps=6",
+    "train.evaluate_every=6",
+    "train.precision=fp32",
+    "train.trackers=[]",
+)
 
 INPUTS = {"model": "What is the tens digit of 3917?", "task": "banana", "recipe": "What is the tens digit of 3917?"}
 
