@@ -92,7 +92,13 @@ def start(*arguments: str | Path, processes: int = 1, script: Path | None = None
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=_interruptible,
     )
+
+
+def _interruptible() -> None:
+    """A shell hands down to what runs in its background that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def outcome_of(process: subprocess.Popen[str]) -> Outcome:

@@ -100,7 +100,7 @@ def log_prob(ours: PretrainedEncoderDecoder, row: int, written: list[int]) -> fl
 
 
 def assert_same(ours: PretrainedEncoderDecoder, found: Tensor, wanted: Tensor) -> None:
-    """But for rounding of float32 in any case: T5 does not scale its scores, and random weights make much of it."""
+    """But for rounding, as in float32: T5 does not scale its scores, and random weights make much of differences."""
     assert found.shape == wanted.shape
     assert_close(found.float(), wanted, terms=additions(ours))
 
