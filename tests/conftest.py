@@ -4,15 +4,17 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts its threads; child processes take it over
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command_line import Command, run_here
 from hypothesis import settings
 
 from seqlab.experiment.config import Experiment, load
+from seqlab.training import prepare
 
 torch.set_num_threads(1)
 
@@ -64,6 +66,14 @@ def tiny() -> MakeExperiment:
         return load(recipe, {**TINY, **(changes or {})})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def command() -> Iterator[Command]:
+    """The command line, called in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+        yield run_here
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,6 @@ import command_line
 import pytest
 from command_line import Command, Start, Trained
 
-from seqlab.training import prepare
-
 SMALL = (
     "data.epoch_size=200",
     "data.validation_size=10",
@@ -37,14 +35,6 @@ SMALL = (
 def small() -> tuple[str, ...]:
     """Recipe and settings of a training that takes a moment."""
     return ("math-place-value", *SMALL)
-
-
-@pytest.fixture(scope="session")
-def command() -> Iterator[Command]:
-    """The command line, called in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
-        yield command_line.run_here
 
 
 @pytest.fixture
