@@ -56,7 +56,7 @@ class Recorder:
     trackers: Sequence[Tracker]
     display: Display
     world: World
-    train_flops: Callable[[np.ndarray], float]  # (N, 2) source and target lengths -> FLOPs of training on them
+    train_flops: Callable[[np.ndarray], float] | None  # (N, 2) source and target lengths -> FLOPs of training on them
     matrix_rate: float  # FLOP/s of this machine in the precision of the run
     log_every: int
     skips_overflow: bool  # fp16: an update whose gradient overflows is skipped, and that is no failure
@@ -129,14 +129,16 @@ class Recorder:
 
     def _speed(self, seconds: float) -> dict[str, float]:
         groups = [update.group for update in self._window]
-        flops = sum(self.train_flops(group.shapes) for group in groups) / self.world.size
-        return {
+        speed = {
             "tokens_per_s": sum(group.tokens for group in groups) / seconds,
             "examples_per_s": sum(len(group.shapes) for group in groups) / seconds,
             "padding_share": 1 - sum(group.real for group in groups) / sum(group.slots for group in groups),
             "memory_mb": peak_memory_mb(self.world.device),
-            "mfu": flops / seconds / self.matrix_rate,
         }
+        if self.train_flops is not None:
+            flops = sum(self.train_flops(group.shapes) for group in groups) / self.world.size
+            speed["mfu"] = flops / seconds / self.matrix_rate
+        return speed
 
     def _write(self, step: int, time_s: float, values: dict[str, float]) -> None:
         if self.log is not None:

@@ -2,9 +2,11 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +24,7 @@ from seqlab.engine.trackers import open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
+from seqlab.models.flops import forward_flops_of
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
 from seqlab.tasks.task import Task
@@ -45,8 +48,7 @@ def prepare(
         trackers=open_trackers(settings.trackers, paths.root, experiment) if world.is_main else [],
         display=display,
         world=world,
-        # the backward pass has two products for each one of the forward pass
-        train_flops=lambda shapes: 3 * assembly.model.forward_flops(*torch.from_numpy(shapes.T)),
+        train_flops=_train_flops(assembly),
         matrix_rate=environment["matrix_flops"],
         log_every=settings.log_every,
         skips_overflow=environment["precision"] == "fp16",
@@ -61,6 +63,16 @@ def prepare(
         for remark in corpus.remarks():
             recorder.note(0, remark)
     return state
+
+
+def _train_flops(assembly: Assembly) -> Callable[[np.ndarray], float] | None:
+    """(N, 2) source and target lengths -> operations of training on them; None where nobody can count them."""
+    task, model = assembly
+    counted = getattr(model, "forward_flops", None)
+    if counted is None and (run_forward := getattr(task, "run_forward", None)) is not None:
+        counted = forward_flops_of(model, run_forward)
+    # the backward pass has two products for each one of the forward pass
+    return None if counted is None else lambda shapes: 3 * counted(*torch.from_numpy(shapes.T))
 
 
 def _begin(

@@ -183,6 +183,12 @@ class SequenceToSequence:
         logits = self._logits(model, batch)
         return LossSum(cross_entropy_sum(logits, batch.labels, self.config.label_smoothing), batch.tokens)
 
+    def run_forward(self, model: nn.Module, source_length: int, target_length: int) -> None:
+        """One row of so many tokens through a model on the device "meta", for one that does not count operations."""
+        source = torch.zeros(1, source_length, dtype=torch.long, device="meta")
+        target = torch.zeros(1, target_length, dtype=torch.long, device="meta")
+        model(source, torch.ones_like(source, dtype=torch.bool), target, torch.arange(target_length, device="meta"))
+
     @torch.inference_mode()
     def evaluate(self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Autocast) -> Evaluation:
         """Loss under teacher forcing, and what the model writes by itself.
