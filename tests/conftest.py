@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import Command, run_here
 from hypothesis import settings
 
 from seqlab.engine.machine import usable_cores
@@ -93,6 +94,14 @@ def tiny() -> MakeExperiment:
         return load(recipe, {**TINY, **(changes or {})})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def command() -> Iterator[Command]:
+    """The command line, called in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+        yield run_here
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from typing import Any, cast
 
 import pytest
 import torch
+from rounding import additions, assert_close
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rounding import additions, assert_close
 from seqlab.layers.recurrent import CellKind, Recurrence, RecurrentDecoder, RecurrentEncoder
 
 WIDTH, LAYERS = 6, 2

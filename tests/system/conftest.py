@@ -37,12 +37,6 @@ def small() -> tuple[str, ...]:
     return ("math-place-value", *SMALL)
 
 
-@pytest.fixture(scope="session")
-def command() -> Command:
-    """The command line, called in this process."""
-    return command_line.run_here
-
-
 @pytest.fixture
 def start() -> Iterator[Start]:
     """The command line as a process of its own; what still runs after the test is ended."""

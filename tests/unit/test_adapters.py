@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from rounding import additions, assert_close
+
 from seqlab.engine.checkpoint import load_weights
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from rounding import additions, assert_close
+
 from seqlab.data.corpora.squad import Question
 from seqlab.engine.checkpoint import load_weights
 from seqlab.engine.precision import Precision

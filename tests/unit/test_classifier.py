@@ -5,9 +5,9 @@ from typing import Any, get_args
 import pytest
 import torch
 import torch.nn.functional as F
+from rounding import additions, assert_close
 from torch import Tensor
 
-from rounding import additions, assert_close
 from seqlab.config.settings import build
 from seqlab.errors import UserError
 from seqlab.models.classifier import (

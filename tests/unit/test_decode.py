@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from rounding import assert_close
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
-from rounding import assert_close
 from seqlab.config.settings import build
 from seqlab.decode.beam import largest, length_penalty
 from seqlab.decode.contract import RowSelection

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rounding import additions, assert_close
 from torch import Tensor
 
-from rounding import additions, assert_close
 from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import assemble

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-
 from rounding import assert_close
+
 from seqlab.layers.attention import (
     AttentionMask,
     KeyValue,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from rounding import additions, assert_close
 from torch import Tensor, nn
 
-from rounding import additions, assert_close
 from seqlab.engine import precision as module
 from seqlab.engine.optimizers import SGD, Adafactor, Adam, AdamW, Muon, Optimizer, OptimizerConfig, build_optimizer
 from seqlab.engine.precision import Clip, Mode, Precision, choose_precision

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from rounding import additions, assert_close
+
 from seqlab.data.corpora.passages import Document
 from seqlab.display import Silent
 from seqlab.engine.checkpoint import load_weights

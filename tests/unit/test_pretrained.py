@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 import torch
-
 from rounding import additions, assert_close
+
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.errors import UserError
 from seqlab.models.hf.encoder import (

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from rounding import additions, assert_close
 from torch import Tensor
 
-from rounding import additions, assert_close
 from seqlab.decode.contract import RowSelection
 from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig

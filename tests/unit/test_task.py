@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from rounding import additions, rounding
 from torch import Tensor, nn
 
-from rounding import additions, rounding
 from seqlab.data.corpora.corpus import Example
 from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from rounding import additions, assert_close
 from torch import Tensor, nn
 
-from rounding import additions, assert_close
 from seqlab.config.settings import Tree
 from seqlab.display import Silent
 from seqlab.engine.optimizers import AdamW, build_optimizer

@@ -55,7 +55,7 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     """The recipe with little data and few updates, everything random in it left on."""
     tree = experiment.model_dump()
     drawn = {"epoch_size": 400, "validation_size": 20, "test_size": 20}  # drawing examples takes time too
-    if "epoch_size" in tree["data"]:
+    if "epoch_size" in tree["data"] and "streaming" not in tree["data"]:  # files hold what they hold
         tree["data"] |= {name: size for name, size in drawn.items() if name in tree["data"]}
     size = {"tokens": 512, "rows": None} if experiment.batch.rows is None else {"tokens": None, "rows": 8}
     tree["batch"] |= {**size, "pool": 200, "accumulate": 2}
