@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from seqlab.train.precision import DTYPES
 from torch import Tensor
 
 from number_formats import timed_modes
+from seqlab.engine.precision import DTYPES
 from seqlab.layers import attention
 from seqlab.layers.attention import AttentionMask, KeyValue, merge_heads, padding_mask, split_heads
 from timing import milliseconds

@@ -2,7 +2,7 @@
 
 import sys
 
-from seqlab.train.precision import TOO_SLOW, Mode, bf16_slowdown
+from seqlab.engine.precision import TOO_SLOW, Mode, bf16_slowdown
 
 
 def timed_modes() -> tuple[Mode, ...]:

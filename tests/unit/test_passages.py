@@ -88,5 +88,3 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
             corpus(tmp_path, name).training(0)
     with pytest.raises(UserError, match=r"data\.train names no file"):
         corpus(tmp_path).check_files()
-    with pytest.raises(UserError, match="is one document"):
-        corpus(tmp_path, "short.txt").read(tmp_path / "short.txt")

@@ -200,7 +200,7 @@ def test_transformers_loads_the_folder_and_writes_the_same(trained: Path, kind: 
     mark = "<mask>" if kind == "bart" else "<extra_id_0>"
     line = f"Ada wrote the {mark} of Bob in 1820. Eve wrote the notes."
     asked = tokenizer(line, return_tensors="pt")
-    assert asked["input_ids"][0].tolist() == task._marked(task._damaged(line, 1))
+    assert asked["input_ids"][0].tolist() == task._marked(task.parse(line, 1))
     (written,) = theirs.generate(**asked, num_beams=1, do_sample=False).tolist()
     (found,) = task._written(run.model, asked["input_ids"].tolist(), AUTOCAST)
     start = 1 + len(run.model.prompt)
@@ -217,7 +217,7 @@ def test_lines_are_repaired(trained: Path, kind: str) -> None:
     assert answers == [run.predict(lines[0]), "", run.predict(lines[2])]
     assert not any("<" in answer for answer in answers)
     if kind == "t5":
-        ids = task._damaged(lines[0], 1)
+        ids = task.parse(lines[0], 1)
         (found,) = task._written(run.model, [task._marked(ids)], AUTOCAST)
         assert answers[0] == task._tokenizer.decode(restored(ids, found.ids, task._marks), skip_special_tokens=True)
         assert answers[0].startswith("Ada wrote")
@@ -242,9 +242,9 @@ def test_damage_is_spelled_so_that_it_can_be_read_again(assembly: Assembly, kind
     task: Any = assembly.task
     mark = "<mask>" if kind == "bart" else "<extra_id_0>"
     for line in (f"{mark} wrote the notes.", f"Ada wrote {mark}.", f"Ada {mark} notes of Bob."):
-        ids = task._damaged(line, 1)
+        ids = task.parse(line, 1)
         assert task._spelled(task._marked(ids)) == line
-        assert task._damaged(task._spelled(ids), 1) == ids
+        assert task.parse(task._spelled(ids), 1) == ids
 
 
 def test_paraphrases_are_fine_tuned_from_a_run(trained: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from seqlab.experiment.model_kinds import build_encoder_decoder
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -256,7 +255,7 @@ def test_tied_matrices_are_stored_once(tying: str, matrices: int, tmp_path) -> N
 
 def test_tying_all_needs_one_vocabulary() -> None:
     with pytest.raises(UserError, match="source has 13 entries and the target 11"):
-        build_encoder_decoder(small(tying="all"), 13, 11)
+        RecurrentEncoderDecoder(small(tying="all"), 13, 11)
 
 
 @every_kind

@@ -28,7 +28,9 @@ def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(experiment: Experiment, root: Path, **changes: Any) -> bool:
     settings: dict[str, Any] = {"device": "cpu", "resume": False, "overwrite": False, "display": Silent()}
-    return train(experiment, root, **(settings | changes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "assemble", changes.pop("assemble", assemble))
+        return train(experiment, root, **(settings | changes))
 
 
 class BadLoss:
@@ -40,7 +42,7 @@ class BadLoss:
         self.before: dict[str, torch.Tensor] = {}
         self.model: Any = None
 
-    def assemble(self, experiment: Experiment, trained: RunFolder | None) -> Assembly:
+    def assemble(self, experiment: Experiment, trained: RunFolder | None, corpus: Any) -> Assembly:
         """The usual task and model, but for the loss."""
         task, self.model = assemble(experiment, trained)
         usual: Callable[..., LossSum] = task.loss
@@ -122,7 +124,7 @@ def test_a_process_that_dies_while_it_writes_leaves_no_torn_file(
 def test_task_and_model_are_made_once(tiny: Any, tmp_path: Path) -> None:
     made = []
 
-    def counted(experiment: Experiment, trained: RunFolder | None) -> Assembly:
+    def counted(experiment: Experiment, trained: RunFolder | None, corpus: Any) -> Assembly:
         made.append(trained)
         return assemble(experiment, trained)
 
