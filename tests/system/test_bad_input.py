@@ -110,7 +110,7 @@ def test_characters_that_the_model_never_saw(command: Command, trained: Trained,
     file.write_text("What is the units digit of \u0663\u0663?\nthree\n", encoding="utf-8")
     told = command("evaluate", trained.folder, "--data", file)
     assert told.code == 0
-    source, target = told.err.splitlines()
+    source, target = (line for line in told.err.splitlines() if "not know" in line)
     assert re.search(r"source .* not know.*\u0663\W+2\b", source)
     assert re.search(r"target .* not know.*\be\W+2\b", target)
     scores = json.loads(command("evaluate", trained.folder, "--data", file, "--json").out)
@@ -121,8 +121,8 @@ def test_characters_that_the_model_never_saw(command: Command, trained: Trained,
 @pytest.mark.parametrize("updates", ["4", "20"], ids=["found at the end", "found on the way"])
 def test_a_loss_that_is_no_number(command: Command, small: tuple[str, ...], tmp_path: Path, updates: str) -> None:
     folder = tmp_path / "run"
-    absurd = ("optimizer.lr=1e30", "train.clip.by=nothing", "train.log_every=6", f"train.max_steps={updates}")
-    outcome = command("train", *small, *absurd, "--out", folder)
+    absurd = ("optimizer.lr=1e30", "schedule.kind=one-cycle", "train.clip.by=nothing", "train.log_every=6")
+    outcome = command("train", *small, *absurd, f"train.max_steps={updates}", "--out", folder)
     assert (outcome.code, outcome.out) == (2, "")
     said = outcome.complaint
     step = 1 + max((step for step, _ in losses(folder)), default=0)  # what came before is on record

@@ -28,7 +28,9 @@ SETTINGS: dict[str, object] = {
     "text.reverse_source": False,
     "batch.rows": 64,
     "batch.tokens": None,
+    "model.qk_norm": False,
     "optimizer.lr": 5e-3,
+    "schedule.kind": "one-cycle",
     "decode.max_length": 8,
 }
 

@@ -26,7 +26,8 @@ WORDS = ["ab", "fedc", "", "cab", "bead", "ff", "ab"]
 
 SLOW_SCRIPT = """
 import time
-from seqlab import answering, cli, run
+from seqlab import cli
+from seqlab.inference import batch_file, run
 
 answer = run.Run.predict_lines
 
@@ -34,7 +35,7 @@ def answer_slowly(*arguments):
     time.sleep(0.3)
     return answer(*arguments)
 
-run.CHUNK = answering.CHUNK = 20
+run.CHUNK = batch_file.CHUNK = 20
 run.Run.predict_lines = answer_slowly
 cli.main()
 """
