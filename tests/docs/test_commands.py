@@ -18,6 +18,7 @@ from shrink import Corpora, narrowing, write_corpora
 from seqlab.ablation import queue
 from seqlab.config import recipes
 from seqlab.data.readers.lines import zstd
+from seqlab.experiment import registry
 from seqlab.experiment.config import load
 from seqlab.report.figures import Canvas
 
@@ -31,6 +32,9 @@ NOT_RUN = {
     "torchrun ": "tests/system/test_distributed.py starts several processes",
     "tensorboard ": "is a server of another project; tests/unit/test_trackers.py reads what it reads",
     "seqlab train translate data.dataset=Helsinki-NLP/opus_books": "downloads",
+    "seqlab new ": "tests/system/test_new.py writes, trains and uses every skeleton",
+    "seqlab train gru.toml": "tests/system/test_new.py trains it",
+    "seqlab predict RUN --trust-code": "tests/system/test_new.py predicts with it",
 }
 """Beginnings of commands, and why they are not run here."""
 
@@ -108,7 +112,8 @@ def shrunk(words: list[str], place: Workplace) -> list[str]:
         name, *rest = rest
         experiment = load(name, [word for word in rest if "=" in word and not is_value(word, rest)])
         checkpoint = place.checkpoint() if hasattr(experiment.model, "checkpoint") else None
-        rest = [name, *narrowing(experiment, place.corpora, checkpoint), "decode.max_length=8", *rest]
+        short = ["decode.max_length=8"] if "decode" in registry.find("task", experiment.task.kind).reads else []
+        rest = [name, *narrowing(experiment, place.corpora, checkpoint), *short, *rest]
     return [verb, *rest, *(() if "--resume" in rest or "--help" in rest else LIMITS.get(verb, ()))]
 
 
