@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.layers.dropout import dropout, kept_levels, random_bytes
+from seqlab.layers.functional import dropout, kept_levels, random_bytes
 from timing import milliseconds
 
 RATE = 0.3

@@ -41,7 +41,7 @@ from seqlab.engine.machine import describe, prepare_cpu
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Precision
 from seqlab.layers.alignment import Source
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.layers.recurrent import Recurrence
 from seqlab.models.recurrent import Memory, RecurrentConfig, RecurrentEncoderDecoder
 from step import VOCABULARY, sentence_batches, spread

@@ -4,8 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqlab.data.batching.buckets import BatchConfig, Bucket, plan
-from seqlab.data.batching.stream import Position
+from seqlab.data.batching.stream import BatchConfig, Bucket, Position, plan
 from seqlab.data.batching.token_rows import TokenRows
 from seqlab.engine.distributed import ALONE
 from seqlab.engine.loop import Budget, updates

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from number_formats import timed_modes
-from seqlab.data.batching.buckets import BatchConfig, plan
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch, Ragged
+from seqlab.data.batching.stream import BatchConfig, plan
 from seqlab.engine.machine import describe, matrix_rate, prepare_cpu
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.engine.precision import DTYPES, Clip, Mode, Precision
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 from timing import rounds_within
 

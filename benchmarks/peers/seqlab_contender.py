@@ -23,16 +23,14 @@ from contender import (
     run,
 )
 
-from seqlab.data.batching.buckets import in_order_of_length
-from seqlab.data.batching.stream import Group, Stream
+from seqlab.data.batching.stream import Group, Stream, in_order_of_length
 from seqlab.engine import checkpoint
 from seqlab.engine.distributed import connect
 from seqlab.engine.loop import Budget, updates
-from seqlab.engine.machine import prepare_cpu
-from seqlab.engine.random_state import seed_everything
+from seqlab.engine.machine import prepare_cpu, seed_everything
 from seqlab.experiment.assembly import Assembly, build_corpus
 from seqlab.experiment.config import Experiment, load
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.transformer import Transformer
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies

@@ -10,8 +10,7 @@ from seqlab.engine.distributed import DeviceName
 from seqlab.engine.recorder import Display
 from seqlab.errors import UserError
 from seqlab.experiment import registry
-from seqlab.experiment.assembly import build_corpus
-from seqlab.experiment.auto_size import fitted
+from seqlab.experiment.assembly import build_corpus, fitted
 from seqlab.experiment.config import Experiment, load
 from seqlab.inference.run import Run
 from seqlab.runs.folder import RunFolder

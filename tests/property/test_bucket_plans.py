@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.batching.buckets import BatchConfig, Bucket, in_order_of_length, plan
+from seqlab.data.batching.stream import BatchConfig, Bucket, in_order_of_length, plan
 
 lengths = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=80)
 sizes = st.one_of(

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.batching.buckets import BatchConfig
 from seqlab.data.batching.pairs import PairBatch
-from seqlab.data.batching.stream import Group, Position, Stream
+from seqlab.data.batching.stream import BatchConfig, Group, Position, Stream
 
 
 class Numbers:

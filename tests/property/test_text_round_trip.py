@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.text.characters import CharacterTokenizer, Reversed
-from seqlab.text.tokenizer import SPECIALS, UNK_ID, Tokenizer
+from seqlab.text.tokenizer import SPECIALS, UNK_ID, CharacterTokenizer, Reversed, Tokenizer
 from seqlab.text.vocabularies import TextConfig, Unit, Vocabularies, build_vocabularies
 
 # Surrogates are no text: they cannot be written as UTF-8.

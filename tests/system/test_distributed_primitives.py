@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import spawn
 
 from seqlab.data.batching.stream import Group, Position
 from seqlab.display import Silent
-from seqlab.engine import checkpoint, random_state
+from seqlab.engine import checkpoint, machine
 from seqlab.engine.checkpoint import Snapshot
 from seqlab.engine.distributed import ALONE, World, connect, resolve_device
 from seqlab.engine.loop import Budget, Engine, LossSum, updates
@@ -169,13 +169,13 @@ def test_a_loss_that_is_bad_in_one_process_stops_both_before_the_step(tmp_path: 
 
 
 def save_from_two(world: World, folder: Path) -> dict[str, Any]:
-    random_state.seed_everything(5, world.rank)
+    machine.seed_everything(5, world.rank)
     values: dict[str, Any] = {"model": {"w": torch.full((2,), float(world.rank))}, "state": {"rank": world.rank}}
-    checkpoint.save(folder / "good", Snapshot(1, **values, average=None, random=random_state.capture()), world)
+    checkpoint.save(folder / "good", Snapshot(1, **values, average=None, random=machine.random_state()), world)
     expected = torch.rand(3)
     loaded = checkpoint.load(folder / "good" / "step-00000001", rank=world.rank)
     assert loaded.random is not None
-    random_state.restore(loaded.random)
+    machine.restore_random_state(loaded.random)
 
     # One process fails; both must hear of it instead of waiting for each other.
     complaint = ""

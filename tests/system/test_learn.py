@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from seqlab.data.corpora.corpus import Example
-from seqlab.engine import random_state
+from seqlab.engine import machine
 from seqlab.engine.distributed import ALONE
 from seqlab.engine.loop import Budget, updates
 from seqlab.experiment.assembly import Assembly
@@ -66,7 +66,7 @@ def test_a_small_transformer_learns(wanted: Callable[[str], str]) -> None:
     corpus = Strings(wanted)
     vocabularies = build_vocabularies(experiment.text, LETTERS, LETTERS)
     task = SequenceToSequence(experiment.task, experiment.decode, corpus, vocabularies)
-    random_state.seed_everything(1)
+    machine.seed_everything(1)
     model = Transformer(experiment.model, vocabularies.source.vocab_size, vocabularies.target.vocab_size)
     engine = build_engine(experiment, Assembly(task, model), ALONE, "fp32")
     before = task.evaluate(model, corpus.test(), quick=True, autocast=nullcontext)

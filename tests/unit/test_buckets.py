@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from seqlab.data.batching.buckets import BatchConfig, Bucket, in_order_of_length, plan
+from seqlab.data.batching.stream import BatchConfig, Bucket, in_order_of_length, plan
 from seqlab.data.corpora.mathematics import Mathematics
 from seqlab.experiment.config import load
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqlab.engine import checkpoint, random_state
+from seqlab.engine import checkpoint, machine
 from seqlab.engine.checkpoint import Snapshot
 from seqlab.engine.optimizers import AdamW, Muon, build_optimizer
 from seqlab.errors import UserError
@@ -37,8 +37,8 @@ def snapshot(step: int, **changes: Any) -> Snapshot:
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    random_state.seed_everything(3)
-    saved = snapshot(500, random=random_state.capture())
+    machine.seed_everything(3)
+    saved = snapshot(500, random=machine.random_state())
     path = checkpoint.save(tmp_path / "checkpoints", saved)
     assert path == tmp_path / "checkpoints" / "step-00000500"
     assert checkpoint.latest(tmp_path / "checkpoints") == path
@@ -50,7 +50,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert loaded.average is not None
     assert torch.equal(loaded.average["weight"], saved.model["weight"])
     assert loaded.random is not None
-    random_state.restore(loaded.random)
+    machine.restore_random_state(loaded.random)
     assert (random.random(), np.random.rand()) == expected[:2]
     assert torch.equal(torch.rand(2), expected[2])
 

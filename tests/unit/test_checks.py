@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqlab.decode.contract import Hypothesis
-from seqlab.engine import random_state
+from seqlab.engine import machine
 from seqlab.engine.distributed import ALONE
 from seqlab.engine.loop import LossSum
 from seqlab.experiment.assembly import Assembly
@@ -29,7 +29,7 @@ def experiment(tiny) -> Experiment:
 @pytest.fixture
 def assembly(experiment: Experiment) -> Iterator[Assembly]:
     yield seeded_assembly(experiment, ALONE)
-    random_state.seed_everything(0)
+    machine.seed_everything(0)
 
 
 def test_all_claims_hold(tiny) -> None:
@@ -97,7 +97,7 @@ class TestBroken:
 
     def test_resume(self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without the random numbers of the checkpoint, dropout drops other units."""
-        monkeypatch.setattr(random_state, "restore", lambda state: None)
+        monkeypatch.setattr("seqlab.training.prepare.restore_random_state", lambda state: None)
         outcome = checks.resume_is_exact(experiment, "cpu")
         assert not outcome.passed
         assert not outcome.measured.startswith("0 ")

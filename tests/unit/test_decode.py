@@ -9,10 +9,9 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from seqlab.config.settings import build
-from seqlab.decode.beam import largest, length_penalty
 from seqlab.decode.contract import RowSelection
 from seqlab.decode.next_token import draw, forbid_end, forbid_repeated_ngrams, log_normaliser, sampling_distribution
-from seqlab.decode.search import Hypothesis, search
+from seqlab.decode.search import Hypothesis, largest, length_penalty, search
 from seqlab.decode.settings import DecodeConfig, Method
 from seqlab.errors import UserError
 

@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.config.settings import build
-from seqlab.data.batching.buckets import BatchConfig
 from seqlab.data.batching.pixels import EncodedImages, Facts, Reading
-from seqlab.data.batching.stream import Stream
+from seqlab.data.batching.stream import BatchConfig, Stream
 from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData, LabelledImage, permutation
 from seqlab.data.readers.idx import read_idx
 from seqlab.data.readers.images import digits

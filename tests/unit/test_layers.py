@@ -10,6 +10,7 @@ from rounding import assert_close
 from seqlab.layers.attention import (
     AttentionMask,
     KeyValue,
+    Rotation,
     attend,
     attend_by_products,
     attend_fused,
@@ -18,12 +19,20 @@ from seqlab.layers.attention import (
     key_slots,
     padding_mask,
     prefers_products,
+    rotary_table,
+    rotate,
+    sinusoidal_table,
 )
 from seqlab.layers.blocks import FeedForward, layer_order
-from seqlab.layers.dropout import Dropout, dropout, kept_levels, random_bytes
-from seqlab.layers.loss import CHUNK_ELEMENTS, cross_entropy_sum
-from seqlab.layers.norms import RMSNorm
-from seqlab.layers.positions import Rotation, rotary_table, rotate, sinusoidal_table
+from seqlab.layers.functional import (
+    CHUNK_ELEMENTS,
+    Dropout,
+    RMSNorm,
+    cross_entropy_sum,
+    dropout,
+    kept_levels,
+    random_bytes,
+)
 
 CPU = torch.device("cpu")
 

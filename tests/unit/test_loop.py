@@ -19,7 +19,7 @@ from seqlab.engine.loop import Budget, Engine, LossSum, Update, updates
 from seqlab.engine.optimizers import SGD, AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Precision
 from seqlab.engine.schedules import Constant, Cosine, InverseSqrt, OneCycle
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 VOCABULARY = 12

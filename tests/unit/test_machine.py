@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.engine import machine, random_state
+from seqlab.engine import machine
 
 CPU = torch.device("cpu")
 
@@ -135,19 +135,19 @@ def draw() -> tuple[float, float, list[float]]:
 
 
 def test_captured_random_states_draw_the_same_numbers_again() -> None:
-    random_state.seed_everything(7)
+    machine.seed_everything(7)
     np.random.randn()  # leaves half of a pair behind, which is part of the state
-    state = random_state.capture()
+    state = machine.random_state()
     first = draw()
     assert draw() != first
-    random_state.restore(state)
+    machine.restore_random_state(state)
     assert draw() == first
 
 
 def test_seed_and_rank_decide_the_numbers() -> None:
     drawn = {}
     for key in [(0, 0), (0, 1), (1, 0), (0, 0)]:
-        random_state.seed_everything(*key)
+        machine.seed_everything(*key)
         drawn.setdefault(key, []).append(draw())
     assert drawn[0, 0][0] == drawn[0, 0][1]
     assert len({repr(values[0]) for values in drawn.values()}) == 3

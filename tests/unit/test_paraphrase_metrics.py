@@ -5,7 +5,7 @@ import pytest
 from seqlab.data.corpora.corpus import Example
 from seqlab.metrics import paraphrase
 from seqlab.metrics.translation import quick_scores
-from seqlab.tasks.sequence_to_sequence.scores import Counts, Evaluation
+from seqlab.tasks.sequence_to_sequence.evaluation import Counts, Evaluation
 from seqlab.tasks.task import Prediction
 
 SOURCES = ["how do i learn to swim in the sea ?", "what is the capital of france today ?", "a man rides a red horse ."]

@@ -20,7 +20,7 @@ from seqlab.decode.search import search
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.experiment.config import load
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 
 SOURCE_VOCAB, TARGET_VOCAB = 13, 11

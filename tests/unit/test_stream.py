@@ -7,9 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from seqlab.data.batching.buckets import BatchConfig
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
-from seqlab.data.batching.stream import Group, Position, Stream
+from seqlab.data.batching.stream import BatchConfig, Group, Position, Stream
 from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError
 

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from seqlab.text import subwords
-from seqlab.text.characters import ByteTokenizer
 from seqlab.text.merging import DropoutMerging
 from seqlab.text.subwords import CHARACTERS, Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
-from seqlab.text.tokenizer import SPECIALS, UNK_ID
+from seqlab.text.tokenizer import SPECIALS, UNK_ID, ByteTokenizer
 from seqlab.text.unigram import Lattice, learn_pieces
 
 TEXTS = ["der kleine Hund", "ein kleiner Mann", "der Mann und der Hund", "klein, kleiner, am kleinsten", "犬と Hündin"]

@@ -15,7 +15,7 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.tasks.sequence_to_sequence.scores import SCORES
+from seqlab.tasks.sequence_to_sequence.evaluation import SCORES
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID, EOS_ID
 from seqlab.text.vocabularies import TextConfig, Vocabularies, build_vocabularies

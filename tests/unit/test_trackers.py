@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seqlab.config.settings import Config
-from seqlab.engine.trackers import open_trackers
+from seqlab.engine.recorder import open_trackers
 from seqlab.errors import UserError
 from seqlab.runs.folder import RunFolder
 

@@ -11,7 +11,7 @@ from seqlab.config.settings import build
 from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers import attention
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 SCHEMES = [

@@ -7,8 +7,7 @@ import pytest
 
 from seqlab.config.settings import build
 from seqlab.errors import UserError
-from seqlab.text.characters import ByteTokenizer, CharacterTokenizer, Reversed
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIALS, UNK_ID
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIALS, UNK_ID, ByteTokenizer, CharacterTokenizer, Reversed
 from seqlab.text.vocabularies import TextConfig, Unit, Vocabularies, build_vocabularies
 from seqlab.text.words import WordTokenizer, train_words
 

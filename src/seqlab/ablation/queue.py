@@ -19,8 +19,7 @@ from seqlab.ablation.plan import OFF, ON, AblationFolder, Cell, Plan, Run, Setti
 from seqlab.ablation.switches import Ground, find_switch, sharing_settings
 from seqlab.config.settings import differences
 from seqlab.errors import UserError
-from seqlab.experiment.assembly import build_corpus
-from seqlab.experiment.auto_size import fitted
+from seqlab.experiment.assembly import build_corpus, fitted
 from seqlab.experiment.config import check, load
 from seqlab.report.folder import load_run
 from seqlab.runs.folder import write_json

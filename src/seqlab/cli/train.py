@@ -75,7 +75,7 @@ def new(
 @app.command(epilog="Example: seqlab check math-place-value")
 def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = Device.auto) -> None:
     """Prove on this machine: resume is exact, accumulation is exact, cache, beam and padding change nothing."""
-    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.assembly import fitted
     from seqlab.experiment.config import load
     from seqlab.tools.checks import run_checks
 
@@ -98,7 +98,7 @@ def find_lr(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Learning-rate range test: train with an ever larger learning rate, plot the loss, suggest a peak."""
-    from seqlab.experiment.auto_size import fitted
+    from seqlab.experiment.assembly import fitted
     from seqlab.experiment.config import load
     from seqlab.tools.lr_range import range_test, write_page
 

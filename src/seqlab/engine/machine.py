@@ -1,7 +1,8 @@
-"""What machine is this, how fast can it multiply, and how should torch use its cores?"""
+"""The machine and the process: cores, memory, rate of matrix products, random state."""
 
 import os
 import platform
+import random
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import seqlab
@@ -170,3 +172,41 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return told.stdout.strip() or None
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seeds Python, NumPy and torch on all devices; every rank draws other numbers."""
+    mixed = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator of this process, with the GPU's if one is in use.
+
+    Tensors and plain values only, so that it can be read back without unpickling anything.
+    """
+    _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": (torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(gauss)),
+    }
+    if torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Takes back what `random_state` gave. The state of a device that is absent here is left out."""
+    torch.set_rng_state(state["torch"].cpu())
+    random.setstate(state["python"])
+    keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"].cpu())

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from seqlab.config import recipes
 from seqlab.config.settings import Config, Tree, build, merge, read_toml
-from seqlab.data.batching.buckets import BatchConfig
+from seqlab.data.batching.stream import BatchConfig
 from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.precision import Clip
 from seqlab.errors import UserError

@@ -9,10 +9,8 @@ from typing import Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.layers.attention import AttentionMask, CrossAttention, KeyValue, SelfAttention
-from seqlab.layers.dropout import Dropout
-from seqlab.layers.norms import NormKind, build_norm
-from seqlab.layers.positions import Rotation
+from seqlab.layers.attention import AttentionMask, CrossAttention, KeyValue, Rotation, SelfAttention
+from seqlab.layers.functional import Dropout, NormKind, build_norm
 
 NormPlacement = Literal["pre", "post"]
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.layers.dropout import Dropout
+from seqlab.layers.functional import Dropout
 
 CellKind = Literal["lstm", "gru"]
 

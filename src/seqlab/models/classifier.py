@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from seqlab.config.settings import Config
 from seqlab.errors import UserError
+from seqlab.layers.attention import PositionSignal
 from seqlab.layers.blocks import BlockShape, EncoderBlock
-from seqlab.layers.dropout import Dropout
+from seqlab.layers.functional import Dropout, build_norm
 from seqlab.layers.linear_recurrence import LinearRecurrentUnit, MinGRU
-from seqlab.layers.norms import build_norm
-from seqlab.layers.positions import PositionSignal
 from seqlab.layers.recurrent import CellKind, Recurrence, full_precision
 from seqlab.models.transformer import stream_dtype
 

@@ -18,7 +18,7 @@ from seqlab.config.settings import Config
 from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
 from seqlab.layers.alignment import Alignment, Attention, Score, Source, Window, context
-from seqlab.layers.dropout import Dropout
+from seqlab.layers.functional import Dropout
 from seqlab.layers.recurrent import GATES, CellKind, RecurrentDecoder, RecurrentEncoder, State, full_precision
 
 LUONG: tuple[Window, ...] = get_args(Window)

@@ -17,10 +17,17 @@ from torch import Tensor, nn
 from seqlab.config.settings import Config
 from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
-from seqlab.layers.attention import AttentionMask, KeyValue, attention_weights, causal_mask, padding_mask
+from seqlab.layers.attention import (
+    AttentionMask,
+    KeyValue,
+    PositionKind,
+    PositionSignal,
+    attention_weights,
+    causal_mask,
+    padding_mask,
+)
 from seqlab.layers.blocks import Activation, BlockShape, DecoderBlock, EncoderBlock, NormPlacement, Sharing, layer_order
-from seqlab.layers.norms import NormKind, build_norm
-from seqlab.layers.positions import PositionKind, PositionSignal
+from seqlab.layers.functional import NormKind, build_norm
 
 Tying = Literal["none", "decoder", "all"]
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqlab.text.characters import FIRST_BYTE_ID, ByteEntries
 from seqlab.text.merging import DropoutMerging
-from seqlab.text.tokenizer import SPECIALS, Tokenizer, normalized
+from seqlab.text.tokenizer import FIRST_BYTE_ID, SPECIALS, ByteEntries, Tokenizer, normalized
 from seqlab.text.unigram import learn_pieces
 
 if TYPE_CHECKING:

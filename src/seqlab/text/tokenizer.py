@@ -1,5 +1,6 @@
-"""What every vocabulary offers, whatever its units: text to ids, ids to text, one JSON object to keep it in."""
+"""What every tokenizer offers, whatever its units, and those with nothing to learn: characters and bytes."""
 
+import json
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
@@ -89,3 +90,151 @@ def normalized(text: str) -> str:
 def visible(text: str) -> str:
     """A piece of text as an axis of a figure shows it."""
     return text.replace(" ", "▁")
+
+
+class CharacterTokenizer(Tokenizer):
+    """One id a character, after the four special ids."""
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.characters = tuple(sorted(set(characters)))
+        self._ids = {character: index for index, character in enumerate(self.characters, start=len(SPECIALS))}
+        self._texts = ("", "", "", SPECIALS[UNK_ID], *self.characters)
+        self._names = (*SPECIALS, *map(visible, self.characters))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of characters and of special ids."""
+        return len(self._names)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the characters; an unknown one becomes `<unk>`."""
+        return [self._encoded(normalized(text)) for text in texts]
+
+    def _encoded(self, text: str) -> list[int]:
+        known = self._ids
+        try:
+            return [known[character] for character in text]
+        except KeyError:
+            return [known.get(character, UNK_ID) for character in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids; `<unk>` stays visible, the other special ids vanish."""
+        return "".join([self._texts[index] for index in ids])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The characters."""
+        return [self._names[index] for index in ids]
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """How often each character that has no id occurs in the texts."""
+        return Counter(character for text in texts for character in normalized(text) if character not in self._ids)
+
+    def to_json(self) -> str:
+        """The characters as JSON."""
+        return json.dumps({"kind": "characters", "characters": "".join(self.characters)}, ensure_ascii=False)
+
+
+FIRST_BYTE_ID = len(SPECIALS)
+SINGLE_BYTES = tuple(bytes([value]) for value in range(256))
+
+
+class ByteEntries:
+    """What ids stand for where each one, after the four special ids, is a piece of UTF-8 text."""
+
+    def __init__(self, entries: Iterable[bytes]) -> None:
+        entries = tuple(entries)
+        self.all = (b"", b"", b"", SPECIALS[UNK_ID].encode(), *entries)
+        self._names = (*SPECIALS, *(visible(entry.decode(errors="backslashreplace")) for entry in entries))
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of the ids; `<unk>` stays visible, other special ids vanish, bytes that are no text become `�`."""
+        return b"".join([self.all[index] for index in ids]).decode(errors="replace")
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        r"""What a person reads for each id: `▁` for a space, `\xc3` for a byte that is a part of a character."""
+        return [self._names[index] for index in ids]
+
+
+class ByteTokenizer(Tokenizer):
+    """One id a byte of the UTF-8 text, after the four special ids: byte b has the id 4 + b."""
+
+    def __init__(self) -> None:
+        self._entries = ByteEntries(SINGLE_BYTES)
+
+    @property
+    def vocab_size(self) -> int:
+        """256 bytes and the special ids."""
+        return len(self._entries)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the bytes."""
+        return [[FIRST_BYTE_ID + value for value in normalized(text).encode()] for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the bytes; those that make no character become `�`."""
+        return self._entries.text(ids)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        r"""ASCII characters, and `\xc3` for a byte that is a part of another character."""
+        return self._entries.names(ids)
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """Nothing: every text is bytes."""
+        return Counter()
+
+    def to_json(self) -> str:
+        """The kind, as there is nothing else to keep."""
+        return json.dumps({"kind": "bytes"})
+
+
+class Reversed(Tokenizer):
+    """The ids of another tokenizer, last one first.
+
+    With characters, a Transformer that counts from the front then finds the units digit of a trailing number at a
+    fixed place, and an answer is produced in the order in which carries run.
+    """
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner = inner
+
+    @property
+    def vocab_size(self) -> int:
+        """As inside."""
+        return self.inner.vocab_size
+
+    @property
+    def special(self) -> SpecialIds:
+        """As inside."""
+        return self.inner.special
+
+    @property
+    def varies(self) -> bool:
+        """As inside."""
+        return self.inner.varies
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, last one first."""
+        return [ids[::-1] for ids in self.inner.encode_batch(texts)]
+
+    def encode_varied(self, texts: Sequence[str], seed: int) -> list[list[int]]:
+        """The ids of each text as an epoch sees them, last one first."""
+        return [ids[::-1] for ids in self.inner.encode_varied(texts, seed)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text, in its own order."""
+        return self.inner.decode(ids[::-1])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """In the order of the ids."""
+        return self.inner.tokens(ids)
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """As inside."""
+        return self.inner.unknown(texts)
+
+    def to_json(self) -> str:
+        """The JSON of the tokenizer inside, marked as reversed."""
+        return json.dumps(json.loads(self.inner.to_json()) | {"reverse": True}, ensure_ascii=False, indent=0)

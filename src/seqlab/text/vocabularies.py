@@ -11,10 +11,17 @@ from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.errors import UserError
-from seqlab.text.characters import ByteTokenizer, CharacterTokenizer, Reversed
 from seqlab.text.hf.pretrained import PretrainedTokenizer
 from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
-from seqlab.text.tokenizer import SPECIALS, SpecialIds, Tokenizer, normalized
+from seqlab.text.tokenizer import (
+    SPECIALS,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Reversed,
+    SpecialIds,
+    Tokenizer,
+    normalized,
+)
 from seqlab.text.words import WordTokenizer, train_words
 
 Unit = Literal["character", "word", "bpe", "unigram", "byte", "pretrained"]

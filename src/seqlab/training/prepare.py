@@ -12,15 +12,20 @@ from torch import nn
 
 from seqlab.config.settings import differences, to_toml
 from seqlab.data.batching.stream import Stream
-from seqlab.engine import random_state
 from seqlab.engine.averaging import WeightAverage
 from seqlab.engine.distributed import World
 from seqlab.engine.loop import Budget, Engine
-from seqlab.engine.machine import describe, matrix_rate, prepare_cpu
+from seqlab.engine.machine import (
+    describe,
+    matrix_rate,
+    prepare_cpu,
+    random_state,
+    restore_random_state,
+    seed_everything,
+)
 from seqlab.engine.optimizers import build_optimizer
 from seqlab.engine.precision import DTYPES, Choice, Mode, Precision, choose_precision
-from seqlab.engine.recorder import Display, Recorder
-from seqlab.engine.trackers import open_trackers
+from seqlab.engine.recorder import Display, Recorder, open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
@@ -104,10 +109,10 @@ def seeded_assembly(
     All processes start from the same weights, and then drop out different units.
     """
     prepare_cpu(world.local_size)
-    random_state.seed_everything(experiment.train.seed)
+    seed_everything(experiment.train.seed)
     assembly = assemble(experiment, trained, corpus)
     assembly.model.to(world.device)
-    random_state.seed_everything(experiment.train.seed, world.rank)
+    seed_everything(experiment.train.seed, world.rank)
     return assembly
 
 
@@ -134,7 +139,7 @@ def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Cho
     Leaves weights, data and random numbers as they were.
     """
     task, model = assembly
-    state = random_state.capture()
+    state = random_state()
     stream = Stream(task.training, experiment.batch, experiment.train.seed, world.rank, world.size)
     batch = stream.next_group().batches[0].to(world.device)
     stream.close()
@@ -150,7 +155,7 @@ def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Cho
         return seconds
 
     choice = choose_precision(experiment.train.precision, world.device, timed_step)
-    random_state.restore(state)
+    restore_random_state(state)
     return world.gather_objects(choice)[0]
 
 

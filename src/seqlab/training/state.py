@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seqlab.data.batching.stream import Position
-from seqlab.engine import checkpoint, random_state
+from seqlab.engine import checkpoint
 from seqlab.engine.averaging import average_checkpoints
 from seqlab.engine.distributed import World
 from seqlab.engine.loop import Budget, Engine
+from seqlab.engine.machine import random_state, restore_random_state
 from seqlab.engine.recorder import Recorder
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly
@@ -65,7 +66,7 @@ def save(state: TrainingState) -> None:
             "elapsed_s": state.budget.elapsed(),
             "history": state.history,
         },
-        random=random_state.capture(),
+        random=random_state(),
     )
     checkpoint.save(state.paths.checkpoints, snapshot, state.world)
     if state.world.is_main:
@@ -91,7 +92,7 @@ def restore(state: TrainingState) -> None:
     state.budget.spent_s = saved["elapsed_s"]
     state.step, state.history = snapshot.step, [(step, value) for step, value in saved["history"]]
     if snapshot.random is not None:
-        random_state.restore(snapshot.random)
+        restore_random_state(snapshot.random)
     if state.world.is_main:
         events.rewind(state.paths.events, snapshot.step)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seqlab.config.settings import Config
 from seqlab.errors import UserError
 from seqlab.layers.attention import AttentionMask, KeyValue, attend, padding_mask
-from seqlab.layers.dropout import dropout
+from seqlab.layers.functional import dropout
 from seqlab.models.hf.adapters import add_adapters
 from seqlab.models.hf.stack import above_states, depth_of, forward_flops, layers_of, states_below
 from seqlab.runs.hf_folder import MINILM, Checkpoint, quiet, told

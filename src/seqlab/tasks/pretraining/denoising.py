@@ -26,12 +26,11 @@ from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
 from seqlab.models.hf.untrained import expect_frequencies
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.hf_folder import Layout
-from seqlab.tasks.generation import write
 from seqlab.tasks.pretraining.denoising_scores import MEASURED, DamagedRows, DenoisingEvaluation
 from seqlab.tasks.pretraining.fresh_rows import FreshRows
 from seqlab.tasks.pretraining.noising import (
@@ -44,7 +43,7 @@ from seqlab.tasks.pretraining.noising import (
 )
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, encode_documents, fill_rows
 from seqlab.tasks.pretraining.start import tokenizer_and_network
-from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.hf.pretrained import marks, special_ids
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")

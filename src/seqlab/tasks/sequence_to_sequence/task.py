@@ -23,17 +23,15 @@ from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.engine.loop import LossSum
-from seqlab.layers.loss import cross_entropy_sum
+from seqlab.layers.functional import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import Layout
-from seqlab.tasks.generation import write
-from seqlab.tasks.sequence_to_sequence.attention import attention_maps
+from seqlab.tasks.sequence_to_sequence.evaluation import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics, attention_maps
 from seqlab.tasks.sequence_to_sequence.reading import Reading
-from seqlab.tasks.sequence_to_sequence.scores import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
-from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
+from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.sentences import usual_number
 from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
