@@ -11,7 +11,7 @@ from seqlab.engine.loop import Budget, updates
 from seqlab.engine.precision import Mode
 from seqlab.experiment.assembly import Assembly
 from seqlab.experiment.config import Experiment, load
-from seqlab.training.prepare import build_engine, seeded_assembly
+from seqlab.training.state import build_engine, seeded_assembly
 from timing import Stopwatch, evenly_spaced
 
 RECIPE = "squad-fifth"

@@ -16,7 +16,7 @@ from hypothesis import settings
 from seqlab.engine.machine import usable_cores
 from seqlab.experiment.config import Experiment, load
 from seqlab.report.figures import Canvas
-from seqlab.training import prepare
+from seqlab.training import state as training_state
 
 torch.set_num_threads(1)
 
@@ -66,7 +66,7 @@ draw = Canvas.svg
 def _quick_runs() -> Iterator[None]:
     """Runs neither measure the machine nor draw their figures: either takes longer than the training of a test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)
+        patch.setattr(training_state, "matrix_rate", lambda device, dtype: 1e11)
         patch.setattr(Canvas, "svg", lambda canvas, label: '<svg viewBox="0 0 1 1"></svg>')
         yield
 
@@ -100,7 +100,7 @@ def tiny() -> MakeExperiment:
 def command() -> Iterator[Command]:
     """The command line, called in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+        patch.setattr(training_state, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
         yield run_here
 
 

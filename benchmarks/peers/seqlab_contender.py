@@ -34,7 +34,7 @@ from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.transformer import Transformer
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.text.vocabularies import Vocabularies
-from seqlab.training.prepare import build_engine, choose_mode
+from seqlab.training.state import build_engine, choose_mode
 
 ENDLESS = 1_000_000
 

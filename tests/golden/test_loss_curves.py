@@ -16,7 +16,7 @@ from seqlab.config.settings import Tree, merge
 from seqlab.engine.distributed import ALONE
 from seqlab.engine.loop import Budget, updates
 from seqlab.experiment.config import Experiment, check
-from seqlab.training.prepare import build_engine, seeded_assembly
+from seqlab.training.state import build_engine, seeded_assembly
 
 CURVES = Path(__file__).with_name("curves.json")
 STEPS = 30

@@ -15,7 +15,7 @@ from seqlab.experiment.config import load
 from seqlab.models.transformer import Transformer
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.text.vocabularies import build_vocabularies
-from seqlab.training.prepare import build_engine
+from seqlab.training.state import build_engine
 
 LETTERS = "abcdefgh"
 UPDATES = 400

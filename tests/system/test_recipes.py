@@ -23,7 +23,7 @@ from seqlab.tasks.sequence_classification.task import ClassifySequence
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tasks.task import Task
 from seqlab.tasks.text_classification.task import ClassifyText
-from seqlab.training.prepare import build_engine, seeded_assembly
+from seqlab.training.state import build_engine, seeded_assembly
 
 DRAWN = [name for name in recipes.names() if isinstance(load(name).data, MathematicsData | NumbersData)]
 """The recipes that bring their data with them."""

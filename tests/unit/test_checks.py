@@ -16,7 +16,7 @@ from seqlab.experiment.config import Experiment
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tools import checks
 from seqlab.tools.checks import Outcome, run_checks, shrunk
-from seqlab.training.prepare import seeded_assembly
+from seqlab.training.state import seeded_assembly
 
 Check = Callable[[Experiment, Assembly, Any], Outcome]
 
@@ -97,7 +97,7 @@ class TestBroken:
 
     def test_resume(self, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without the random numbers of the checkpoint, dropout drops other units."""
-        monkeypatch.setattr("seqlab.training.prepare.restore_random_state", lambda state: None)
+        monkeypatch.setattr("seqlab.training.state.restore_random_state", lambda state: None)
         outcome = checks.resume_is_exact(experiment, "cpu")
         assert not outcome.passed
         assert not outcome.measured.startswith("0 ")

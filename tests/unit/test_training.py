@@ -17,19 +17,21 @@ from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment
 from seqlab.runs import events, folder
 from seqlab.runs.folder import RunFolder
-from seqlab.training import prepare
+from seqlab.training import state as training_state
 from seqlab.training.trainer import train
 
 
 @pytest.fixture(autouse=True)
 def _no_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "matrix_rate", lambda device, dtype: 1e11)  # measuring takes longer than training
+    monkeypatch.setattr(
+        training_state, "matrix_rate", lambda device, dtype: 1e11
+    )  # measuring takes longer than training
 
 
 def run(experiment: Experiment, root: Path, **changes: Any) -> bool:
     settings: dict[str, Any] = {"device": "cpu", "resume": False, "overwrite": False, "display": Silent()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "assemble", changes.pop("assemble", assemble))
+        patch.setattr(training_state, "assemble", changes.pop("assemble", assemble))
         return train(experiment, root, **(settings | changes))
 
 

@@ -33,7 +33,8 @@ def train(
     trust_code: TrustOption = False,
 ) -> None:
     """Train a recipe; the last line of standard output is the path of the run folder."""
-    from seqlab import api, display
+    import seqlab.api as api
+    import seqlab.display as display
 
     if name is not None and "=" in name:
         name, settings = None, [name, *(settings or [])]

@@ -64,13 +64,3 @@ class Hypothesis(NamedTuple):
 
     cut: bool = False
     """It is as long as it may be, and not finished."""
-
-
-def from_padded(ids: list[int], score: float, eos_id: int, limit: int) -> Hypothesis:
-    """The hypothesis in one row of an id tensor, `[5, 7, eos, NO_TOKEN, NO_TOKEN]` or `[5, 7, NO_TOKEN, ...]`.
-
-    It may have `limit` tokens.
-    """
-    emitted = [token for token in ids if token != NO_TOKEN]
-    finished = emitted[-1:] == [eos_id]
-    return Hypothesis(emitted[:-1] if finished else emitted, score, finished, len(emitted) == limit and not finished)

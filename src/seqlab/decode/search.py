@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, RowSelection, State, from_padded
+from seqlab.decode.contract import NO_TOKEN, Decoder, Hypothesis, RowSelection, State
 from seqlab.decode.next_token import constrain, draw, log_normaliser
 from seqlab.decode.settings import DecodeConfig
 
@@ -133,9 +133,19 @@ def follow_one_path(
             state = model.select_rows(state, RowSelection(rows=keep, sources=keep))
             rows, tokens, active = rows[keep], tokens[keep], active[keep]
     return [
-        from_padded(row, score, eos_id, limit)
+        _from_padded(row, score, eos_id, limit)
         for row, score, limit in zip(ids.tolist(), scores.tolist(), limits.tolist(), strict=True)
     ]
+
+
+def _from_padded(ids: list[int], score: float, eos_id: int, limit: int) -> Hypothesis:
+    """The hypothesis in one row of an id tensor, `[5, 7, eos, NO_TOKEN, NO_TOKEN]` or `[5, 7, NO_TOKEN, ...]`.
+
+    It may have `limit` tokens.
+    """
+    emitted = [token for token in ids if token != NO_TOKEN]
+    finished = emitted[-1:] == [eos_id]
+    return Hypothesis(emitted[:-1] if finished else emitted, score, finished, len(emitted) == limit and not finished)
 
 
 def _dropping_pays(num_active: int, num_rows: int) -> bool:
@@ -261,7 +271,7 @@ class _Beam(NamedTuple):
         """Those of every row, empty places left out; with `limit` tokens and no end they count as cut."""
         rows = zip(self.ids.tolist(), self.log_prob.tolist(), strict=True)
         return [
-            [from_padded(ids, score, eos_id, limit) for ids, score in zip(*row, strict=True) if score != -math.inf]
+            [_from_padded(ids, score, eos_id, limit) for ids, score in zip(*row, strict=True) if score != -math.inf]
             for row in rows
         ]
 

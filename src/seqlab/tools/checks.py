@@ -23,7 +23,7 @@ from seqlab.engine.checkpoint import load_weights
 from seqlab.engine.distributed import DeviceName, World, resolve_device
 from seqlab.experiment.assembly import Assembly
 from seqlab.experiment.config import Experiment, check
-from seqlab.training.prepare import seeded_assembly
+from seqlab.training.state import seeded_assembly
 from seqlab.training.trainer import train
 
 ROUNDING = 1e-4

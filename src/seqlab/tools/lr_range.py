@@ -17,7 +17,7 @@ from seqlab.experiment.config import Experiment
 from seqlab.report.figures import MUTED, SERIES, Plot, canvas
 from seqlab.report.page import write_page as fill_page
 from seqlab.report.page import write_text
-from seqlab.training.prepare import build_engine, choose_mode, seeded_assembly
+from seqlab.training.state import build_engine, choose_mode, seeded_assembly
 
 SPAN = 0.1
 """Share of the test that the running mean of the loss looks back on; corrected for its start."""

@@ -1,22 +1,42 @@
-"""A run in progress: what is trained and what has happened so far; how it is saved, and taken up again."""
+"""A run in progress: how it begins, what is trained, what has happened so far; how it is saved, and resumed."""
 
-from collections.abc import Iterator, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
-from seqlab.data.batching.stream import Position
+import numpy as np
+import torch
+from torch import nn
+
+from seqlab.config.settings import differences, to_toml
+from seqlab.data.batching.stream import Position, Stream
 from seqlab.engine import checkpoint
-from seqlab.engine.averaging import average_checkpoints
+from seqlab.engine.averaging import WeightAverage, average_checkpoints
 from seqlab.engine.distributed import World
 from seqlab.engine.loop import Budget, Engine
-from seqlab.engine.machine import random_state, restore_random_state
-from seqlab.engine.recorder import Recorder
+from seqlab.engine.machine import (
+    describe,
+    matrix_rate,
+    prepare_cpu,
+    random_state,
+    restore_random_state,
+    seed_everything,
+)
+from seqlab.engine.optimizers import build_optimizer
+from seqlab.engine.precision import DTYPES, Choice, Mode, Precision, choose_precision
+from seqlab.engine.recorder import Display, Recorder, open_trackers
 from seqlab.errors import UserError
-from seqlab.experiment.assembly import Assembly
-from seqlab.experiment.config import Experiment
+from seqlab.experiment.assembly import Assembly, assemble
+from seqlab.experiment.config import Experiment, read_experiment
+from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.events import EventLog
+from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
+from seqlab.tasks.task import Task
 
 
 @dataclass
@@ -108,3 +128,172 @@ def final_weights(state: TrainingState) -> checkpoint.Weights:
             return average_checkpoints(sorted(state.paths.checkpoints.glob("step-*")))
     snapshot = checkpoint.load(path)
     return snapshot.average or snapshot.model
+
+
+CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
+"""Settings that a resumed run may change: they say when to stop, not what is computed until then."""
+
+
+def prepare(
+    experiment: Experiment, paths: RunFolder, world: World, display: Display, resume: bool, corpus: Any = None
+) -> TrainingState:
+    """Everything as it stands at the first update of a new run, whose folder is begun; or where a resumed one stood."""
+    settings = experiment.train
+    assembly = seeded_assembly(experiment, world, paths if resume else None, corpus)
+    environment = read_environment(paths) if resume else _begin(experiment, paths, assembly, world, display)
+    engine = build_engine(experiment, assembly, world, environment["precision"])
+    budget = Budget(settings.max_steps, settings.max_minutes and settings.max_minutes * 60, world)
+    recorder = Recorder(
+        log=EventLog(paths.events) if world.is_main else None,
+        trackers=open_trackers(settings.trackers, paths.root, experiment) if world.is_main else [],
+        display=display,
+        world=world,
+        train_flops=_train_flops(assembly),
+        matrix_rate=environment["matrix_flops"],
+        log_every=settings.log_every,
+        skips_overflow=environment["precision"] == "fp16",
+        elapsed=budget.elapsed,
+    )
+    corpus, number = assembly.task.corpus, settings.evaluate_examples
+    watched = {"training": corpus.training(0)[:number], "validation": corpus.validation()[:number]}
+    state = TrainingState(experiment, paths, world, assembly, engine, budget, recorder, watched)
+    if resume:
+        restore(state)
+    else:
+        for remark in corpus.remarks():
+            recorder.note(0, remark)
+    return state
+
+
+def _train_flops(assembly: Assembly) -> Callable[[np.ndarray], float] | None:
+    """(N, 2) source and target lengths -> operations of training on them; None where nobody can count them."""
+    task, model = assembly
+    counted = getattr(model, "forward_flops", None)
+    if counted is None and (run_forward := getattr(task, "run_forward", None)) is not None:
+        counted = forward_flops_of(model, run_forward)
+    # the backward pass has two products for each one of the forward pass
+    return None if counted is None else lambda shapes: 3 * counted(*torch.from_numpy(shapes.T))
+
+
+def _begin(
+    experiment: Experiment, paths: RunFolder, assembly: Assembly, world: World, display: Display
+) -> dict[str, Any]:
+    """Begins the folder of a new run; returns facts of the main process's machine, and the precision that suits it."""
+    choice = choose_mode(experiment, assembly, world)
+    if world.is_main:
+        display.note(f"precision {choice.reason}")
+    facts = {
+        **describe(world.device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processes": world.size,
+        "precision": choice.mode,
+        "precision_reason": choice.reason,
+        "matrix_flops": matrix_rate(world.device, DTYPES[choice.mode]),
+        **assembly.task.facts(),
+    }
+    environment = world.gather_objects(facts)[0]
+    world.run_on_main(lambda: create_folder(experiment, paths, assembly.task, environment))
+    return environment
+
+
+def seeded_assembly(
+    experiment: Experiment, world: World, trained: RunFolder | None = None, corpus: Any = None
+) -> Assembly:
+    """Task and model as the seed makes them, the model on its device; random numbers stand at the first update.
+
+    All processes start from the same weights, and then drop out different units.
+    """
+    prepare_cpu(world.local_size)
+    seed_everything(experiment.train.seed)
+    assembly = assemble(experiment, trained, corpus)
+    assembly.model.to(world.device)
+    seed_everything(experiment.train.seed, world.rank)
+    return assembly
+
+
+def build_engine(experiment: Experiment, assembly: Assembly, world: World, mode: Mode) -> Engine:
+    """The engine at its first update."""
+    settings, (task, model) = experiment.train, assembly
+    called = cast(nn.Module, torch.compile(model)) if settings.compile else model
+    return Engine(
+        model=world.wrap(called),
+        loss=task.loss,
+        stream=Stream(task.training, experiment.batch, settings.seed, world.rank, world.size),
+        optimizer=build_optimizer(model, experiment.optimizer),
+        schedule=experiment.schedule,
+        precision=Precision(mode, world.device),
+        clip=settings.clip,
+        average=WeightAverage(model, settings.average) if settings.average is not None else None,
+        world=world,
+    )
+
+
+def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Choice:
+    """The precision of the run; "auto" measures forward and backward of a real batch on the main process's machine.
+
+    Leaves weights, data and random numbers as they were.
+    """
+    task, model = assembly
+    state = random_state()
+    stream = Stream(task.training, experiment.batch, experiment.train.seed, world.rank, world.size)
+    batch = stream.next_group().batches[0].to(world.device)
+    stream.close()
+
+    def timed_step(mode: Mode) -> float:
+        precision = Precision(mode, world.device)
+        start = time.process_time()
+        with precision.autocast():
+            loss = task.loss(model, batch).sum / batch.tokens
+        loss.backward()
+        seconds = time.process_time() - start
+        model.zero_grad(set_to_none=True)
+        return seconds
+
+    choice = choose_precision(experiment.train.precision, world.device, timed_step)
+    restore_random_state(state)
+    return world.gather_objects(choice)[0]
+
+
+def check_free(paths: RunFolder, overwrite: bool) -> None:
+    """Raises UserError when something stands where the run shall go; only an older run may be replaced."""
+    if paths.root.is_file():
+        raise UserError(f"{paths.root}: is a file; choose another --out")
+    if not paths.root.is_dir() or not any(paths.root.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
+    try:
+        read_experiment(paths)
+    except UserError:
+        raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
+
+
+def check_resumable(experiment: Experiment, paths: RunFolder) -> None:
+    """Raises UserError when the run was trained with settings that matter and differ, or is finished.
+
+    What may differ is kept in the run's config from now on.
+    """
+    old = read_experiment(paths)
+    changed = [
+        line
+        for line in differences(old, experiment)
+        if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
+    ]
+    if changed:
+        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
+    if paths.results.is_file():
+        raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+    atomic_write(paths.config, to_toml(experiment))
+
+
+def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
+    """Begins the run folder. An older run in it goes only now, when the new one is known to work."""
+    try:
+        if paths.config.is_file():
+            shutil.rmtree(paths.root)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        atomic_write(paths.config, to_toml(experiment))
+        task.save(paths)
+        write_json(paths.environment, environment)
+    except OSError as error:
+        raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None

@@ -20,8 +20,7 @@ from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.training.interruptions import bad_batch_kept, stop_signals
-from seqlab.training.prepare import check_free, check_resumable, prepare
-from seqlab.training.state import TrainingState, final_weights, save
+from seqlab.training.state import TrainingState, check_free, check_resumable, final_weights, prepare, save
 
 
 def train(
