@@ -295,7 +295,7 @@ class TestSeveralSentences:
         self, command: Command, translator: Path
     ) -> None:
         environment = json.loads((translator / "environment.json").read_text())
-        assert environment["usual_sentences"] == 1
+        assert environment["max_sentences_p99"] == 1
         told = command("predict", translator, stdin=f"{self.LINE}\nKl mn.\n".encode())
         assert told.out.splitlines()[0] == " ".join(Run(translator).predict(["Ab cd.", "Ef gh?", "Ij."]))
         assert "seqlab: 1 of 2 lines were answered sentence by sentence" in told.err.splitlines()
@@ -310,7 +310,7 @@ class TestSeveralSentences:
         shutil.copytree(translator, tmp_path / "run")
         path = tmp_path / "run" / "environment.json"
         facts = json.loads(path.read_text())
-        del facts["usual_sentences"]
+        del facts["max_sentences_p99"]
         path.write_text(json.dumps(facts))
         [answer] = Run(tmp_path / "run").predict_lines([self.LINE])
         assert answer.pieces == 1

@@ -24,7 +24,7 @@ from seqlab.ablation.measured import at, measure, read_ablation, step_seconds, t
 from seqlab.ablation.page import summary_table, write_ablation
 from seqlab.ablation.plan import AblationFolder, Cell, Plan, Run, words
 from seqlab.ablation.queue import Request, make_plan, minutes
-from seqlab.ablation.switches import NAMES, OF_TRANSFORMERS, Ground, find_switch
+from seqlab.ablation.switches import NAMES, OF_TRANSFORMERS, BaseConfig, find_switch
 from seqlab.errors import UserError
 from seqlab.experiment.config import load
 from seqlab.report.folder import Curve, load_run
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("drawn_figures")
 SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2, "schedule.kind": "one-cycle"}))
 
 
-def ground(*changes: str) -> Ground:
-    return Ground("math-place-value", [*SMALL, *changes], load("math-place-value", [*SMALL, *changes]))
+def base(*changes: str) -> BaseConfig:
+    return BaseConfig("math-place-value", [*SMALL, *changes], load("math-place-value", [*SMALL, *changes]))
 
 
 def plan_of(switches: str | None = None, *changes: str, **more: object) -> Plan:
@@ -56,7 +56,7 @@ def value_in(cell: Cell, *path: str) -> object:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "bpe-dropout"])
 def test_every_switch_makes_a_difference(name: str) -> None:
-    here = ground()
+    here = base()
     switch = find_switch(name, here)
     off, on = (load(here.recipe, here.overrides(position)) for position in (switch.off, switch.on))
     assert off != on
@@ -68,7 +68,7 @@ RECURRENT = ("one-cycle", "label-smoothing", "dropout", "ema", "tied-embeddings"
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_switches_for_recurrent_models(name: str) -> None:
-    here = Ground("luong-numbers", [], load("luong-numbers"))
+    here = BaseConfig("luong-numbers", [], load("luong-numbers"))
     switch = find_switch(name, here)
     off, on = (load(here.recipe, here.overrides(position)) for position in (switch.off, switch.on))
     assert off != on
@@ -80,33 +80,33 @@ def test_switches_for_recurrent_models(name: str) -> None:
 def test_what_recurrent_models_do_not_have(name: str) -> None:
     message = f'the switch "{name}" means nothing here: it is for model.kind=transformer, and the recipe has recurrent'
     with pytest.raises(UserError, match=re.escape(message)):
-        find_switch(name, Ground("luong-numbers", [], load("luong-numbers")))
+        find_switch(name, BaseConfig("luong-numbers", [], load("luong-numbers")))
 
 
 def test_pieces_that_vary_need_pieces() -> None:
     with pytest.raises(UserError, match=r'the switch "bpe-dropout" means nothing here: .*dropout=0\.1 has no effect'):
-        find_switch("bpe-dropout", ground())
-    assert find_switch("bpe-dropout", ground("text.unit=bpe")).on == {"text.dropout": 0.1}
+        find_switch("bpe-dropout", base())
+    assert find_switch("bpe-dropout", base("text.unit=bpe")).on == {"text.dropout": 0.1}
 
 
 def test_on_is_what_the_recipe_has_and_else_the_default() -> None:
-    assert find_switch("label-smoothing", ground()).on == {"task.label_smoothing": 0.1}
-    assert find_switch("label-smoothing", ground("task.label_smoothing=0.05")).on == {"task.label_smoothing": 0.05}
-    assert find_switch("mixed-precision", ground("train.precision=bf16")).on == {"train.precision": "bf16"}
-    assert find_switch("mixed-precision", ground("train.precision=fp32")).on == {"train.precision": "auto"}
-    kept = find_switch("dropout", ground("model.attention_dropout=0.3")).on
+    assert find_switch("label-smoothing", base()).on == {"task.label_smoothing": 0.1}
+    assert find_switch("label-smoothing", base("task.label_smoothing=0.05")).on == {"task.label_smoothing": 0.05}
+    assert find_switch("mixed-precision", base("train.precision=bf16")).on == {"train.precision": "bf16"}
+    assert find_switch("mixed-precision", base("train.precision=fp32")).on == {"train.precision": "auto"}
+    kept = find_switch("dropout", base("model.attention_dropout=0.3")).on
     assert kept["model.attention_dropout"] == 0.3
 
 
 def test_a_schedule_of_another_kind_is_not_the_technique() -> None:
-    here = ground("schedule.kind=linear", "schedule.final_factor=0.5")
+    here = base("schedule.kind=linear", "schedule.final_factor=0.5")
     on = load(here.recipe, here.overrides(find_switch("one-cycle", here).on))
     assert on.schedule == load("math-place-value", list(SMALL)).schedule
 
 
 def test_one_cycle_on_and_off_have_the_same_mean_rate() -> None:
     """At one peak for both, the peak would decide which of them learns faster."""
-    here = ground()
+    here = base()
     switch = find_switch("one-cycle", here)
     on, off = (load(here.recipe, here.overrides(position)).schedule for position in (switch.on, switch.off))
     means = [statistics.mean(schedule.rates(step, 1000).factor for step in range(1000)) for schedule in (on, off)]
@@ -115,7 +115,7 @@ def test_one_cycle_on_and_off_have_the_same_mean_rate() -> None:
 
 def test_changes_to_a_table_go_with_it() -> None:
     """`schedule.shape` belongs to one-cycle, and a constant schedule knows nothing of it."""
-    here = ground("schedule.shape=linear", "schedule.warmup=0.2")
+    here = base("schedule.shape=linear", "schedule.warmup=0.2")
     switch = find_switch("one-cycle", here)
     on, off = (load(here.recipe, here.overrides(position)).schedule for position in (switch.on, switch.off))
     assert on.model_dump() == {**on.model_dump(), "kind": "one-cycle", "shape": "linear", "warmup": 0.2}
@@ -134,11 +134,11 @@ def test_changes_to_a_table_go_with_it() -> None:
     ],
 )
 def test_sharing_comes_with_the_layers_that_it_needs(text: str, changes: tuple[str, ...], distinct: int | None) -> None:
-    assert find_switch(text, ground(*changes)).on["model.distinct_layers"] == distinct
+    assert find_switch(text, base(*changes)).on["model.distinct_layers"] == distinct
 
 
 def test_muon_keeps_the_rate_and_what_else_it_shares_with_adam() -> None:
-    here = ground("optimizer.lr=0.003", "optimizer.eps=1e-6", "optimizer.weight_decay=0.1")
+    here = base("optimizer.lr=0.003", "optimizer.eps=1e-6", "optimizer.weight_decay=0.1")
     switch = find_switch("muon", here)
     on, off = (load(here.recipe, here.overrides(position)).optimizer for position in (switch.on, switch.off))
     assert (on.kind, on.lr, on.weight_decay) == ("muon", 0.003, 0.1)  # type: ignore[union-attr]
@@ -159,7 +159,7 @@ def test_muon_keeps_the_rate_and_what_else_it_shares_with_adam() -> None:
 )
 def test_a_switch_that_means_nothing_is_told(text: str, changes: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        find_switch(text, ground(*changes))
+        find_switch(text, base(*changes))
 
 
 # The plan
@@ -257,7 +257,7 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder, plan = AblationFolder(tmp_path / "new" / "a"), plan_of("buckets", seeds=2)
     finish_all(plan, folder)
     told: list[str] = []
-    assert queue.work_off(plan, folder, "cpu", told.append) == (0, False)
+    assert queue.run_queue(plan, folder, "cpu", told.append) == (0, False)
     assert told == ["2 configurations, 2 seeds each: 4 runs, 4 of them finished"]
     for other, message in (
         (plan_of("buckets", seeds=3), "--seeds 2 became 3"),
@@ -266,11 +266,11 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (plan.model_copy(update={"config": {**plan.config, "sizes": "by-corpus"}}), "recipe .*sizes: given became"),
     ):
         with pytest.raises(UserError, match=f"holds another ablation .*{message}.*--out"):
-            queue.work_off(other, folder, "cpu", told.append)
+            queue.run_queue(other, folder, "cpu", told.append)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty and holds no ablation"):
-        queue.work_off(plan, AblationFolder(tmp_path / "full"), "cpu", told.append)
+        queue.run_queue(plan, AblationFolder(tmp_path / "full"), "cpu", told.append)
 
 
 # What was measured

@@ -87,7 +87,7 @@ def answering_run(root: Path) -> RunRecord:
         "by_answer_length": {"1 word": {"examples": 2, "f1": 0.75, "exact_match": 0.5}},
     }
     record = write(folder, {"kind": "answer"}, results, rows)
-    folder.exhibit("answers").write_text(json.dumps([asked(), asked(exact_match=True, f1=1.0)]))
+    folder.artifact("answers").write_text(json.dumps([asked(), asked(exact_match=True, f1=1.0)]))
     return record
 
 
@@ -104,7 +104,7 @@ def classifying_run(root: Path, batches: int = 3) -> RunRecord:
         "batch_matthews": [-0.5, 0.25, 1.0, *[0.5] * (batches - 3)],
     }
     record = write(folder, {"kind": "classify-text"}, results, rows)
-    folder.exhibit("sentences").write_text(json.dumps([{**rows[0], "source": f"{HOSTILE}\tand <i>more</i>"}, rows[1]]))
+    folder.artifact("sentences").write_text(json.dumps([{**rows[0], "source": f"{HOSTILE}\tand <i>more</i>"}, rows[1]]))
     return record
 
 
@@ -167,7 +167,7 @@ def test_the_page_of_answers_marks_passages_and_has_all_tables(tmp_path: Path) -
 def test_no_answer_is_said_in_words(tmp_path: Path) -> None:
     record = answering_run(tmp_path)
     nothing = asked(answers=[], predicted=[{"text": "", "start": 0, "end": 0, "score": 0.0}], exact_match=True, f1=1.0)
-    record.folder.exhibit("answers").write_text(json.dumps([nothing]))
+    record.folder.artifact("answers").write_text(json.dumps([nothing]))
     html = drawn("passages", passages.section(record))
     assert "<dt>people</dt><dd>no answer</dd>" in html
     assert "no answer (100 %)" in html
@@ -193,13 +193,13 @@ def test_many_batches_are_a_line_and_one_is_not_drawn(tmp_path: Path) -> None:
     record = classifying_run(tmp_path)
     record.folder.results.write_text(json.dumps({"batch_matthews": [0.5]}))
     assert "batch by batch" not in drawn("classification", classification.section(load_run(tmp_path)))
-    record.folder.exhibit("sentences").unlink()
+    record.folder.artifact("sentences").unlink()
     assert drawn("classification", classification.section(load_run(tmp_path))).count("<h2>") == 1  # its classes
 
 
 def test_a_run_without_its_exhibits_and_results_has_a_page_too(tmp_path: Path) -> None:
     for number, record in enumerate((answering_run(tmp_path / "a"), classifying_run(tmp_path / "b"))):
-        record.folder.exhibit(("answers", "sentences")[number]).unlink()
+        record.folder.artifact(("answers", "sentences")[number]).unlink()
         record.folder.results.unlink()
         record.folder.predictions.unlink()
         page = write_report(record.folder).read_text()
@@ -211,7 +211,7 @@ def test_a_run_without_its_exhibits_and_results_has_a_page_too(tmp_path: Path) -
 def test_damaged_exhibits_are_told_in_one_line(tmp_path: Path, make: Any) -> None:
     folder = make(tmp_path).folder
     name = "answers" if make is answering_run else "sentences"
-    folder.exhibit(name).write_text('[{"question": "Who?"}]')
+    folder.artifact(name).write_text('[{"question": "Who?"}]')
     with pytest.raises(UserError, match=rf"{name}.json: damaged \(0\..*delete it to do without"):
         write_report(folder)
 

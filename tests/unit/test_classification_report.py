@@ -59,7 +59,7 @@ def run(
     ]
     folder.predictions.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     if content is not None:
-        folder.exhibit("pictures").write_text(json.dumps(content))
+        folder.artifact("pictures").write_text(json.dumps(content))
     return load_run(tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_a_trained_run_needs_no_images(task: ClassifySequence, images: Images, t
     folder = RunFolder(tmp_path)
     task.save(folder)
     elsewhere = ImagesData(source="/nowhere", values="raw")
-    again = ClassifySequence(CONFIG, ImageCorpus(elsewhere), Facts.load(folder.exhibit(FACTS)))
+    again = ClassifySequence(CONFIG, ImageCorpus(elsewhere), Facts.load(folder.artifact(FACTS)))
     assert again.learned == task.learned
     found = again.evaluate(Brightest(), images, quick=False, autocast=nullcontext)
     assert found.scores["accuracy"].value == 0.75

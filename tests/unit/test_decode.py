@@ -97,7 +97,7 @@ def run(
     source = torch.arange(num_rows)[:, None]
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     mask = torch.ones_like(source, dtype=torch.bool)
-    return search(model, source, mask, config, bos_id=BOS, eos_id=EOS, answers=answers, generator=generator)
+    return search(model, source, mask, config, bos_id=BOS, eos_id=EOS, references=answers, generator=generator)
 
 
 def greedy_ids(model: Script, config: DecodeConfig, answers: list[list[int]] | None = None) -> list[list[int]]:
@@ -123,7 +123,7 @@ class TestGreedy:
 
     def test_with_answers_stops_when_the_rest_already_differs(self):
         model = Script([[A, B], [C, A, A, A, A, A, A, A]])
-        first, second = run(model, 2, DecodeConfig(), answers=[[A, B], [C, B, A]])
+        first, second = run(model, 2, DecodeConfig(), references=[[A, B], [C, B, A]])
         assert first[0].ids == [A, B]
         assert first[0].finished
         assert second[0].ids == [C, A]  # up to the token that differs
@@ -132,7 +132,7 @@ class TestGreedy:
 
     def test_answers_stay_with_their_rows_when_others_leave_the_batch(self):
         model = Script([[A], [B] * 4, [C, D], [D, C, B]])
-        assert greedy_ids(model, DecodeConfig(), answers=[[B], [B] * 4, [C], [D, C, B]]) == [
+        assert greedy_ids(model, DecodeConfig(), references=[[B], [B] * 4, [C], [D, C, B]]) == [
             [A],
             [B] * 4,
             [C, D],
@@ -143,7 +143,7 @@ class TestGreedy:
     @pytest.mark.parametrize("answer", [[A, B], [A], [A, B, C, D], [], [A, B, D], [D] * 50])
     def test_with_answers_exact_match_is_what_it_is_without(self, answer: list[int]):
         model = Script([[A, B, C], [A, B]])
-        hypotheses = run(model, 2, DecodeConfig(max_length=5), answers=[answer, answer])
+        hypotheses = run(model, 2, DecodeConfig(max_length=5), references=[answer, answer])
         for (hypothesis,), line in zip(hypotheses, model.lines, strict=True):
             assert (hypothesis.finished and hypothesis.ids == answer) == (line == answer)
 
@@ -395,11 +395,11 @@ class TestSettings:
 class TestArguments:
     def test_answers_are_for_greedy(self):
         with pytest.raises(ValueError, match='not method="beam"'):
-            run(Script([[A]]), 1, DecodeConfig(method="beam"), answers=[[A]])
+            run(Script([[A]]), 1, DecodeConfig(method="beam"), references=[[A]])
 
     def test_every_row_has_its_answer(self):
         with pytest.raises(ValueError, match="1 answers for 2 rows"):
-            run(Script([[A], [B]]), 2, DecodeConfig(), answers=[[A]])
+            run(Script([[A], [B]]), 2, DecodeConfig(), references=[[A]])
 
     def test_sampling_needs_a_generator(self):
         with pytest.raises(ValueError, match=r"needs a torch\.Generator"):

@@ -191,11 +191,11 @@ def test_transformers_loads_the_folder_and_writes_the_same(trained: Path, kind: 
     run = Run(trained, device="cpu")
     task: Any = run.task
     batch: Any = task.training(0).batch(np.arange(6), *task.training(0).shapes[:6].max(0).tolist())
-    read = torch.cat([run.model.prompt.expand(6, -1), batch.target], 1)
+    read = torch.cat([run.model.decoder_prefix.expand(6, -1), batch.target], 1)
     with torch.no_grad():
         ours = run.model(*batch.inputs)
         wanted = theirs(input_ids=batch.source, attention_mask=batch.source_mask.long(), decoder_input_ids=read).logits
-    wanted = wanted[:, len(run.model.prompt) :].flatten(0, 1)[batch.target_index]
+    wanted = wanted[:, len(run.model.decoder_prefix) :].flatten(0, 1)[batch.target_index]
     assert_close(ours, wanted, terms=additions(theirs))
     mark = "<mask>" if kind == "bart" else "<extra_id_0>"
     line = f"Ada wrote the {mark} of Bob in 1820. Eve wrote the notes."
@@ -203,7 +203,7 @@ def test_transformers_loads_the_folder_and_writes_the_same(trained: Path, kind: 
     assert asked["input_ids"][0].tolist() == task._marked(task.parse(line, 1))
     (written,) = theirs.generate(**asked, num_beams=1, do_sample=False).tolist()
     (found,) = task._written(run.model, asked["input_ids"].tolist(), AUTOCAST)
-    start = 1 + len(run.model.prompt)
+    start = 1 + len(run.model.decoder_prefix)
     assert written[start : start + len(found.ids)] == found.ids
     assert len(written) == start + len(found.ids) + 1  # the end, which theirs puts even where ours is cut
 

@@ -75,14 +75,14 @@ def generated(name: str, ours: PretrainedEncoderDecoder, tokens: int, **settings
     network_rows = network.eval().generate(
         input_ids=ids,
         attention_mask=mask.long(),
-        max_new_tokens=tokens + 1 + len(ours.prompt),
+        max_new_tokens=tokens + 1 + len(ours.decoder_prefix),
         do_sample=False,
         forced_bos_token_id=0 if name == "bart" else None,
         forced_eos_token_id=None,
         eos_token_id=end(ours),
         **settings,
     )
-    rows = network_rows[:, 1 + len(ours.prompt) :].tolist()
+    rows = network_rows[:, 1 + len(ours.decoder_prefix) :].tolist()
     return [row[: row.index(end(ours)) + 1] if end(ours) in row else row for row in rows]
 
 
@@ -155,7 +155,7 @@ def beams_of_generate(name: str, ours: PretrainedEncoderDecoder, config: DecodeC
         name,
         ours,
         config.max_length,
-        min_new_tokens=config.min_length + len(ours.prompt),
+        min_new_tokens=config.min_length + len(ours.decoder_prefix),
         num_beams=config.beam_width,
         num_return_sequences=config.n_best,
         length_penalty=config.length_penalty,
@@ -174,11 +174,11 @@ def test_logits_are_those_of_transformers(name: str) -> None:
     network.load_state_dict(ours.network.state_dict())
     ids, mask = sources()
     target = torch.randint(4, 40, (len(ids), 6), generator=torch.Generator().manual_seed(2))
-    read = torch.cat([ours.prompt.expand(len(ids), -1), target], 1)
+    read = torch.cat([ours.decoder_prefix.expand(len(ids), -1), target], 1)
     with torch.no_grad():
         wanted = network(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=read, use_cache=False).logits
         found = ours(ids, mask, target, torch.arange(target.numel()))
-    assert_same(ours, found, wanted[:, len(ours.prompt) :].flatten(0, 1))
+    assert_same(ours, found, wanted[:, len(ours.decoder_prefix) :].flatten(0, 1))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -34,7 +34,7 @@ def test_t5_starts_from_padding_and_reads_the_prefix(tiny_t5: Path, tmp_path: Pa
 
 def test_bart_starts_from_its_end_and_then_its_begin(tiny_bart: Path, tmp_path: Path) -> None:
     tokenizer, vocabularies = both(tiny_bart, 2)
-    assert vocabularies.special == SpecialIds(pad=1, bos=0, eos=2, prompt=(2,))
+    assert vocabularies.special == SpecialIds(pad=1, bos=0, eos=2, decoder_prefix=(2,))
     for text in TEXTS[:3]:
         assert vocabularies.source.encode(text) == tokenizer(text)["input_ids"]
         assert vocabularies.target.decode(vocabularies.target.encode(text)) == text  # no other form of é

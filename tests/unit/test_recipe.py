@@ -12,7 +12,7 @@ from seqlab.experiment.config import load
 
 GROUND = """
 [about]
-summary = "ground"
+summary = "base"
 expected = "much"
 [data]
 kind = "mathematics"
@@ -82,13 +82,13 @@ class TestFinding:
 
 class TestExtending:
     def test_states_only_what_differs(self, write) -> None:
-        ground = write("ground", GROUND)
-        mine = load(write("mine", f'extends = "{ground}"\n[about]\nsummary = "mine"\n[model]\nwidth = 64\n'))
+        base = write("base", GROUND)
+        mine = load(write("mine", f'extends = "{base}"\n[about]\nsummary = "mine"\n[model]\nwidth = 64\n'))
         assert (mine.about.name, mine.about.summary, mine.about.expected) == ("mine", "mine", "much")
         assert (mine.model.width, mine.model.num_heads, mine.optimizer.lr) == (64, 4, 0.02)
 
     def test_of_one_that_extends_is_refused(self, write) -> None:
-        middle = write("middle", f'extends = "{write("ground", GROUND)}"\n')
+        middle = write("middle", f'extends = "{write("base", GROUND)}"\n')
         with pytest.raises(UserError, match=r"mine\.toml: extends .*middle\.toml, which extends another"):
             load(write("mine", f'extends = "{middle}"\n'))
 
@@ -100,7 +100,7 @@ class TestExtending:
 
     def test_an_about_that_is_no_table_is_refused(self, write) -> None:
         with pytest.raises(UserError, match="about is a table of settings"):
-            load(write("mine", f'extends = "{write("ground", GROUND)}"\nabout = 3\n'))
+            load(write("mine", f'extends = "{write("base", GROUND)}"\nabout = 3\n'))
 
 
 class TestKinds:
@@ -122,8 +122,8 @@ class TestKinds:
         assert load(path, ["schedule.kind=one-cycle"]).schedule == OneCycle()
 
     def test_a_recipe_that_extends_may_name_the_kind(self, write) -> None:
-        ground = write("ground", GROUND)
-        mine = load(write("mine", f'extends = "{ground}"\n[optimizer]\nkind = "adamw"\nbetas = [0.8, 0.9]\n'))
+        base = write("base", GROUND)
+        mine = load(write("mine", f'extends = "{base}"\n[optimizer]\nkind = "adamw"\nbetas = [0.8, 0.9]\n'))
         assert mine.optimizer == AdamW(lr=0.02, betas=(0.8, 0.9))
 
     @pytest.mark.parametrize("reverse", [False, True])

@@ -369,7 +369,7 @@ def translated(tmp_path_factory):
     folder = write_translations(tmp_path_factory.mktemp("runs") / "translations")
     described = describe({"training": [("a b", "c d")], "test": [("a e", "c")]}, words=True, remarks=["1 leak"])
     folder.data.write_text(json.dumps(described.to_json()), encoding="utf-8")
-    folder.exhibit("attention").write_text(
+    folder.artifact("attention").write_text(
         json.dumps([attention_map(), attention_map(layers=1, heads=1)]), encoding="utf-8"
     )
     EventLog(folder.events).write("note", 0, text="1 leak")
@@ -506,7 +506,7 @@ def test_folder_that_is_no_run(tmp_path):
 )
 def test_damaged_files_are_named(tmp_path, name, content, said):
     folder = write_run(tmp_path / "run")
-    path = getattr(folder, name, folder.exhibit(name))
+    path = getattr(folder, name, folder.artifact(name))
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(said)):
         load_run(folder.root)

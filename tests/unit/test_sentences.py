@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.readers.lines import read_lines
-from seqlab.text.sentences import cut, sentences, usual_number
+from seqlab.text.sentences import cut, max_sentences_p99, sentences
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_the_work_grows_with_the_text_not_with_its_square() -> None:
 
 def test_the_usual_number_is_that_of_nearly_all() -> None:
     one, three = "Only one.", "One. Two. Three."
-    assert usual_number([one] * 98 + [three] * 2) == 3
-    assert usual_number([one] * 99 + [three]) == 1
-    assert usual_number([one, *[three] * 5]) == 3
-    assert usual_number(["", ""]) == usual_number([]) == 1
+    assert max_sentences_p99([one] * 98 + [three] * 2) == 3
+    assert max_sentences_p99([one] * 99 + [three]) == 1
+    assert max_sentences_p99([one, *[three] * 5]) == 3
+    assert max_sentences_p99(["", ""]) == max_sentences_p99([]) == 1
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_usual_number_is_that_of_nearly_all() -> None:
 )
 def test_the_usual_number_of_corpora(reference_data: Path, name: str, column: int, usual: int) -> None:
     lines = list(read_lines(reference_data / name))
-    assert usual_number(line.split("\t")[column] for line in lines[:: len(lines) // 5000]) == usual
+    assert max_sentences_p99(line.split("\t")[column] for line in lines[:: len(lines) // 5000]) == usual
 
 
 @pytest.mark.parametrize(

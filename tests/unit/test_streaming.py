@@ -17,7 +17,7 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
 from seqlab.data.corpora.splitting import Cleaning, Order, Pair, Sets, sets_in_memory
 from seqlab.data.out_of_core import rows, streaming
-from seqlab.data.out_of_core.cache import Dealt, StoredPairs, cache_folder, key_of, made_once
+from seqlab.data.out_of_core.cache import Interleaved, StoredPairs, cache_folder, key_of, made_once
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.errors import UserError
 
@@ -65,7 +65,7 @@ def test_the_sets_are_those_of_memory(
         assert found == expected
         return
     assert found._replace(parts=[]) == expected._replace(parts=[])
-    assert list(Dealt(found.parts)) == list(expected.parts[0])
+    assert list(Interleaved(found.parts)) == list(expected.parts[0])
     assert max(map(len, found.parts)) <= epoch_size
     assert max(map(len, found.parts)) - min(map(len, found.parts)) <= 1
     assert sets_on_disk(order, folder, epoch_size).held_out == expected.held_out
@@ -202,14 +202,14 @@ def test_stored_ids_are_those_of_memory(table: Path, monkeypatch: pytest.MonkeyP
     plain = EncodedPairs.encode(list(part), encode, encode, **special)
     assert calls == [100, 100, 100, 100, 70, 70]
     for _ in range(2):
-        stored = EncodedPairs.encode(part, encode, encode, **special, folder=part.made_of_it("bytes"))
+        stored = EncodedPairs.encode(part, encode, encode, **special, folder=part.derived_cache_dir("bytes"))
         assert len(calls) == 12
         assert stored.sources.ids.tolist() == plain.sources.ids.tolist()
         assert stored.targets.offsets.tolist() == plain.targets.offsets.tolist()
         batch, other = (some.batch(np.array([3, 269, 0]), 24, 24) for some in (stored, plain))
         assert batch.source.tolist() == other.source.tolist()
         assert batch.labels.tolist() == other.labels.tolist()
-    assert part.made_of_it("a", "bc") != part.made_of_it("ab", "c")
+    assert part.derived_cache_dir("a", "bc") != part.derived_cache_dir("ab", "c")
 
 
 def test_where_caches_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

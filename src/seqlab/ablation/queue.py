@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from seqlab.ablation.measured import read_failures
 from seqlab.ablation.page import run_line, write_ablation
 from seqlab.ablation.plan import OFF, ON, AblationFolder, Cell, Plan, Run, Settings, Switch, read_plan, slug, words
-from seqlab.ablation.switches import Ground, find_switch, sharing_settings
+from seqlab.ablation.switches import BaseConfig, find_switch, sharing_settings
 from seqlab.config.settings import differences
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import build_corpus, fitted
@@ -88,9 +88,9 @@ def make_plan(request: Request) -> Plan:
         raise UserError("train.seed: every configuration is trained with the seeds 1 to N; say --seeds N")
     changes = [*request.changes, *words(request.length())]
     experiment = fitted(load(request.recipe, changes))
-    ground = Ground(request.recipe, changes, experiment)
-    switches = _switches(request.switches, ground) if request.switches else []
-    cells = _switched(switches, ground) if switches else _grid(request.grid, ground)
+    base = BaseConfig(request.recipe, changes, experiment)
+    switches = _switches(request.switches, base) if request.switches else []
+    cells = _switched(switches, base) if switches else _grid(request.grid, base)
     for cell in cells:
         _check(cell, request.recipe)
     return Plan(
@@ -111,8 +111,8 @@ def minutes(text: str) -> float:
     return float(match[1]) * MINUTES[match[2]]
 
 
-def _switches(texts: str, ground: Ground) -> list[Switch]:
-    found = [find_switch(text.strip(), ground) for text in texts.split(",")]
+def _switches(texts: str, base: BaseConfig) -> list[Switch]:
+    found = [find_switch(text.strip(), base) for text in texts.split(",")]
     names = [switch.name.partition("=")[0] for switch in found]
     for name in names:
         if names.count(name) > 1:
@@ -120,7 +120,7 @@ def _switches(texts: str, ground: Ground) -> list[Switch]:
     return found
 
 
-def _switched(switches: list[Switch], ground: Ground) -> list[Cell]:
+def _switched(switches: list[Switch], base: BaseConfig) -> list[Cell]:
     """The baseline, each switch alone, all but each, and all; what would be the same only once."""
     names = [switch.name for switch in switches]
     everything = frozenset(names)
@@ -138,11 +138,11 @@ def _switched(switches: list[Switch], ground: Ground) -> list[Cell]:
         for switch in ordered:
             position |= switch.on if switch.name in on else switch.off
         levels = {name: ON if name in on else OFF for name in names}
-        cells.append(Cell(name=name, levels=levels, overrides=tuple(ground.overrides(position))))
+        cells.append(Cell(name=name, levels=levels, overrides=tuple(base.overrides(position))))
     return cells
 
 
-def _grid(texts: Sequence[str], ground: Ground) -> list[Cell]:
+def _grid(texts: Sequence[str], base: BaseConfig) -> list[Cell]:
     """One cell for every combination of the values of all axes."""
     axes = dict(_axis(text) for text in texts)
     if len(axes) < len(texts):
@@ -150,9 +150,9 @@ def _grid(texts: Sequence[str], ground: Ground) -> list[Cell]:
     cells = []
     for values in itertools.product(*axes.values()):
         levels = dict(zip(axes, values, strict=True))
-        chosen = [word for key, value in levels.items() for word in _grid_words(key, value, ground)]
+        chosen = [word for key, value in levels.items() for word in _grid_words(key, value, base)]
         name = ", ".join(_level_name(key, value) for key, value in levels.items())
-        cells.append(Cell(name=name, levels=levels, overrides=(*ground.changes, *chosen)))
+        cells.append(Cell(name=name, levels=levels, overrides=(*base.changes, *chosen)))
     folders = [slug(cell.name) for cell in cells]
     for cell, folder in zip(cells, folders, strict=True):
         if folders.count(folder) > 1:
@@ -170,9 +170,9 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return key.strip(), [value.strip() for value in re.split(r",(?![^\[]*\])", values)]
 
 
-def _grid_words(key: str, value: str, ground: Ground) -> list[str]:
+def _grid_words(key: str, value: str, base: BaseConfig) -> list[str]:
     """A sharing scheme comes with the number of layers that it needs."""
-    return words(sharing_settings(ground, value)) if key == "model.sharing" else [f"{key}={value}"]
+    return words(sharing_settings(base, value)) if key == "model.sharing" else [f"{key}={value}"]
 
 
 def _level_name(key: str, value: str) -> str:
@@ -191,7 +191,7 @@ def _check(cell: Cell, recipe: str) -> None:
 # The queue
 
 
-def work_off(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[str], None]) -> Outcome:
+def run_queue(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[str], None]) -> Outcome:
     """Trains what is not trained yet, one run after the other; page and table are written after each.
 
     Args:

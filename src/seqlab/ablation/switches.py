@@ -106,7 +106,7 @@ CARRIED = ("lr", "betas", "weight_decay", "fused")
 """Settings that mean the same to Muon and to the optimizer that it replaces."""
 
 
-class Ground(NamedTuple):
+class BaseConfig(NamedTuple):
     """A recipe with the changes that apply to all configurations."""
 
     recipe: str
@@ -134,7 +134,7 @@ class Ground(NamedTuple):
         return [*kept, *words(position)]
 
 
-def find_switch(text: str, ground: Ground) -> Switch:
+def find_switch(text: str, base: BaseConfig) -> Switch:
     """The switch that the user named, such as `buckets` or `sharing=cycle`, for one recipe.
 
     Raises UserError when there is no such switch, or when it means nothing to the recipe.
@@ -145,17 +145,17 @@ def find_switch(text: str, ground: Ground) -> Switch:
     if argument and name != "sharing":
         raise UserError(f'"{text}": only sharing takes a value, as in sharing=cycle')
     try:
-        technique = _technique(name, argument, ground)
-        current = {key: ground.value(key) for key in technique.off} if technique.has_degrees else technique.off
+        technique = _technique(name, argument, base)
+        current = {key: base.value(key) for key in technique.off} if technique.has_degrees else technique.off
         on = current if current != technique.off else technique.on
         for position in (technique.off, on):
-            load(ground.recipe, ground.overrides(position))
+            load(base.recipe, base.overrides(position))
     except UserError as error:
         raise UserError(f'the switch "{text}" means nothing here: {error}') from None
     return Switch(name=text, doc=technique.doc, off=technique.off, on=on)
 
 
-def sharing_settings(ground: Ground, scheme: str) -> Settings:
+def sharing_settings(base: BaseConfig, scheme: str) -> Settings:
     """A sharing scheme with the number of distinct layers that it needs: the recipe's, else half the depth.
 
     Half the depth is the largest common divisor of both depths that is below the smaller one: 3 for 6 + 6 layers, 1 for
@@ -163,31 +163,31 @@ def sharing_settings(ground: Ground, scheme: str) -> Settings:
     """
     distinct = None
     if scheme in SCHEMES_WITH_DISTINCT_LAYERS:
-        depths = ground.value("model.encoder_layers"), ground.value("model.decoder_layers")
+        depths = base.value("model.encoder_layers"), base.value("model.decoder_layers")
         divisors = [number for number in range(1, min(depths)) if math.gcd(*depths) % number == 0]
-        distinct = ground.value("model.distinct_layers") or max(divisors, default=1)
+        distinct = base.value("model.distinct_layers") or max(divisors, default=1)
     return {"model.sharing": scheme, "model.distinct_layers": distinct}
 
 
-def _technique(name: str, argument: str, ground: Ground) -> Technique:
-    kind = ground.value("model.kind")
+def _technique(name: str, argument: str, base: BaseConfig) -> Technique:
+    kind = base.value("model.kind")
     if name in OF_TRANSFORMERS and kind != "transformer":
         raise UserError(f"it is for model.kind=transformer, and the recipe has {kind}")
     match name:
         case "dropout":
-            return _dropout(ground)
+            return _dropout(base)
         case "sharing":
-            return _sharing(ground, argument)
+            return _sharing(base, argument)
         case "tied-embeddings":
-            return _tied_embeddings(ground)
+            return _tied_embeddings(base)
         case "muon":
-            return _muon(ground)
+            return _muon(base)
         case _:
             return SIMPLE[name]
 
 
-def _dropout(ground: Ground) -> Technique:
-    known = {setting.key for setting in settings(ground.experiment)}
+def _dropout(base: BaseConfig) -> Technique:
+    known = {setting.key for setting in settings(base.experiment)}
     return Technique(
         "units are dropped at random in training; off: none, anywhere in the model",
         {key: 0.0 for key in DROPOUTS if key in known},
@@ -196,32 +196,32 @@ def _dropout(ground: Ground) -> Technique:
     )
 
 
-def _sharing(ground: Ground, scheme: str) -> Technique:
-    if ground.value("model.encoder_layers") == ground.value("model.decoder_layers") == 1:
+def _sharing(base: BaseConfig, scheme: str) -> Technique:
+    if base.value("model.encoder_layers") == base.value("model.decoder_layers") == 1:
         raise UserError("both stacks have one layer, which nothing can be shared with")
-    current = ground.value("model.sharing")
+    current = base.value("model.sharing")
     scheme = scheme or (current if current != "none" else "cycle")
     return Technique(
         "several depths of a stack use the same layer; off: every depth has its own",
-        sharing_settings(ground, "none"),
-        sharing_settings(ground, scheme),
+        sharing_settings(base, "none"),
+        sharing_settings(base, scheme),
     )
 
 
-def _tied_embeddings(ground: Ground) -> Technique:
+def _tied_embeddings(base: BaseConfig) -> Technique:
     return Technique(
         "one matrix for embeddings and output; off: each has its own",
         {"model.tying": "none"},
-        {"model.tying": "all" if ground.value("text.shared") else "decoder"},
+        {"model.tying": "all" if base.value("text.shared") else "decoder"},
         has_degrees=True,
     )
 
 
-def _muon(ground: Ground) -> Technique:
-    kind = ground.value("optimizer.kind")
+def _muon(base: BaseConfig) -> Technique:
+    kind = base.value("optimizer.kind")
     if kind not in ("adamw", "adam", "muon"):
         raise UserError(f"optimizer.kind is {kind}, whose learning rate does not suit Muon: use adamw")
-    carried = {f"optimizer.{key}": ground.value(f"optimizer.{key}") for key in CARRIED}
+    carried = {f"optimizer.{key}": base.value(f"optimizer.{key}") for key in CARRIED}
     return Technique(
         "orthogonalised momentum for hidden matrices, at the same peak rate; off: Adam's update for all weights",
         {"optimizer.kind": "adamw" if kind == "muon" else kind, **carried},

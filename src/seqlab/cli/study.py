@@ -33,12 +33,12 @@ def ablate(
     from seqlab.ablation.measured import read_ablation
     from seqlab.ablation.page import summary_table
     from seqlab.ablation.plan import AblationFolder
-    from seqlab.ablation.queue import Request, make_plan, work_off
+    from seqlab.ablation.queue import Request, make_plan, run_queue
 
     changes = tuple(settings or ())
     plan = make_plan(Request(name, changes, switches, tuple(grid or ()), seeds, budget, steps, until, device.value))
     folder = AblationFolder(out or Path("runs") / f"{Path(name).stem}-ablation")
-    outcome = work_off(plan, folder, device.value, lambda line: print(line, file=sys.stderr, flush=True))
+    outcome = run_queue(plan, folder, device.value, lambda line: print(line, file=sys.stderr, flush=True))
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
     console.print(summary_table(read_ablation(folder)))
     if outcome.interrupted:

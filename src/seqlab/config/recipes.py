@@ -26,8 +26,8 @@ def find(name: str) -> Path:
     return _folder() / f"{name}.toml"
 
 
-def tree(name: str, ground: Tree | None = None) -> Tree:
-    """The settings of a recipe laid over those of the one that it extends, and these over `ground`."""
+def tree(name: str, base: Tree | None = None) -> Tree:
+    """The settings of a recipe laid over those of the one that it extends, and these over `base`."""
     path = find(name)
     settings = read_toml(path)
     about = settings.setdefault("about", {})
@@ -35,7 +35,7 @@ def tree(name: str, ground: Tree | None = None) -> Tree:
         about.setdefault("name", path.stem)
     parent = settings.pop("extends", None)
     if parent is None:
-        return merge(ground or {}, settings)
+        return merge(base or {}, settings)
     if not isinstance(parent, str):
         raise UserError(f"{path}: extends is {parent!r}, not the name of a recipe in quotes")
     if parent.endswith(".toml"):
@@ -43,17 +43,17 @@ def tree(name: str, ground: Tree | None = None) -> Tree:
     extended = read_toml(find(parent))
     if "extends" in extended:
         raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")
-    return merge(merge(ground or {}, extended), settings)
+    return merge(merge(base or {}, extended), settings)
 
 
-def resolve(name: str, overrides: Overrides = (), ground: Tree | None = None) -> Tree:
+def resolve(name: str, overrides: Overrides = (), base: Tree | None = None) -> Tree:
     """A recipe with `key=value` texts, or a dict of dotted keys, laid over it.
 
-    `ground` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
+    `base` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
     naming the same kind again keep what the recipe sets, and naming another one drop it.
     """
     # Kinds first: a setting may stand before the kind that it belongs to.
-    return reduce(merge, sorted(changes(overrides), key=_names_no_kind), tree(name, ground))
+    return reduce(merge, sorted(changes(overrides), key=_names_no_kind), tree(name, base))
 
 
 def _names_no_kind(change: Tree) -> bool:

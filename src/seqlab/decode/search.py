@@ -26,7 +26,7 @@ def search(
     *,
     bos_id: int,
     eos_id: int,
-    answers: Sequence[Sequence[int]] | None = None,
+    references: Sequence[Sequence[int]] | None = None,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
     """The outputs for `source` (B, S), whose real ids `source_mask` (B, S, True = takes part) marks, in its order.
@@ -34,14 +34,14 @@ def search(
     greedy: one hypothesis a row. beam: up to `n_best`, best first; by log p / length penalty, the cut ones last.
     sample: `n_best` independent draws, in the order drawn.
 
-    `answers` (ids without end of sequence, one list a row) are for greedy search when only an exact match counts: a
+    `references` (ids without end of sequence, one list a row) are for greedy search when only an exact match counts: a
     row is then left, unfinished, at its first token that differs. `generator` is what sampling draws from; it lives on
     the device of the model, and its state after the call depends on the batch.
 
     Warn where many hypotheses were `cut`. Raises ValueError when the arguments do not fit the method, or the model is
     in training mode (dropout would spoil the output unnoticed).
     """
-    _check_arguments(model, source, config, answers, generator)
+    _check_arguments(model, source, config, references, generator)
     limits = config.limits(source_mask.sum(1))
     state = model.start(model.encode(source, source_mask))
     first = torch.full((len(source),), bos_id, device=source.device)
@@ -49,7 +49,7 @@ def search(
         case "greedy":
             return [
                 [hypothesis]
-                for hypothesis in follow_one_path(model, state, first, limits, config, eos_id, answers=answers)
+                for hypothesis in generate_single(model, state, first, limits, config, eos_id, references=references)
             ]
         case "beam":
             return beam_search(model, state, first, limits, config, eos_id)
@@ -59,7 +59,7 @@ def search(
             copies = torch.arange(len(source), device=source.device).repeat_interleave(n)
             state = model.select_rows(state, RowSelection(rows=copies, sources=copies))
             choose = partial(draw, config=config, generator=generator)
-            drawn = follow_one_path(model, state, first[copies], limits[copies], config, eos_id, choose)
+            drawn = generate_single(model, state, first[copies], limits[copies], config, eos_id, choose)
             return [drawn[start : start + n] for start in range(0, len(drawn), n)]
 
 
@@ -67,15 +67,15 @@ def _check_arguments(
     model: object,
     source: Tensor,
     config: DecodeConfig,
-    answers: Sequence[Sequence[int]] | None,
+    references: Sequence[Sequence[int]] | None,
     generator: torch.Generator | None,
 ) -> None:
     if isinstance(model, nn.Module) and model.training:
         raise ValueError("the model is in training mode: call model.eval() before the search")
-    if answers is not None and config.method != "greedy":
-        raise ValueError(f'answers stop greedy search only, not method="{config.method}"')
-    if answers is not None and len(answers) != len(source):
-        raise ValueError(f"{len(answers)} answers for {len(source)} rows of the source")
+    if references is not None and config.method != "greedy":
+        raise ValueError(f'references stop greedy search only, not method="{config.method}"')
+    if references is not None and len(references) != len(source):
+        raise ValueError(f"{len(references)} references for {len(source)} rows of the source")
     if config.method == "sample" and generator is None:
         raise ValueError('method="sample" needs a torch.Generator to draw from')
 
@@ -89,7 +89,7 @@ def most_probable(logits: Tensor) -> Tensor:
     return logits.argmax(-1)
 
 
-def follow_one_path(
+def generate_single(
     model: Decoder[State],
     state: State,
     first: Tensor,
@@ -97,18 +97,18 @@ def follow_one_path(
     config: DecodeConfig,
     eos_id: int,
     choose: Choose = most_probable,
-    answers: Sequence[Sequence[int]] | None = None,
+    references: Sequence[Sequence[int]] | None = None,
 ) -> list[Hypothesis]:
     """One hypothesis for each of the rows that `first` (B,), their beginning of sequence, starts.
 
-    A row stops at its end of sequence, at as many tokens as `limits` (B,) allows it, or, given `answers` (ids without
-    end of sequence, when only an exact match counts), at its first token that differs from its answer. In the loop, the
+    A row stops at its end of sequence, at as many tokens as `limits` (B,) allows it, or, given `references` (ids
+    without end of sequence, when only an exact match counts), at its first token that differs. In the loop, the
     only wait for the device is one a step, for the number of rows that go on.
     """
     longest = int(limits.amax()) if len(limits) else 0
     ids = first.new_full((len(first), longest + 1), NO_TOKEN)
     scores = torch.zeros(len(first), device=first.device)
-    expected = None if answers is None else _padded(answers, ids)
+    expected = None if references is None else _padded(references, ids)
     rows = torch.arange(len(first), device=first.device)  # (R,) the output that each row of the batch writes
     active = torch.ones_like(rows, dtype=torch.bool)  # (R,) False: stopped, but not dropped yet
     tokens = first
@@ -154,10 +154,10 @@ def _dropping_pays(num_active: int, num_rows: int) -> bool:
     return num_active <= num_rows // 2
 
 
-def _padded(answers: Sequence[Sequence[int]], like: Tensor) -> Tensor:
-    """The answers as a tensor of the shape of `like`; what is too long for it can never match, and is cut."""
+def _padded(references: Sequence[Sequence[int]], like: Tensor) -> Tensor:
+    """The references as a tensor of the shape of `like`; what is too long for it can never match, and is cut."""
     padded = torch.full_like(like, NO_TOKEN)
-    for row, answer in enumerate(answers):
+    for row, answer in enumerate(references):
         wanted = torch.tensor(answer[: like.size(1)], dtype=like.dtype)
         padded[row, : len(wanted)] = wanted
     return padded

@@ -95,7 +95,7 @@ class AttentionMap:
 
 
 AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)
-Exhibit = TypeVar("Exhibit")
+Artifact = TypeVar("Artifact")
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,9 @@ class RunRecord:
         files = {path.name.removesuffix(".json") for path in self.folder.root.iterdir()}
         return any(name in files or name in (self.results or {}) for name in names)
 
-    def exhibit(self, name: str, kind: type[Exhibit]) -> Exhibit | None:
+    def artifact(self, name: str, kind: type[Artifact]) -> Artifact | None:
         """What the task has written for the report under this name, if anything; UserError when it is damaged."""
-        path = self.folder.exhibit(name)
+        path = self.folder.artifact(name)
         return _read(path, kind) if path.is_file() else None
 
     @property
@@ -273,7 +273,7 @@ def load_run(path: Path) -> RunRecord:
         results=_read_object(folder.results, Results),
         judged=_read_predictions(folder.predictions),
         data=_read(folder.data, Statistics) if folder.data.is_file() else None,
-        attention=_read(path, list[AttentionMap]) if (path := folder.exhibit("attention")).is_file() else [],
+        attention=_read(path, list[AttentionMap]) if (path := folder.artifact("attention")).is_file() else [],
     )
 
 

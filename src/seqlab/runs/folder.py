@@ -61,7 +61,7 @@ class RunFolder:
         """One JSON object a test example: source, target, predicted, correct."""
         return self.root / "predictions" / "test.jsonl"
 
-    def exhibit(self, name: str) -> Path:
+    def artifact(self, name: str) -> Path:
         """What the task shows of the trained model: `attention`, `pictures`, `answers` or `sentences`."""
         return self.root / f"{name}.json"
 

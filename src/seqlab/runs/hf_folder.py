@@ -119,7 +119,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
-class Layout(NamedTuple):
+class TransformersFiles(NamedTuple):
     """What makes the folder of a run, with its weights, one that `transformers` loads."""
 
     network_config: Any
@@ -127,7 +127,7 @@ class Layout(NamedTuple):
     generation_config: Any
 
     @classmethod
-    def of(cls, network: Any, tokenizer: Any, first_id: int, tokens: int) -> "Layout":
+    def of(cls, network: Any, tokenizer: Any, first_id: int, tokens: int) -> "TransformersFiles":
         """The files of an encoder-decoder whose outputs start with `first_id` and have `tokens` tokens at most."""
         settings = network.generation_config
         forced = first_id if first_id != network.config.decoder_start_token_id else None

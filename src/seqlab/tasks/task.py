@@ -177,7 +177,7 @@ class Task(Protocol):
         """What the model makes of a few examples, to be printed; empty where no line of text shows it."""
         ...
 
-    def exhibits(self, model: Any, evaluation: Any, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: Any, *, autocast: Autocast) -> dict[str, Any]:
         """JSON values for the report by the name of their file, without .json: attention maps, pictures."""
         ...
 
@@ -278,7 +278,7 @@ def write(
     *,
     tokens: int,
     autocast: Autocast,
-    answers: Sequence[Sequence[int]] | None = None,
+    references: Sequence[Sequence[int]] | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> list[list[Hypothesis]]:
     """The n best hypotheses for the source of each pair, in order.
@@ -290,7 +290,7 @@ def write(
         decode: how to search.
         tokens: budget of a batch.
         autocast: makes the context of the wanted precision.
-        answers: see `search`.
+        references: see `search`.
         progress: learns how many are done after every batch.
     """
     found: dict[int, list[Hypothesis]] = {}
@@ -307,7 +307,7 @@ def write(
                     decode,
                     bos_id=special.bos,
                     eos_id=special.eos,
-                    answers=None if answers is None else [answers[row] for row in batch.rows],
+                    references=None if references is None else [references[row] for row in batch.rows],
                     generator=generator,
                 )
             found.update(zip(batch.rows.tolist(), rows, strict=True))

@@ -68,7 +68,7 @@ def sentences(text: str) -> Iterator[str]:
     yield text[start : words[-1].end()]
 
 
-def usual_number(texts: Iterable[str]) -> int:
+def max_sentences_p99(texts: Iterable[str]) -> int:
     """How many sentences 99 of 100 texts have at most; at least one."""
     counts = sorted(sum(1 for _ in sentences(text)) for text in texts)
     return max(1, counts[(99 * len(counts) - 1) // 100]) if counts else 1

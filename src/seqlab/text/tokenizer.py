@@ -19,7 +19,7 @@ class SpecialIds(NamedTuple):
     bos: int = BOS_ID
     """what the decoder reads before the first token of an output"""
     eos: int = EOS_ID
-    prompt: tuple[int, ...] = ()
+    decoder_prefix: tuple[int, ...] = ()
     """what the decoder reads even before that"""
 
 

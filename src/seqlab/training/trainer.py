@@ -151,8 +151,8 @@ def finish(state: TrainingState, reason: str, train_s: float) -> None:
         state.recorder.note(state.step, f"test: {note}")
     paths.predictions.parent.mkdir(exist_ok=True)
     atomic_write(paths.predictions, "".join(f"{_json(record)}\n" for record in evaluation.records()))
-    for name, value in task.exhibits(model.eval(), evaluation, autocast=autocast).items():
-        atomic_write(paths.exhibit(name), _json(value))
+    for name, value in task.artifacts(model.eval(), evaluation, autocast=autocast).items():
+        atomic_write(paths.artifact(name), _json(value))
     write_json(paths.results, {**_facts(state, reason, train_s), **evaluation.to_json()})
     write_report(paths)
 

@@ -20,7 +20,7 @@ from seqlab.data.corpora.splitting import (
     held_out_sizes,
     sets_in_memory,
 )
-from seqlab.data.out_of_core.cache import Dealt, cache_folder, key_of
+from seqlab.data.out_of_core.cache import Interleaved, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.lines import folder_hint
@@ -152,7 +152,7 @@ class ParallelCorpus:
         pairs, step = self._all_training, 1
         if self.config.streaming:
             parts = self._sets.parts  # each of them is evenly spaced, so that not all have to be read
-            pairs = Dealt(parts[: -(-VOCABULARY_PAIRS // len(parts[0]))])
+            pairs = Interleaved(parts[: -(-VOCABULARY_PAIRS // len(parts[0]))])
             step = -(-len(pairs) // VOCABULARY_PAIRS)
         return (
             (pair.source for pair in islice(pairs, 0, None, step)),
@@ -198,7 +198,7 @@ class ParallelCorpus:
     @cached_property
     def _all_training(self) -> Sequence[Example]:
         parts = self._sets.parts
-        return parts[0] if len(parts) == 1 else Dealt(parts)
+        return parts[0] if len(parts) == 1 else Interleaved(parts)
 
     def _key(self) -> str:
         """A name for all that decides the sets: settings, and the contents of the files."""

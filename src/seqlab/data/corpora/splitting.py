@@ -151,7 +151,9 @@ class Cleaner:
         read = f"{self.read:,} pairs read"
         if not self.faults:
             return f"{read}, none left out"
-        faults = ", ".join(f"{count:,} {fault}" for fault, count in self.faults.most_common())
+        # equal counts by name: memory and disk find the faults in another order
+        found = sorted(self.faults.items(), key=lambda item: (-item[1], item[0]))
+        faults = ", ".join(f"{count:,} {fault}" for fault, count in found)
         return f"{read}, {self.faults.total():,} left out: {faults}"
 
 

@@ -83,7 +83,7 @@ class StoredPairs(Sequence[Example]):
         for start in range(0, self._length, 1000):
             yield from self[start : start + 1000]
 
-    def made_of_it(self, *others: str) -> Path:
+    def derived_cache_dir(self, *others: str) -> Path:
         """A folder, not made yet, for what follows from these pairs and from the texts `others`."""
         return self.folder / f"{self.name}-{key_of(*others)}"
 
@@ -102,7 +102,7 @@ class StoredPairs(Sequence[Example]):
         return [Example(text[start:middle].decode(), text[middle:end].decode()) for start, middle, end in bounds]
 
 
-class Dealt(Sequence[Example]):
+class Interleaved(Sequence[Example]):
     """Pairs that were dealt to parts in turn, in their old order: 0 of each part, 1 of each, and so on."""
 
     def __init__(self, parts: Sequence[Sequence[Example]]) -> None:

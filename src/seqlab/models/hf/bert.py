@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqlab.models.hf.encoder import PretrainedConfig, arguments, fit
+from seqlab.models.hf.encoder import PretrainedConfig, arguments, prepare_network
 from seqlab.models.hf.stack import forward_flops
 from seqlab.models.hf.untrained import UntrainedConfig
 from seqlab.runs.hf_folder import quiet
@@ -55,7 +55,7 @@ class MaskedLanguageModel(nn.Module):
         """`network` is a `BertForPreTraining`."""
         super().__init__()
         self.network = network
-        fit(self, PretrainedConfig())
+        prepare_network(self, PretrainedConfig())
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the hidden tokens (M, V), and of "follows" and "from elsewhere" (B, 2).

@@ -75,7 +75,7 @@ class PretrainedConfig(Config):
             yield "train.compile=true does not go with model.cache_frozen: leave one of them out"
 
 
-class Startable(Protocol):
+class PretrainedSettings(Protocol):
     """The config of any pretrained model."""
 
     @property
@@ -84,7 +84,7 @@ class Startable(Protocol):
         ...
 
 
-def build_network(config: Startable, checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
+def build_network(config: PretrainedSettings, checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     """The network with a new head, and with pretrained weights where they are wanted and there."""
     if config.pretrained and checkpoint.has_weights:
         return load_network(checkpoint, network_config, head)
@@ -140,7 +140,7 @@ class SpanModel(nn.Module):
         super().__init__()
         self.config = config
         self.network = network
-        fit(self, config)
+        prepare_network(self, config)
 
     def forward(
         self, ids: Tensor, mask: Tensor, types: Tensor | None = None, states: Tensor | None = None
@@ -177,7 +177,7 @@ class SentenceModel(nn.Module):
         super().__init__()
         self.config = config
         self.network = network
-        fit(self, config)
+        prepare_network(self, config)
         if config.pooling == "mean":
             rate = getattr(network.config, "hidden_dropout_prob", 0.1) if config.dropout is None else config.dropout
             self.dropout = ByteDropout(rate)
@@ -240,7 +240,7 @@ def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> 
     return {"input_ids": ids, "attention_mask": None if hidden is None else hidden.bias, **known}
 
 
-def fit(model: nn.Module, config: PretrainedConfig) -> None:
+def prepare_network(model: nn.Module, config: PretrainedConfig) -> None:
     """Makes a network of `transformers` ready for training here: attention, dropout, names, what is frozen or new."""
     network: Any = model.network
     layers = layers_of(network)

@@ -103,15 +103,17 @@ class PretrainedEncoderDecoder(nn.Module):
     HEAD = "AutoModelForSeq2SeqLM"
     """The class of `transformers` that picks the network."""
 
-    prompt: Tensor
+    decoder_prefix: Tensor
 
-    def __init__(self, config: PretrainedEncoderDecoderConfig, network: Any, prompt: Sequence[int] = ()) -> None:
-        """`prompt` are the marks before the begin token."""
+    def __init__(
+        self, config: PretrainedEncoderDecoderConfig, network: Any, decoder_prefix: Sequence[int] = ()
+    ) -> None:
+        """`decoder_prefix` are the special tokens before the begin token."""
         super().__init__()
         check_known(network.config)
-        self.config = config.model_copy(update={"max_length": longest(config, network.config, len(prompt))})
+        self.config = config.model_copy(update={"max_length": longest(config, network.config, len(decoder_prefix))})
         self.network = network
-        self.register_buffer("prompt", torch.tensor(prompt, dtype=torch.long), persistent=False)
+        self.register_buffer("decoder_prefix", torch.tensor(decoder_prefix, dtype=torch.long), persistent=False)
         use_our_attention(network)
         use_our_dropout(network, config.dropout)
         name_weights_as_in_files(self)
@@ -125,7 +127,7 @@ class PretrainedEncoderDecoder(nn.Module):
         source tokens; the index (N,) has the real target tokens among all B * T.
         """
         memory = self.encode(source, source_mask)
-        states = self._decode(memory, target).last_hidden_state[:, len(self.prompt) :]
+        states = self._decode(memory, target).last_hidden_state[:, len(self.decoder_prefix) :]
         return self.logits(states.flatten(0, 1).index_select(0, target_index))
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
@@ -171,7 +173,7 @@ class PretrainedEncoderDecoder(nn.Module):
     def start(self, memory: Memory) -> DecoderState:
         """The state of B rows before their first token; the marks before it have been read."""
         state = DecoderState((), (), memory.states, _bias(memory.mask))
-        for mark in self.prompt:
+        for mark in self.decoder_prefix:
             _, state = self._advance(mark.expand(len(memory.states)), state)
         return state
 
@@ -197,7 +199,7 @@ class PretrainedEncoderDecoder(nn.Module):
         """
         source = torch.as_tensor(source_lengths).double()
         written = torch.as_tensor(target_lengths).double()
-        target = written + len(self.prompt)
+        target = written + len(self.decoder_prefix)
         memory = _weights(self._decoder, of_the_source=True)
         width = self.network.get_output_embeddings().in_features
         encoder = source * _weights(self._encoder) + 2 * source**2 * width * len(_layers(self._encoder))
@@ -229,7 +231,7 @@ class PretrainedEncoderDecoder(nn.Module):
                 found = self._encoder(input_ids=source, attention_mask=_bias(source_mask), output_attentions=True)
                 return found.attentions[depth] * source_mask[:, None, :, None]
             found = self._decode(self.encode(source, source_mask), target, output_attentions=True)
-        marks = len(self.prompt)
+        marks = len(self.decoder_prefix)
         weights = found.cross_attentions[depth] if kind == "cross" else found.attentions[depth][..., marks:]
         return weights[:, :, marks:] * target_mask[:, None, :, None]
 
@@ -250,7 +252,7 @@ class PretrainedEncoderDecoder(nn.Module):
     def _decode(self, memory: Memory, target: Tensor, **asked: bool) -> Any:
         """Teacher forcing: what the decoder makes of the marks and the target ids (B, T), at (B, P + T) places."""
         self._check_length(target.shape[1])
-        read = torch.cat([self.prompt.expand(len(target), -1), target], dim=1)
+        read = torch.cat([self.decoder_prefix.expand(len(target), -1), target], dim=1)
         causal = causal_mask(read.shape[1], compute_dtype(read.device), read.device).bias
         return self._decoder(
             input_ids=read,

@@ -48,7 +48,7 @@ class UntrainedConfig(Config):
 
 
 @torch.no_grad()
-def expect_frequencies(network: Any, counts: Tensor) -> None:
+def init_output_bias(network: Any, counts: Tensor) -> None:
     """Lets a network with random weights say how frequent each token is, whatever it reads.
 
     Frequencies are the first thing that a language model learns. With a bias of 0 at the output they have to come from

@@ -90,8 +90,8 @@ def section(record: RunRecord) -> dict[str, Any] | None:
 
     Raises UserError when `sentences.json` or `pictures.json` is damaged.
     """
-    sentences = record.exhibit("sentences", list[Classified]) or []
-    pictures = record.exhibit("pictures", Pictures)
+    sentences = record.artifact("sentences", list[Classified]) or []
+    pictures = record.artifact("pictures", Pictures)
     batches = (record.results or {}).get("batch_matthews", [])
     whole = next((score.value for score in record.scores if score.name == "matthews"), None)
     found = confusion_of([(row.label, row.predicted) for row in record.label_predictions])

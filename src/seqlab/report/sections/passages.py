@@ -71,7 +71,7 @@ class GroupTable(NamedTuple):
 
 def section(record: RunRecord) -> dict[str, Any] | None:
     """Questions with their texts, and the scores by kind of question; UserError when `answers.json` is damaged."""
-    asked = record.exhibit("answers", list[Asked]) or []
+    asked = record.artifact("answers", list[Asked]) or []
     tables = _tables(record.results or {})
     return {"cards": [_card(each) for each in asked], "tables": tables} if asked or tables else None
 

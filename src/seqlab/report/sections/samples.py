@@ -60,7 +60,7 @@ class Choice(NamedTuple):
 
 def section(record: RunRecord) -> dict[str, Any] | None:
     """Test answers beside their targets; None without any, and where a task marks them in `answers.json`."""
-    if not record.predictions or record.folder.exhibit("answers").is_file():
+    if not record.predictions or record.folder.artifact("answers").is_file():
         return None
     groups = _translations(record.predictions) if record.writes_prose else _answers(record)
     return {

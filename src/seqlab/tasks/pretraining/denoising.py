@@ -28,9 +28,9 @@ from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
 from seqlab.layers.functional import cross_entropy_sum
 from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, PretrainedEncoderDecoderConfig
-from seqlab.models.hf.untrained import expect_frequencies
+from seqlab.models.hf.untrained import init_output_bias
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.hf_folder import Layout
+from seqlab.runs.hf_folder import TransformersFiles
 from seqlab.tasks.pretraining.denoising_scores import MEASURED, DamagedRows, DenoisingEvaluation
 from seqlab.tasks.pretraining.fresh_rows import FreshRows
 from seqlab.tasks.pretraining.noising import (
@@ -91,12 +91,12 @@ class PretrainDenoise:
         start_id = network.config.decoder_start_token_id
         special = special_ids(tokenizer, start_id)
         settings = PretrainedEncoderDecoderConfig(checkpoint=model.checkpoint or model.kind)
-        adapter = PretrainedEncoderDecoder(settings, network, special.prompt)
+        adapter = PretrainedEncoderDecoder(settings, network, special.decoder_prefix)
         adapter.check_reads(config.longest)
-        layout = None if trained else Layout.of(network, tokenizer, special.bos, config.longest - 1)
+        layout = None if trained else TransformersFiles.of(network, tokenizer, special.bos, config.longest - 1)
         task = cls(config, parts.corpus, tokenizer, start_id, parts.seed, layout)
         if trained is None and model.checkpoint is None:
-            expect_frequencies(network, task.counts())
+            init_output_bias(network, task.counts())
         return Assembly(task, adapter)
 
     def __init__(
@@ -106,7 +106,7 @@ class PretrainDenoise:
         tokenizer: Any,
         start_id: int | None,
         seed: int,
-        layout: Layout | None = None,
+        layout: TransformersFiles | None = None,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -179,7 +179,7 @@ class PretrainDenoise:
             for row, found in zip(damaged, written, strict=True)
         ]
 
-    def exhibits(self, model: Any, evaluation: DenoisingEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: DenoisingEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """Nothing beside the predictions."""
         return {}
 

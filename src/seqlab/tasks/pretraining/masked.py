@@ -25,7 +25,7 @@ from seqlab.data.readers.lines import read_lines
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
 from seqlab.models.hf.bert import MaskedLanguageModel
-from seqlab.models.hf.untrained import expect_frequencies
+from seqlab.models.hf.untrained import init_output_bias
 from seqlab.runs.hf_folder import TransformersFolder
 from seqlab.tasks.pretraining.fresh_rows import FreshRows
 from seqlab.tasks.pretraining.masked_scores import MEASURED, MaskedEvaluation
@@ -85,7 +85,7 @@ class PretrainMasked(TransformersFolder):
         tokenizer, network = tokenizer_and_network(parts.model, parts.corpus, parts.config.longest, parts.trained)
         task = cls(parts.config, parts.corpus, tokenizer, network.config, parts.seed)
         if parts.trained is None and parts.model.checkpoint is None:
-            expect_frequencies(network, task.counts())
+            init_output_bias(network, task.counts())
         return Assembly(task, MaskedLanguageModel(network))
 
     def __init__(
@@ -138,7 +138,7 @@ class PretrainMasked(TransformersFolder):
         """A sentence of each document with hidden words, these words, and what the model fills in."""
         return [self._sample(model, document, autocast) for document in examples]
 
-    def exhibits(self, model: Any, evaluation: MaskedEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: MaskedEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """Nothing beside the predictions."""
         return {}
 

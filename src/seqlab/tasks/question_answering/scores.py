@@ -92,7 +92,7 @@ class AnswerEvaluation:
         """What the log should say."""
         return [f"{self.cut} questions are longer than task.longest_question and were cut"] if self.cut else []
 
-    def exhibit(self) -> list[dict[str, Any]]:
+    def artifact(self) -> list[dict[str, Any]]:
         """A few questions with everything that a report marks in their texts."""
         rows = random.Random(1).sample(range(len(self.examples)), min(SHOWN, len(self.examples)))
         return [

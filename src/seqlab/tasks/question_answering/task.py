@@ -159,9 +159,9 @@ class AnswerQuestions(TransformersFolder):
             for example, best in zip(examples, evaluation.found, strict=True)
         ]
 
-    def exhibits(self, model: Any, evaluation: AnswerEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: AnswerEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """A few questions with their texts."""
-        return {"answers": evaluation.exhibit()}
+        return {"answers": evaluation.artifact()}
 
     def inputs(self, path: Path) -> Iterable[str]:
         """A question, a tab and its text on each line; or the questions of a file in the layout of SQuAD."""

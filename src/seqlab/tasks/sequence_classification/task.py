@@ -68,7 +68,7 @@ class ClassifySequence:
         """The task, and a classifier of its steps."""
         corpus, trained = parts.corpus, parts.trained
         learned = (
-            Facts.of(corpus.training(0), corpus.classes) if trained is None else Facts.load(trained.exhibit(FACTS))
+            Facts.of(corpus.training(0), corpus.classes) if trained is None else Facts.load(trained.artifact(FACTS))
         )
         task = cls(parts.config, corpus, learned)
         reading = task.reading
@@ -76,7 +76,7 @@ class ClassifySequence:
 
     def save(self, folder: RunFolder) -> None:
         """Writes classes, size and shades of the training images."""
-        self.learned.save(folder.exhibit(FACTS))
+        self.learned.save(folder.artifact(FACTS))
 
     def facts(self) -> dict[str, Any]:
         """Nothing beside what `save` writes."""
@@ -102,7 +102,7 @@ class ClassifySequence:
         """None: a line of text shows no image."""
         return []
 
-    def exhibits(self, model: Any, evaluation: ClassEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: ClassEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """The most confident mistakes, and how an image of each class is read."""
         images, data = self.corpus.test()[: len(evaluation.labels)], self.corpus.config
         order = permutation(images.height * images.width, data.permutation_seed)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from seqlab.models.hf.encoder import random_network
 from seqlab.models.hf.encoder_decoder import PretrainedEncoderDecoder, load_encoder_decoder, with_settings
-from seqlab.runs.hf_folder import Layout, checkpoint_of, read_network_config
+from seqlab.runs.hf_folder import TransformersFiles, checkpoint_of, read_network_config
 from seqlab.tasks.task import Parts
 from seqlab.text.hf.pretrained import sides
 from seqlab.text.vocabularies import Vocabularies, build_vocabularies
@@ -15,7 +15,7 @@ class Start(NamedTuple):
 
     vocabularies: Vocabularies
     model: Any
-    layout: Layout | None = None
+    layout: TransformersFiles | None = None
     """the files of a pretrained model that are kept with a new run"""
 
 
@@ -41,7 +41,7 @@ def start_pretrained(parts: Parts) -> Start:
         tokenizer, network = load_encoder_decoder(model, checkpoint)
         start_id = network.config.decoder_start_token_id
         vocabularies = Vocabularies(*sides(tokenizer, start_id, parts.text.prefix))
-        layout = Layout.of(network, tokenizer, vocabularies.special.bos, longest)
-    adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.prompt)
+        layout = TransformersFiles.of(network, tokenizer, vocabularies.special.bos, longest)
+    adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.decoder_prefix)
     adapter.check_writes(longest)
     return Start(vocabularies, adapter, layout)

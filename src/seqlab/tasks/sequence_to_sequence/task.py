@@ -27,12 +27,12 @@ from seqlab.layers.functional import cross_entropy_sum
 from seqlab.metrics.translation import bleu_signature
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
-from seqlab.runs.hf_folder import Layout
+from seqlab.runs.hf_folder import TransformersFiles
 from seqlab.tasks.sequence_to_sequence.evaluation import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics, attention_maps
 from seqlab.tasks.sequence_to_sequence.reading import Reading
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
-from seqlab.text.sentences import usual_number
+from seqlab.text.sentences import max_sentences_p99
 from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
 
@@ -104,7 +104,7 @@ class SequenceToSequence:
         """The task with vocabularies made from its training texts, or with those that the model brings along."""
         brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
         vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
-        usual = None if parts.trained is None else read_environment(parts.trained).get("usual_sentences")
+        usual = None if parts.trained is None else _known_sentences(read_environment(parts.trained))
         in_words = parts.text.unit != "character"
         task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words)
         return Assembly(task, model)
@@ -116,8 +116,8 @@ class SequenceToSequence:
         corpus: TextCorpus,
         vocabularies: Vocabularies,
         seed: int = 0,
-        usual_sentences: int | None = None,
-        layout: Layout | None = None,
+        max_sentences: int | None = None,
+        layout: TransformersFiles | None = None,
         in_words: bool = True,
     ) -> None:
         """A new task, or that of a trained run.
@@ -127,12 +127,12 @@ class SequenceToSequence:
             corpus: where the examples come from.
             vocabularies: made from them.
             seed: that of the run decides what varying ids training sees.
-            usual_sentences: what nearly all training sources have at most, as a trained run knows it.
+            max_sentences: what nearly all training sources have at most, as a trained run knows it.
             layout: the files of a pretrained model that are kept with the run.
             in_words: the unit in which the statistics of the data count lengths; else characters.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._usual_sentences, self._layout, self._in_words = seed, usual_sentences, layout, in_words
+        self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
         self._fixed = Once(self.encode)
         if config.metrics != "exact":
             bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
@@ -150,7 +150,7 @@ class SequenceToSequence:
         """How many sentences a training source usually has: lines with more are cut."""
         examples = self.corpus.training(0)
         some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
-        return {"usual_sentences": usual_number(examples[number].source for number in some)}
+        return {"max_sentences_p99": max_sentences_p99(examples[number].source for number in some)}
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
@@ -170,7 +170,7 @@ class SequenceToSequence:
 
         folder = None
         if isinstance(examples, StoredPairs) and variant is None:
-            folder = examples.made_of_it(*(side.to_json() for side in self.vocabularies))
+            folder = examples.derived_cache_dir(*(side.to_json() for side in self.vocabularies))
         ids = self.vocabularies.special
         return EncodedPairs.encode(
             examples, *map(encoder, self.vocabularies), pad_id=ids.pad, bos_id=ids.bos, eos_id=ids.eos, folder=folder
@@ -202,7 +202,7 @@ class SequenceToSequence:
         decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
         with evaluating(model):
             counts = self._counts(model, encoded, examples, autocast)
-        found = self._written(model, encoded, autocast, decode, answers=self._known(examples) if quick else None)
+        found = self._written(model, encoded, autocast, decode, references=self._known(examples) if quick else None)
         unknown = {} if quick else self.vocabularies.unknown(examples)
         examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
@@ -242,7 +242,7 @@ class SequenceToSequence:
         answers = self.predict(model, [example.source for example in examples], autocast=autocast)
         return [Sample(*example, best.text) for example, (best, *_) in zip(examples, answers, strict=True)]
 
-    def exhibits(self, model: Any, evaluation: Evaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: Evaluation, *, autocast: Autocast) -> dict[str, Any]:
         """Attention maps of a few examples."""
         return {"attention": attention_maps(self, model, evaluation.examples, autocast)}
 
@@ -283,7 +283,7 @@ class SequenceToSequence:
         """Answered whole is what training saw alike; a translation is about as long as its source."""
         decode, translates = self.decode, self.corpus.languages is not None
         tokens = decode.max_source or (decode.max_length if translates else readable)
-        most = decode.max_sentences or (self._usual_sentences if translates else None)
+        most = decode.max_sentences or (self._max_sentences_p99 if translates else None)
         cuts = translates or decode.max_source is not None or decode.max_sentences is not None
         return Reading(min(tokens, readable), most, cuts)
 
@@ -347,3 +347,8 @@ class SequenceToSequence:
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
         return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, hypothesis.cut)
+
+
+def _known_sentences(environment: dict[str, Any]) -> int | None:
+    """What a run knows of its training sources; runs of version 0.1 call it by another name."""
+    return environment.get("max_sentences_p99", environment.get("usual_sentences"))

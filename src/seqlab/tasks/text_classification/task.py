@@ -111,7 +111,7 @@ class TextEvaluation:
         cut = [f"{self.cut} texts are longer than task.longest and were cut"] if self.cut else []
         return [*self.found.notes(), *cut]
 
-    def exhibit(self) -> list[dict[str, Any]]:
+    def artifact(self) -> list[dict[str, Any]]:
         """A few texts with their classes."""
         records = list(self.records())
         return [records[row] for row in sorted(random.Random(1).sample(range(len(records)), min(SHOWN, len(records))))]
@@ -205,9 +205,9 @@ class ClassifyText(TransformersFolder):
         evaluation = self.evaluate(model, examples, quick=True, autocast=autocast)
         return [Sample(record["source"], record["label"], record["predicted"]) for record in evaluation.records()]
 
-    def exhibits(self, model: Any, evaluation: TextEvaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: TextEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """A few texts."""
-        return {"sentences": evaluation.exhibit()}
+        return {"sentences": evaluation.artifact()}
 
     def inputs(self, path: Path) -> Iterable[str]:
         """A text on each line, or two with a tab between them."""

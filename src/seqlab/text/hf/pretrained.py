@@ -92,12 +92,13 @@ class PretrainedTokenizer(Tokenizer):
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "PretrainedTokenizer":
         """What `to_json` wrote; raises ValueError, TypeError or LookupError if it is damaged."""
-        special = SpecialIds(**fields["special"])
-        special = special._replace(prompt=tuple(special.prompt))
+        ids = fields["special"]
+        prefix = ids.pop("prompt", ()) or ids.pop("decoder_prefix", ())  # runs of version 0.1 say prompt
+        special = SpecialIds(**ids, decoder_prefix=tuple(prefix))
         tokenizer = cls(
             fields["tokenizer"], special, fields["unknown_id"], marks=fields["marks"], prefix=fields["prefix"]
         )
-        if tokenizer.vocab_size <= max(special.pad, special.bos, special.eos, *special.prompt):
+        if tokenizer.vocab_size <= max(special.pad, special.bos, special.eos, *special.decoder_prefix):
             raise ValueError("its special ids are not in it")
         return tokenizer
 
@@ -170,7 +171,7 @@ def special_ids(tokenizer: Any, start_id: int | None) -> SpecialIds:
             f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at"
         )
     read = before if before[:1] == [start_id] else [start_id, *before]
-    return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], prompt=tuple(read[:-1]))
+    return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], decoder_prefix=tuple(read[:-1]))
 
 
 def marks(tokenizer: Any) -> tuple[list[int], list[int]]:
