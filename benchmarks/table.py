@@ -1,7 +1,7 @@
-"""The result tables of the README, made from the files in benchmarks/results.
+"""The result tables of README.md and docs/results.md, made from the files in benchmarks/results.
 
 python benchmarks/table.py            # prints them
-python benchmarks/table.py --write    # puts them between the markers of README.md
+python benchmarks/table.py --write    # puts them between the markers of the pages
 """
 
 import csv
@@ -42,6 +42,17 @@ RECIPES = {
     "mnist-pixels-permuted": ("the same, pixels permuted, accuracy", ">= 97.5 %, the best of 60 min"),
 }
 
+HEADLINE = {
+    "math-place-value": ("which digit of a number?", "exact match"),
+    "multi30k-en-de": ("captions, English to German", "BLEU"),
+    "luong-multi30k-de-en": ("captions, German to English, LSTM with attention", "BLEU"),
+    "squad-fifth": ("answers in texts, a fifth of SQuAD", "F1"),
+    "cola": ("acceptable sentences", "Matthews correlation"),
+    "paraphrase-quora": ("paraphrases of questions", "iBLEU"),
+    "mnist-rows": ("MNIST, row by row", "accuracy"),
+}
+"""The rows of the README: task and unit of the score."""
+
 DIGITS = {"bleu": ".1f", "ibleu": ".1f", "matthews": ".3f", "bleu1": ".3f"}
 """How scores are written that are no per cent; BLEU and iBLEU are out of 100."""
 
@@ -50,22 +61,36 @@ STEPS = {"step": "Intel Xeon with AMX", "step-zen4": "AMD EPYC (Zen 4, AVX512_BF
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    written = with_tables(text)
-    if "--write" in sys.argv:
-        readme.write_text(written, encoding="utf-8")
-    else:
-        print("\n\n".join(make() for make in TABLES.values()))
+    if "--write" not in sys.argv:
+        print("\n\n".join(make() for tables in PAGES.values() for make in tables.values()))
+        return
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(with_tables(page, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def with_tables(text: str) -> str:
-    """The text with every table between its markers made anew."""
-    for name, make in TABLES.items():
+def with_tables(page: str, text: str) -> str:
+    """The text of a page with every table between its markers made anew."""
+    for name, make in PAGES[page].items():
         begin, end = BEGIN.format(name=name), END.format(name=name)
         before, _, rest = text.partition(begin)
         text = f"{before}{begin}\n{make()}\n{end}{rest.partition(end)[2]}"
     return text
+
+
+def headline() -> str:
+    """One row for each kind of task: the score and the time that it takes."""
+    lines = ["| task | recipe | score | training time |", "|---|---|---|---|"]
+    for name, (what, unit) in HEADLINE.items():
+        result = read(name)
+        value, threads = result["value"]["median"], result["machine"]["threads"]
+        digits = DIGITS.get(result["score"], ".1%")
+        cores = f"{threads} core{'s' * (threads > 1)}"
+        link = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml)"
+        lines.append(
+            f"| {what} | {link} | {value:{digits}} {unit} | {minutes(result['train_s']['median'])} on {cores} |"
+        )
+    return "\n".join(lines)
 
 
 def results() -> str:
@@ -90,7 +115,7 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     digits = DIGITS.get(result["score"], near_one)
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     examples = result["runs"][0]["examples"]
-    task = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
+    task = f"[`{name}`](../src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
     values = [run["value"] for run in result["runs"]]
     average = f", mean {statistics.mean(values):{digits}}" if len(values) >= 5 else ""
@@ -167,8 +192,8 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
-TABLES = {"results": results, "ablation": ablation}
-"""By the name that the markers have."""
+PAGES = {"README.md": {"headline": headline}, "docs/results.md": {"results": results, "ablation": ablation}}
+"""The tables of each page by the name that their markers have."""
 
 
 if __name__ == "__main__":

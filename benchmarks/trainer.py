@@ -99,7 +99,7 @@ class Theirs:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         settings = self._recipe.experiment
-        asked |= {"rows": settings.batch.rows, "rate": settings.optimizer.lr, "share": share, "seed": number + 1}
+        asked |= {"rows": settings.batch.batch_size, "rate": settings.optimizer.lr, "share": share, "seed": number + 1}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
@@ -129,7 +129,7 @@ def summary(found: dict[str, Rounds]) -> dict[str, Any]:
 
 
 def cpu_rate(one: dict[str, float]) -> float:
-    """Real tokens a second of processor time."""
+    """Real tokens per second of processor time."""
     return one["tokens"] / one["cpu_s"]
 
 

@@ -37,10 +37,10 @@ class Outcome(NamedTuple):
     @property
     def complaint(self) -> str:
         """The one line on standard error that is no progress."""
-        told = [line for line in self.err.splitlines() if not PROGRESS.match(line)]
-        assert len(told) == 1, self.err
-        assert told[0].startswith("seqlab: "), self.err
-        return told[0].removeprefix("seqlab: ")
+        captured = [line for line in self.err.splitlines() if not PROGRESS.match(line)]
+        assert len(captured) == 1, self.err
+        assert captured[0].startswith("seqlab: "), self.err
+        return captured[0].removeprefix("seqlab: ")
 
 
 class Command(Protocol):

@@ -74,8 +74,8 @@ def narrow(experiment: Experiment, corpora: Corpora, checkpoint: Path | None) ->
     if isinstance(experiment.data, PassagesData):
         small["data"] |= {"train": str(corpora.book), "document_words": 20}
     small["model"] |= _narrow_model(experiment, checkpoint)
-    if experiment.batch.rows is not None:
-        small["batch"] |= {"rows": 8, "tokens": None}
+    if experiment.batch.batch_size is not None:
+        small["batch"] |= {"batch_size": 8, "max_tokens": None}
     return check(small, experiment.about.name)
 
 

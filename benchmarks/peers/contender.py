@@ -2,9 +2,9 @@
 
 A contender is a script with three measurements:
 
-    python X_contender.py speed --data D --work W    # real target tokens a second of its training loop
+    python X_contender.py speed --data D --work W    # real target tokens per second of its training loop
     python X_contender.py learn --data D --work W    # validation loss and translations over the seconds of training
-    python X_contender.py decode --data D --work W   # sentences a second of beam search with the model of `learn`
+    python X_contender.py decode --data D --work W   # sentences per second of beam search with the model of `learn`
 
 The last line that it prints is a JSON object. All see the same ids: a line of a file in D is a sentence, its words are
 ids of one joint BPE vocabulary. Only the toolkit's own loop, batches, model and search are used; this file holds what

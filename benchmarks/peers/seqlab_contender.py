@@ -123,7 +123,7 @@ def experiment(options: Options) -> Experiment:
             "model.positions": "sinusoidal",
             "model.tying": "all",
             "model.dropout": DROPOUT,
-            "batch.tokens": options.batch_tokens,
+            "batch.max_tokens": options.batch_tokens,
             "optimizer.lr": PEAK_RATE,
             "optimizer.betas": BETAS,
             "optimizer.weight_decay": 0.0,

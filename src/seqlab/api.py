@@ -18,10 +18,10 @@ from seqlab.training.trainer import train as _train
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: it was asked for
-    """Training was asked to stop; `folder` holds a checkpoint to go on from."""
+    """Training was asked to stop; `folder` holds a checkpoint to resume from."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"interrupted; go on with: seqlab train --resume {shlex.quote(str(folder))}")
+        super().__init__(f"interrupted; resume with: seqlab train --resume {shlex.quote(str(folder))}")
         self.folder = folder
 
 
@@ -42,7 +42,7 @@ def train(
         recipe: name of a recipe or path of a TOML file; not needed to resume.
         settings: what differs from the recipe: `{"train.max_steps": 500}` or `["train.max_steps=500"]`.
         out: the run folder; `runs/RECIPE-DATE-TIME` when absent.
-        resume: the folder of an interrupted run to go on with.
+        resume: the folder of an interrupted run to resume.
         overwrite: replace the run in `out`.
         device: auto, cpu, cuda or mps.
         display: what a person watches; nothing when absent.
@@ -83,7 +83,7 @@ def _experiment(
         raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
     if not trust_code:
         registry.check_trusted(read_toml(path), str(path))
-    return load(str(path), settings)
+    return load(str(path), settings, warn=False)
 
 
 def _new_folder(name: str) -> Path:

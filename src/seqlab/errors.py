@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user, told in one line."""
+"""The one exception that stands for a mistake of the user, reported in one line."""
 
 import difflib
 from collections.abc import Iterable

@@ -127,8 +127,8 @@ for name in {modules}:
     if "torch" in sys.modules:
         sys.exit(f"importing {{name}} imports torch")
 """
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
+    captured = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert captured.returncode == 0, captured.stderr
 
 
 def _within(name: str, place: str) -> bool:

@@ -40,8 +40,8 @@ finally:
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["recipes"]])
 def test_help_and_lists_import_light_packages_only(arguments: list[str]) -> None:
     script = SCRIPT.format(arguments=arguments)
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout
-    assert "seqlab" in told.stderr.splitlines()
-    assert set(told.stderr.splitlines()) <= LIGHT
+    captured = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert captured.returncode == 0, captured.stderr
+    assert captured.stdout
+    assert "seqlab" in captured.stderr.splitlines()
+    assert set(captured.stderr.splitlines()) <= LIGHT

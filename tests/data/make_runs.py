@@ -32,7 +32,8 @@ LONG = f"{KEEP} train.keep_last=2 train.max_steps=200 train.evaluate_every=180"
 TRANSFORMER = "model.width=12 model.num_heads=2 model.feedforward=24 model.encoder_layers=1 model.decoder_layers=1"
 QUESTIONS = (
     "data.train=['train-easy'] data.validation=train-easy data.test=train-easy data.epoch_size=2000 "
-    f"data.validation_size=20 data.test_size=40 {TRANSFORMER} batch.tokens=4096 batch.pool=1000 optimizer.lr=1.5e-2"
+    f"data.validation_size=20 data.test_size=40 {TRANSFORMER} "
+    "batch.max_tokens=4096 batch.shuffle_pool=1000 optimizer.lr=1.5e-2"
 )
 PAIRS = "data.train=pairs.tsv data.source=en data.target=fr data.validation_size=10 data.test_size=20"
 TEXT = (
@@ -63,30 +64,30 @@ FAMILIES = {
     ),
     "translation": Family(
         "translate",
-        f"{MEDIUM} {PAIRS} text.vocab_size=290 {TRANSFORMER} model.dropout=0.0 batch.tokens=2048 optimizer.lr=4e-2",
+        f"{MEDIUM} {PAIRS} text.vocab_size=290 {TRANSFORMER} model.dropout=0.0 batch.max_tokens=2048 optimizer.lr=4e-2",
         SENTENCES,
     ),
     "luong": Family(
         "luong-newstest-de-en",
-        f"{MEDIUM} {PAIRS} data.test=[] data.validation=[] text.unit=word model.width=12 batch.tokens=1024 "
+        f"{MEDIUM} {PAIRS} data.test=[] data.validation=[] text.unit=word model.width=12 batch.max_tokens=1024 "
         "optimizer.lr=5e-2",
         SENTENCES,
     ),
     "images": Family(
         "mnist-rows",
         f"{SHORT} data.source=bars data.validation_size=20 model.width=8 model.state_size=8 model.num_layers=2 "
-        "batch.rows=32 optimizer.lr=2e-2",
+        "batch.batch_size=32 optimizer.lr=2e-2",
         tuple(bar(kind, place) for place in (1, 4, 6) for kind in (0, 1, 2)),
     ),
     "pretrain-bert": Family(
         "pretrain-bert",
-        f"{SHORT} {TEXT} model.vocab_size=100 model.layers=1 task.longest=40 batch.tokens=2048 optimizer.lr=3e-2",
+        f"{SHORT} {TEXT} model.vocab_size=100 model.layers=1 task.longest=40 batch.max_tokens=2048 optimizer.lr=3e-2",
         ("mia [MASK] the book in oslo .", "", "the letter was lost by [MASK] ."),
     ),
     "pretrain-bart": Family(
         "pretrain-bart",
         f"{MEDIUM} {TEXT} model.vocab_size=280 model.encoder_layers=1 model.decoder_layers=1 task.longest=32 "
-        "batch.tokens=2048 optimizer.lr=4e-2",
+        "batch.max_tokens=2048 optimizer.lr=4e-2",
         ("mia read <mask> in oslo .", "", "in rome the letter <mask> lost by tom ."),
     ),
     "pretrain-t5": Family(

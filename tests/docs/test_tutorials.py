@@ -50,13 +50,13 @@ def run(line: str) -> None:
         assert outcome.code == 0, f"{line}\n{outcome.err}"
     else:
         assert program == "pytest", f"a tutorial may run seqlab and pytest only: {line}"
-        told = subprocess.run(
+        captured = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert told.returncode == 0, told.stdout + told.stderr
+        assert captured.returncode == 0, captured.stdout + captured.stderr
 
 
 @pytest.mark.parametrize("page", ["add-a-model.md", "add-a-task.md"])
@@ -82,9 +82,9 @@ def test_a_run_of_somebody_elses_class_needs_trust(empty_folder: Path) -> None:
         outcome = run_here("predict", "runs/gru", *options, question)
         return outcome.code, outcome.err
 
-    code, told = predicted()
+    code, captured = predicted()
     assert code == 2
-    assert 'model.kind="gru:GRU" runs the code of the module gru: add --trust-code' in told
+    assert 'model.kind="gru:GRU" runs the code of the module gru: add --trust-code' in captured
     assert predicted("--trust-code")[0] == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQLAB_TRUSTED_MODULES", "other,gru")

@@ -74,7 +74,7 @@ SETTINGS: dict[str, Tree] = {
 COMMON: Tree = {
     "data": {"kind": "mathematics", "epoch_size": 200, "validation_size": 20},
     "model": {"width": 32, "feedforward": 64, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0},
-    "batch": {"tokens": 512, "pool": 100},
+    "batch": {"max_tokens": 512, "shuffle_pool": 100},
     "train": {"max_steps": STEPS},
 }
 """No recipe: recipes are tuned, and that is no change of numerics."""

@@ -130,10 +130,10 @@ def test_signatures_and_scores_are_those_of_its_command_line(tmp_path: Path) -> 
     outputs.write_text("\n".join(PREDICTIONS) + "\n", encoding="utf-8")
     answers.write_text("\n".join(REFERENCES) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "sacrebleu", answers, "-i", outputs, "-m", "bleu", "chrf", "-w", "6"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert [metric["signature"] for metric in told] == [bleu_signature(), chrf_signature()]
+    captured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert [metric["signature"] for metric in captured] == [bleu_signature(), chrf_signature()]
     scores = quick_scores(PREDICTIONS, REFERENCES)
-    assert [metric["score"] for metric in told] == pytest.approx([scores["bleu"], scores["chrf"]], abs=1e-6)
+    assert [metric["score"] for metric in captured] == pytest.approx([scores["bleu"], scores["chrf"]], abs=1e-6)
 
 
 def test_signature_names_the_tokenizer() -> None:

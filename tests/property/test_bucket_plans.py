@@ -8,14 +8,15 @@ from seqlab.data.batching.stream import BatchConfig, Bucket, in_order_of_length,
 
 lengths = st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=80)
 sizes = st.one_of(
-    st.fixed_dictionaries({"tokens": st.integers(1, 400)}), st.fixed_dictionaries({"rows": st.integers(1, 20)})
+    st.fixed_dictionaries({"max_tokens": st.integers(1, 400)}),
+    st.fixed_dictionaries({"batch_size": st.integers(1, 20)}),
 )
 others = st.fixed_dictionaries(
     {
         "order": st.sampled_from(["buckets", "random"]),
         "padding": st.sampled_from(["dynamic", "fixed"]),
-        "multiple": st.sampled_from([1, 3, 8]),
-        "pool": st.integers(1, 100),
+        "pad_to_multiple_of": st.sampled_from([1, 3, 8]),
+        "shuffle_pool": st.integers(1, 100),
     }
 )
 seeds = st.integers(0, 2**32 - 1)
@@ -68,7 +69,9 @@ def test_buckets_never_pad_more_than_a_pool_in_random_order(pairs: list, seed: i
     places = {
         order: sum(
             len(bucket.rows) * bucket.source_width
-            for bucket in planned(shapes, {"rows": rows, "order": order, "multiple": 1, "pool": 1000}, seed)
+            for bucket in planned(
+                shapes, {"batch_size": rows, "order": order, "pad_to_multiple_of": 1, "shuffle_pool": 1000}, seed
+            )
         )
         for order in ("buckets", "random")
     }

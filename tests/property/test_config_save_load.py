@@ -32,8 +32,8 @@ schedules = st.one_of(
     st.builds(Constant),
 )
 batches = st.one_of(
-    st.fixed_dictionaries({"tokens": st.integers(1, 10**6), "multiple": st.integers(1, 64)}),
-    st.fixed_dictionaries({"rows": st.integers(1, 10**4), "order": st.sampled_from(["buckets", "random"])}),
+    st.fixed_dictionaries({"max_tokens": st.integers(1, 10**6), "pad_to_multiple_of": st.integers(1, 64)}),
+    st.fixed_dictionaries({"batch_size": st.integers(1, 10**4), "order": st.sampled_from(["buckets", "random"])}),
 )
 trainings = st.fixed_dictionaries(
     {

@@ -73,7 +73,7 @@ def test_every_epoch_has_every_example_once(number: int, config: BatchConfig, se
 @settings(max_examples=30)
 @given(numbers, st.integers(2, 4), st.integers(1, 3), seeds, st.integers(1, 25))
 def test_processes_take_turns(number: int, size: int, turns: int, seed: int, rows: int) -> None:
-    config = BatchConfig(rows=rows, tokens=None, accumulate=size * turns)
+    config = BatchConfig(batch_size=rows, max_tokens=None, accumulate=size * turns)
     with stream_of(number, config, seed) as alone:
         expected = [alone.next_group() for _ in range(3)]
     shares = []

@@ -1,4 +1,4 @@
-"""What a user is told who got something wrong: one line that names it, exit code 2, and nothing lost."""
+"""What a user is captured who got something wrong: one line that names it, exit code 2, and nothing lost."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "captured"),
     [
         (["math-sotr"], ['no recipe "math-sotr"', 'did you mean "math-sort"?']),
         (["math-sort", "model.widht=64"], ["model.widht", 'did you mean "width"?']),
@@ -30,10 +30,12 @@ from safetensors.torch import load_file
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_setting_that_makes_no_sense(command: Command, arguments: list[str], told: list[str], tmp_path: Path) -> None:
+def test_a_setting_that_makes_no_sense(
+    command: Command, arguments: list[str], captured: list[str], tmp_path: Path
+) -> None:
     outcome = command("train", *arguments, "--out", tmp_path / "run")
     assert (outcome.code, outcome.out) == (2, "")
-    assert all(part in outcome.complaint for part in told), outcome.complaint
+    assert all(part in outcome.complaint for part in captured), outcome.complaint
     assert not (tmp_path / "run").exists()
 
 
@@ -53,7 +55,7 @@ def test_a_recipe_that_is_not_there(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "captured"),
     [
         ("empty.txt", b"", ": the file is empty"),
         ("latin.txt", "What?\n1\nWo ist der K\u00e4se?\n2\n".encode("latin-1"), ":3: not UTF-8 text (byte 0xe4)"),
@@ -65,13 +67,13 @@ def test_a_recipe_that_is_not_there(command: Command, tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_scored(
-    command: Command, trained: Trained, tmp_path: Path, name: str, content: bytes, told: str
+    command: Command, trained: Trained, tmp_path: Path, name: str, content: bytes, captured: str
 ) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     outcome = command("evaluate", trained.folder, "--data", file)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith(f"{file}{told}")
+    assert outcome.complaint.startswith(f"{file}{captured}")
 
 
 def test_a_file_that_is_not_there(command: Command, trained: Trained, tmp_path: Path) -> None:
@@ -108,9 +110,9 @@ def test_a_place_where_nothing_can_be_written(command: Command, small: tuple[str
 def test_characters_that_the_model_never_saw(command: Command, trained: Trained, tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("What is the units digit of \u0663\u0663?\nthree\n", encoding="utf-8")
-    told = command("evaluate", trained.folder, "--data", file)
-    assert told.code == 0
-    source, target = (line for line in told.err.splitlines() if "not know" in line)
+    captured = command("evaluate", trained.folder, "--data", file)
+    assert captured.code == 0
+    source, target = (line for line in captured.err.splitlines() if "not know" in line)
     assert re.search(r"source .* not know.*\u0663\W+2\b", source)
     assert re.search(r"target .* not know.*\be\W+2\b", target)
     scores = json.loads(command("evaluate", trained.folder, "--data", file, "--json").out)

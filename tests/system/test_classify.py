@@ -31,28 +31,28 @@ def run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scores_are_those_of_the_training(command: Command, run: Path) -> None:
-    told = json.loads(command("evaluate", run, "--json").out)
+    captured = json.loads(command("evaluate", run, "--json").out)
     kept = json.loads((run / "results.json").read_text())
-    assert told["scores"] == kept["scores"]
-    assert told["confusion"] == kept["confusion"]
-    assert next(iter(told["scores"])) == "accuracy"
-    assert told["scores"]["accuracy"]["value"] > 0.3  # learned: guessing has 0.1
+    assert captured["scores"] == kept["scores"]
+    assert captured["confusion"] == kept["confusion"]
+    assert next(iter(captured["scores"])) == "accuracy"
+    assert captured["scores"]["accuracy"]["value"] > 0.3  # learned: guessing has 0.1
 
 
 def test_evaluate_prints_the_table_of_classes(command: Command, run: Path) -> None:
-    told = command("evaluate", run).out
-    assert "precision" in told
-    assert "macro avg" in told
+    captured = command("evaluate", run).out
+    assert "precision" in captured
+    assert "macro avg" in captured
 
 
 def test_answers_are_the_classes_of_the_test_predictions(command: Command, run: Path, tmp_path: Path) -> None:
     test = ImageCorpus(ImagesData(by="rows")).test()
     file = tmp_path / "images.txt"
     file.write_text("".join(" ".join(map(str, image.ravel())) + "\n" for image in test.pixels))
-    told = command("predict", run, "--file", file).out.split()
+    captured = command("predict", run, "--file", file).out.split()
     rows = [json.loads(line) for line in (run / "predictions" / "test.jsonl").read_text().splitlines()]
-    assert told == [row["predicted"] for row in rows]
-    assert seqlab.Run(run).predict(file.read_text().splitlines()[0]) == told[0]
+    assert captured == [row["predicted"] for row in rows]
+    assert seqlab.Run(run).predict(file.read_text().splitlines()[0]) == captured[0]
 
 
 def test_the_report_shows_classes_and_mistakes(run: Path) -> None:
@@ -62,19 +62,19 @@ def test_the_report_shows_classes_and_mistakes(run: Path) -> None:
 
 
 def test_data_counts_the_classes(command: Command) -> None:
-    told = command("data", "digits-rnn")
-    assert told.code == 0
-    assert "8 x 8" in told.out
+    captured = command("data", "digits-rnn")
+    assert captured.code == 0
+    assert "8 x 8" in captured.out
 
 
 def test_checks_hold(command: Command) -> None:
-    told = command("check", *SMALL[:3])
-    assert told.code == 0, told.out
-    assert "resume is exact" in told.out
+    captured = command("check", *SMALL[:3])
+    assert captured.code == 0, captured.out
+    assert "resume is exact" in captured.out
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "captured"),
     [
         (["model.kind=transformer"], 'model.kind="transformer" does not suit the task classify-sequence'),
         (["text.unit=bpe"], "text has no effect with the task classify-sequence"),
@@ -82,7 +82,7 @@ def test_checks_hold(command: Command) -> None:
         (["data.kind=numbers"], 'data.kind="numbers" does not suit the task classify-sequence'),
     ],
 )
-def test_what_does_not_suit_the_task_is_named(command: Command, settings: list[str], told: str) -> None:
+def test_what_does_not_suit_the_task_is_named(command: Command, settings: list[str], captured: str) -> None:
     outcome = command("show", "digits-rnn", *settings)
     assert outcome.code == 2
-    assert told in outcome.complaint
+    assert captured in outcome.complaint

@@ -25,16 +25,16 @@ def test_the_verbs_are_all_there() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_every_verb_has_an_example(command: Command, verb: str) -> None:
-    told = command(verb, "--help")
-    assert told.code == 0
-    assert re.search(rf"Example: seqlab {verb}\b", told.out)
-    assert not told.err
+    captured = command(verb, "--help")
+    assert captured.code == 0
+    assert re.search(rf"Example: seqlab {verb}\b", captured.out)
+    assert not captured.err
 
 
 def test_the_bare_command_shows_its_verbs(command: Command) -> None:
-    told = command()
-    assert told.code == 0
-    assert all(f"  {verb} " in told.out for verb in VERBS)
+    captured = command()
+    assert captured.code == 0
+    assert all(f"  {verb} " in captured.out for verb in VERBS)
 
 
 def test_version(command: Command) -> None:
@@ -42,7 +42,7 @@ def test_version(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "captured"),
     [
         (["trian"], "trian"),
         (["train", "--sede", "3"], "--sede"),
@@ -52,10 +52,10 @@ def test_version(command: Command) -> None:
         (["report", "a", "b"], "b"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(command: Command, arguments: list[str], told: str) -> None:
+def test_a_wrong_command_line_is_one_line(command: Command, arguments: list[str], captured: str) -> None:
     outcome = command(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
-    assert told in outcome.complaint
+    assert captured in outcome.complaint
     assert "--help" in outcome.complaint
 
 
@@ -68,16 +68,18 @@ def test_debug_shows_where_it_went_wrong(command: Command, start: Start) -> None
 
 
 def test_recipes_lists_every_recipe_unbroken(command: Command) -> None:
-    told = command("recipes")
-    assert told.code == 0
-    assert [line.split()[0] for line in told.out.splitlines()[1:] if line[0] != " "] == recipes.names()
-    assert "comparison__sort" in told.out.replace("\n", "") or "comparison__so" in told.out  # long cells are folded
+    captured = command("recipes")
+    assert captured.code == 0
+    assert [line.split()[0] for line in captured.out.splitlines()[1:] if line[0] != " "] == recipes.names()
+    assert (
+        "comparison__sort" in captured.out.replace("\n", "") or "comparison__so" in captured.out
+    )  # long cells are folded
 
 
 def test_show_prints_settings_with_their_docs_and_marks_what_the_recipe_sets(command: Command) -> None:
-    told = command("show", "math-place-value", "model.width=48", "text.reverse_target=true")
-    assert told.code == 0
-    lines = told.out.splitlines()
+    captured = command("show", "math-place-value", "model.width=48", "text.reverse_target=true")
+    assert captured.code == 0
+    lines = captured.out.splitlines()
     assert any(re.match(r"\* width = 48 +size of the vector", line) for line in lines)
     assert any(re.match(r"\* reverse_target = true +write the target last", line) for line in lines)
     assert any(re.match(r"  label_smoothing = 0\.0 +share of", line) for line in lines)
@@ -86,14 +88,14 @@ def test_show_prints_settings_with_their_docs_and_marks_what_the_recipe_sets(com
 
 def test_data_counts_the_questions_and_their_lengths(command: Command) -> None:
     sizes = ("data.epoch_size=90", "data.validation_size=12", "data.test_size=15")
-    told = command("data", "math-sort", *sizes)
-    assert told.code == 0
+    captured = command("data", "math-sort", *sizes)
+    assert captured.code == 0
 
     from seqlab.data.corpora.mathematics import Mathematics
     from seqlab.experiment.config import load
 
     splits = Mathematics(load("math-sort", list(sizes)).data).splits()
-    rows = {row[0]: row[1:] for row in map(str.split, told.out.splitlines()) if row and row[0] in splits}
+    rows = {row[0]: row[1:] for row in map(str.split, captured.out.splitlines()) if row and row[0] in splits}
     assert list(rows) == ["train-easy", "train-medium", "train-hard", "validation", "test"]
     assert [rows[split][0] for split in rows] == ["30", "30", "30", "12", "15"]
     for split, examples in splits.items():
@@ -104,8 +106,8 @@ def test_data_counts_the_questions_and_their_lengths(command: Command) -> None:
         for side in lengths:
             expected += [f"{sum(side) / len(side):.1f}", f"{max(side)}"]
         assert rows[split] == expected
-    assert all(len(line) <= 80 for line in told.out.splitlines())
-    assert "█" in told.out  # the histograms
+    assert all(len(line) <= 80 for line in captured.out.splitlines())
+    assert "█" in captured.out  # the histograms
 
 
 def test_train_prints_its_folder_and_nothing_else_on_standard_output(trained: Trained) -> None:
@@ -134,16 +136,16 @@ def test_train_names_its_folder_after_recipe_and_time(
     command: Command, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = command("train", *small, "train.max_steps=1")
-    assert told.code == 0
-    assert re.fullmatch(r"runs/math-place-value-\d{8}-\d{6}\n", told.out)
-    assert (tmp_path / told.out.strip() / "results.json").is_file()
+    captured = command("train", *small, "train.max_steps=1")
+    assert captured.code == 0
+    assert re.fullmatch(r"runs/math-place-value-\d{8}-\d{6}\n", captured.out)
+    assert (tmp_path / captured.out.strip() / "results.json").is_file()
 
 
 def test_evaluate_repeats_the_score_of_the_run(command: Command, trained: Trained) -> None:
-    told = command("evaluate", trained.folder, "--json")
-    assert (told.code, told.err) == (0, "")
-    scores, results = json.loads(told.out), json.loads((trained.folder / "results.json").read_text())
+    captured = command("evaluate", trained.folder, "--json")
+    assert (captured.code, captured.err) == (0, "")
+    scores, results = json.loads(captured.out), json.loads((trained.folder / "results.json").read_text())
     assert scores == {key: results[key] for key in scores}
     assert scores["examples"] == 20
     assert 0 <= scores["scores"]["accuracy"]["low"] <= scores["scores"]["accuracy"]["value"]
@@ -159,8 +161,8 @@ def test_evaluate_scores_a_file(command: Command, copier: Path, tmp_path: Path, 
     file = tmp_path / f"mine{suffix}"
     pairs = [("fedc", "fedc"), ("ab", "ba"), ("cab", "cab"), ("bead", "be!d")]
     file.write_text("".join(f"{word}{between}{answer}\n" for word, answer in pairs), encoding="utf-8")
-    told = command("evaluate", copier, "--data", file, "--json")
-    scores = json.loads(told.out)
+    captured = command("evaluate", copier, "--data", file, "--json")
+    scores = json.loads(captured.out)
     assert scores["examples"] == 4
     assert scores["scores"]["accuracy"]["value"] == 0.5
     assert scores["unknown"] == {"target": {"!": 1}}
@@ -181,11 +183,11 @@ def test_compare_puts_runs_side_by_side(
     other = tmp_path / "slower"
     assert command("train", *small, "train.max_steps=8", "optimizer.lr=1e-4", "--out", other).code == 0
     page = tmp_path / "comparison.html"
-    told = command("compare", trained.folder, other, "--out", page)
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines()[-1] == str(page)
-    assert re.search(r"optimizer\.lr +0\.002 +(0\.0001|1e-04)", told.out)
-    assert re.search(r"updates +20 +8", told.out)
+    captured = command("compare", trained.folder, other, "--out", page)
+    assert (captured.code, captured.err) == (0, "")
+    assert captured.out.splitlines()[-1] == str(page)
+    assert re.search(r"optimizer\.lr +0\.002 +(0\.0001|1e-04)", captured.out)
+    assert re.search(r"updates +20 +8", captured.out)
     assert page.stat().st_size > 10_000
 
 
@@ -198,37 +200,37 @@ def test_compare_wants_two_runs(command: Command, trained: Trained) -> None:
 @pytest.mark.usefixtures("drawn_figures")
 def test_find_lr_prints_a_setting_to_use(command: Command, small: tuple[str, ...], tmp_path: Path) -> None:
     page = tmp_path / "lr.html"
-    told = command("find-lr", *small, "--steps", "15", "--lowest", "1e-4", "--out", page)
-    assert told.code == 0
-    suggested = re.fullmatch(r"optimizer\.lr=(\S+)\n", told.out)
+    captured = command("find-lr", *small, "--steps", "15", "--lowest", "1e-4", "--out", page)
+    assert captured.code == 0
+    suggested = re.fullmatch(r"optimizer\.lr=(\S+)\n", captured.out)
     assert suggested is not None
     assert 1e-4 <= float(suggested[1]) <= 1
     assert page.stat().st_size > 1000
 
 
 def test_check_keeps_its_promises(command: Command, small: tuple[str, ...]) -> None:
-    told = command("check", *small)
-    lines = told.out.splitlines()
-    assert told.code == 0
+    captured = command("check", *small)
+    lines = captured.out.splitlines()
+    assert captured.code == 0
     assert len(lines) == 5
     assert all(line.startswith("ok  ") for line in lines)
-    assert "resume is exact" in told.out
+    assert "resume is exact" in captured.out
 
 
 def test_a_reader_who_goes_away_is_left_in_peace(copier: Path) -> None:
     # More than a pipe holds, so that the writer notices.
     words = b"fedc\n" * 40_000
     pipeline = f'"{sys.executable}" -m seqlab predict "{copier}" | head -1'
-    told = subprocess.run(["bash", "-c", pipeline], input=words, capture_output=True, timeout=300, check=False)
-    assert told.stdout == b"fedc\n"
-    assert told.stderr == b""
+    captured = subprocess.run(["bash", "-c", pipeline], input=words, capture_output=True, timeout=300, check=False)
+    assert captured.stdout == b"fedc\n"
+    assert captured.stderr == b""
 
 
 def test_until_stops_at_the_first_evaluation_that_reaches_it(
     command: Command, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    told = command("train", *small, "--until", "loss<=50", "--out", tmp_path / "run")
-    assert told.code == 0
+    captured = command("train", *small, "--until", "loss<=50", "--out", tmp_path / "run")
+    assert captured.code == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["step"] == 8
     assert results["stopped_because"] == "reached loss<=50"

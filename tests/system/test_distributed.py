@@ -1,4 +1,4 @@
-"""Two processes under torchrun: the same run as one process, told and written once."""
+"""Two processes under torchrun: the same run as one process, captured and written once."""
 
 import json
 import re
@@ -69,7 +69,7 @@ def test_what_two_saved_goes_on_in_one(
     script.write_text(STOP_ONE_OF_TWO)
     _, out, err = outcome_of(start("train", *small, *TWO, "--out", folder, processes=2, script=script))
     assert out == ""
-    assert err.count(f"seqlab: interrupted; go on with: seqlab train --resume {folder}\n") == 1
+    assert err.count(f"seqlab: interrupted; resume with: seqlab train --resume {folder}\n") == 1
     # Only one of them was asked to stop, and both stopped after the same update.
     assert checkpoints(folder) == ["step-00000005"]
     assert [step for step, _ in losses(folder)] == [1, 2, 3, 4, 5]
@@ -102,7 +102,7 @@ def test_batches_that_cannot_be_dealt_out_are_told_once(start: Start, small: tup
     assert outcome.out == ""
     said = [line for line in outcome.err.splitlines() if line.startswith("seqlab: ")]
     assert said == [
-        "seqlab: batch.accumulate=1 batches an update cannot be dealt to 2 processes: set batch.accumulate=2"
+        "seqlab: batch.accumulate=1 batches per update cannot be dealt to 2 processes: set batch.accumulate=2"
     ]
     # torchrun has words of its own for a process that failed, and an exit code of its own
     assert re.search(r"exitcode *: 2\b", outcome.err)

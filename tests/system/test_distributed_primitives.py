@@ -42,8 +42,8 @@ def run_two(work: Callable[[World, Path], Any], folder: Path) -> list[Any]:
 
 def _one_of_two(rank: int, work: Callable[[World, Path], Any], folder: Path, port: int) -> None:
     torch.set_num_threads(1)
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in told.items()}, MASTER_ADDR="127.0.0.1")
+    captured = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in captured.items()}, MASTER_ADDR="127.0.0.1")
     world = connect("cpu")
     torch.save(work(world, folder), folder / f"result-{rank}.pt")
     world.close()
@@ -68,12 +68,12 @@ def test_both_processes_come_to_the_same_results(tmp_path: Path) -> None:
     assert first["place"] == (0, 2, 2, True)
     assert second["place"] == (1, 2, 2, False)
     assert first["untouched"].tolist() == [1.0, 10.0]
-    for told in (first, second):
-        assert told["sum"].tolist() == [3.0, 30.0]
-        assert told["sum_of_counts"] == 11
-        assert (told["one_asks"], told["none_asks"]) == (True, False)
-        assert told["number"] == 0.1
-        assert told["objects"] == [{"rank": 0}, {"rank": 1}]
+    for captured in (first, second):
+        assert captured["sum"].tolist() == [3.0, 30.0]
+        assert captured["sum_of_counts"] == 11
+        assert (captured["one_asks"], captured["none_asks"]) == (True, False)
+        assert captured["number"] == 0.1
+        assert captured["objects"] == [{"rank": 0}, {"rank": 1}]
 
 
 BATCHES = [(3, 0), (1, 1), (7, 2), (2, 3)]
@@ -123,10 +123,10 @@ def train_in_two(world: World, folder: Path) -> dict[str, Any]:
 
 def test_two_processes_train_the_weights_of_one_and_exchange_once_an_update(tmp_path: Path) -> None:
     alone, _ = train(ALONE, make_model(seed=0))
-    for told in run_two(train_in_two, tmp_path):
-        torch.testing.assert_close(told["weights"], dict(alone.state_dict()))
+    for captured in run_two(train_in_two, tmp_path):
+        torch.testing.assert_close(captured["weights"], dict(alone.state_dict()))
         # DDP puts all weights of so small a model into one bucket: one exchange for each of the three updates
-        assert told["exchanges"] == 3
+        assert captured["exchanges"] == 3
 
 
 def refuse_in_two(world: World, folder: Path) -> dict[str, Any]:
@@ -147,24 +147,24 @@ def refuse_in_two(world: World, folder: Path) -> dict[str, Any]:
     precision = Precision("fp32", CPU)
     engine = Engine(wrapped, loss, stream, optimizer, Constant(), precision, Clip(), None, world)
     recorder = Recorder(None, [], Silent(), world, lambda shapes: 1.0, 1.0, 100, False, lambda: 0.0)
-    told, weights = "", []
+    captured, weights = "", []
     try:
         for update in updates(engine, Budget(10, None, world)):
             weights.append(model[0].weight.detach().clone())
             recorder.add(update, 0.1)
     except NonFiniteError as error:
-        told = str(error)
-    return {"told": told, "weights": weights}
+        captured = str(error)
+    return {"captured": captured, "weights": weights}
 
 
 def test_a_loss_that_is_bad_in_one_process_stops_both_before_the_step(tmp_path: Path) -> None:
     first, second = run_two(refuse_in_two, tmp_path)
-    for told in (first, second):
-        assert told["told"] == "the loss is not finite at update 3, learning rate 0.1"
-        assert len(told["weights"]) == 3
-        assert torch.equal(told["weights"][2], told["weights"][1])
-        assert not torch.equal(told["weights"][1], told["weights"][0])
-        assert told["weights"][2].isfinite().all()
+    for captured in (first, second):
+        assert captured["captured"] == "the loss is not finite at update 3, learning rate 0.1"
+        assert len(captured["weights"]) == 3
+        assert torch.equal(captured["weights"][2], captured["weights"][1])
+        assert not torch.equal(captured["weights"][1], captured["weights"][0])
+        assert captured["weights"][2].isfinite().all()
     assert torch.equal(first["weights"][2], second["weights"][2])
 
 

@@ -74,9 +74,9 @@ def shown(value: float) -> Iterator[str]:
 
 
 def test_evaluate_gives_the_scores_of_then(command: Command, run: Path) -> None:
-    told = command("evaluate", run, "--json", "--device", "cpu")
-    assert told.code == 0, told.err
-    now, then = json.loads(told.out), results(run)
+    captured = command("evaluate", run, "--json", "--device", "cpu")
+    assert captured.code == 0, captured.err
+    now, then = json.loads(captured.out), results(run)
     assert now["examples"] == then["examples"]
     assert now["scores"].keys() == then["scores"].keys()
     for name, score in then["scores"].items():
@@ -86,18 +86,18 @@ def test_evaluate_gives_the_scores_of_then(command: Command, run: Path) -> None:
 
 def test_predict_gives_the_outputs_of_then(command: Command, run: Path) -> None:
     asked = DATA / "lines" / f"{run.name}.in"
-    told = command("predict", run, "--file", asked, "--device", "cpu")
-    assert told.code == 0, told.err
-    assert told.out.splitlines() == asked.with_suffix(".out").read_text(encoding="utf-8").splitlines()
-    assert len(told.out.splitlines()) == len(asked.read_text(encoding="utf-8").splitlines())
+    captured = command("predict", run, "--file", asked, "--device", "cpu")
+    assert captured.code == 0, captured.err
+    assert captured.out.splitlines() == asked.with_suffix(".out").read_text(encoding="utf-8").splitlines()
+    assert len(captured.out.splitlines()) == len(asked.read_text(encoding="utf-8").splitlines())
 
 
 def test_resume_ends_where_it_ended_then(command: Command, stored: Path, run: Path) -> None:
     (run / "results.json").unlink()
     (run / "model.safetensors").unlink()
     (last,) = checkpoints(run)  # but one: that of the end is not kept
-    told = command("train", "--resume", run, "--device", "cpu")
-    assert (told.code, told.out) == (0, f"{run}\n"), told.err
+    captured = command("train", "--resume", run, "--device", "cpu")
+    assert (captured.code, captured.out) == (0, f"{run}\n"), captured.err
 
     assert results(run)["step"] == results(stored)["step"] == losses(stored)[-1][0]
     assert [step for step, _ in losses(run)] == [step for step, _ in losses(stored)]
@@ -107,9 +107,9 @@ def test_resume_ends_where_it_ended_then(command: Command, stored: Path, run: Pa
 
 
 def test_the_report_names_the_scores_of_then(command: Command, run: Path) -> None:
-    told = command("report", run)
-    assert told.code == 0, told.err
-    page = Path(told.out.removesuffix("\n")).read_text(encoding="utf-8")
+    captured = command("report", run)
+    assert captured.code == 0, captured.err
+    page = Path(captured.out.removesuffix("\n")).read_text(encoding="utf-8")
     for name, score in results(run)["scores"].items():
         assert any(f">{text}{end}" in page for text in shown(score["value"]) for end in ("<", " (")), name
 

@@ -161,14 +161,14 @@ class TestLines:
             assert alone.predictions[0].score == pytest.approx(answer.predictions[0].score, abs=1e-3)
 
     def test_progress_comes_after_every_batch(self, translator: Path) -> None:
-        told: list[float] = []
+        captured: list[float] = []
         lines = ["", *drawn_lines(20, seed=2), "Ab? " * 15]
         small_batches = Run(translator)
         small_batches.task.config = small_batches.task.config.model_copy(update={"evaluation_tokens": 60})
-        small_batches.predict_lines(lines, 101, told.append)
-        assert len(told) > 3
-        assert told == sorted(told)
-        assert 100 < told[0] < told[-1] == 122
+        small_batches.predict_lines(lines, 101, captured.append)
+        assert len(captured) > 3
+        assert captured == sorted(captured)
+        assert 100 < captured[0] < captured[-1] == 122
 
     def test_lines_are_read_as_they_are_needed(self, copier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("seqlab.inference.run.CHUNK", 3)
@@ -202,15 +202,15 @@ class TestLanguages:
 
 class TestSettings:
     def test_the_n_best_stand_on_one_line(self, command: Command, translator: Path) -> None:
-        told = command("predict", translator, "Abc de.", "decode.beam_width=4", "decode.n_best=3")
+        captured = command("predict", translator, "Abc de.", "decode.beam_width=4", "decode.n_best=3")
         [found] = Run(translator, settings={"decode.beam_width": 4, "decode.n_best": 3}).predict_lines(["Abc de."])
         assert len(found.predictions) == 3
-        assert told.out == "\t".join(prediction.text for prediction in found.predictions) + "\n"
+        assert captured.out == "\t".join(prediction.text for prediction in found.predictions) + "\n"
 
     def test_they_may_stand_where_a_text_might(self, command: Command, translator: Path) -> None:
-        told = command("predict", translator, "decode.n_best=2", "decode.max_length=9", stdin=b"Ab.\nCd.\n")
-        assert [line.count("\t") for line in told.out.splitlines()] == [1, 1]
-        assert max(map(len, told.out.replace("\n", "\t").split("\t"))) <= 9
+        captured = command("predict", translator, "decode.n_best=2", "decode.max_length=9", stdin=b"Ab.\nCd.\n")
+        assert [line.count("\t") for line in captured.out.splitlines()] == [1, 1]
+        assert max(map(len, captured.out.replace("\n", "\t").split("\t"))) <= 9
 
     def test_a_text_is_not_a_setting(self, command: Command, copier: Path) -> None:
         assert command("predict", copier, "a=b").code == 0
@@ -221,7 +221,7 @@ class TestSettings:
         assert (decode.method, decode.max_length) == ("greedy", 12)
 
     @pytest.mark.parametrize(
-        ("setting", "told"),
+        ("setting", "captured"),
         [
             ("decode.beam_widht=3", "did you mean"),
             ("decode.temperature=2", "temperature=2.0 has no effect"),
@@ -230,10 +230,10 @@ class TestSettings:
             ("decode=2", "settings of its search only"),
         ],
     )
-    def test_what_cannot_be_set(self, command: Command, translator: Path, setting: str, told: str) -> None:
+    def test_what_cannot_be_set(self, command: Command, translator: Path, setting: str, captured: str) -> None:
         outcome = command("predict", translator, "Ab.", setting)
         assert outcome.code == 2
-        assert told in outcome.complaint
+        assert captured in outcome.complaint
 
 
 class TestLongLines:
@@ -242,10 +242,10 @@ class TestLongLines:
         pieces = list(sentences(line))
         assert len(pieces) == 12
         answers = Run(translator).predict(pieces)
-        told = command("predict", translator, stdin=f"Ab.\n{line}\n".encode())
-        assert told.out.splitlines()[1] == " ".join(answers)
+        captured = command("predict", translator, stdin=f"Ab.\n{line}\n".encode())
+        assert captured.out.splitlines()[1] == " ".join(answers)
         remark = f"seqlab: line 2: {len(line)} tokens, over 40: cut into 12, at sentence ends"
-        assert remark in told.err.splitlines()
+        assert remark in captured.err.splitlines()
 
     def test_a_line_within_the_limit_stays_whole(self, translator: Path) -> None:
         line = "Ab c? " * 6 + "Abcd"
@@ -284,8 +284,8 @@ class TestLongLines:
         assert outcome.complaint == "line 2: 3,028 tokens, but the model reads 1,024 at most: shorten it"
 
     def test_it_is_said_how_many_answers_were_cut(self, command: Command, translator: Path) -> None:
-        told = command("predict", translator, "decode.max_length=1", stdin=b"Ab.\n\nAb.\n")
-        assert told.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1 or decode.max_ratio=2\n"
+        captured = command("predict", translator, "decode.max_length=1", stdin=b"Ab.\n\nAb.\n")
+        assert captured.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1 or decode.max_ratio=2\n"
 
 
 class TestSeveralSentences:
@@ -296,10 +296,10 @@ class TestSeveralSentences:
     ) -> None:
         environment = json.loads((translator / "environment.json").read_text())
         assert environment["max_sentences_p99"] == 1
-        told = command("predict", translator, stdin=f"{self.LINE}\nKl mn.\n".encode())
-        assert told.out.splitlines()[0] == " ".join(Run(translator).predict(["Ab cd.", "Ef gh?", "Ij."]))
-        assert "seqlab: 1 of 2 lines were answered sentence by sentence" in told.err.splitlines()
-        assert "line 1" not in told.err  # nothing is wrong with it
+        captured = command("predict", translator, stdin=f"{self.LINE}\nKl mn.\n".encode())
+        assert captured.out.splitlines()[0] == " ".join(Run(translator).predict(["Ab cd.", "Ef gh?", "Ij."]))
+        assert "seqlab: 1 of 2 lines were answered sentence by sentence" in captured.err.splitlines()
+        assert "line 1" not in captured.err  # nothing is wrong with it
 
     @pytest.mark.parametrize(("most", "pieces"), [(1, 3), (2, 3), (3, 1)])
     def test_how_many_is_a_setting(self, translator: Path, most: int, pieces: int) -> None:
@@ -357,8 +357,8 @@ class TestFile:
         self, small_chunks: None, command: Command, translator: Path, tmp_path: Path
     ) -> None:
         input_file(tmp_path, [*self.LINES])
-        told = self.go_on(command, translator, tmp_path)
-        assert (told.code, told.out) == (0, "")
+        captured = self.go_on(command, translator, tmp_path)
+        assert (captured.code, captured.out) == (0, "")
         assert (tmp_path / "out.txt").read_text() == self.expected(command, translator)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["input.txt", "out.txt"]
 
@@ -382,11 +382,13 @@ class TestFile:
 
     def test_the_same_command_goes_on(self, interrupted: Path, command: Command, translator: Path) -> None:
         assert not (interrupted / "out.txt").exists()
-        told = self.go_on(command, translator, interrupted)
-        assert told.code == 0
+        captured = self.go_on(command, translator, interrupted)
+        assert captured.code == 0
         assert (interrupted / "out.txt").read_text() == self.expected(command, translator)
         assert sorted(path.name for path in interrupted.iterdir()) == ["input.txt", "out.txt"]
-        assert told.err.splitlines().count("seqlab: line 92: 180 tokens, over 40: cut into 30, at sentence ends") == 1
+        assert (
+            captured.err.splitlines().count("seqlab: line 92: 180 tokens, over 40: cut into 30, at sentence ends") == 1
+        )
 
     def test_what_is_answered_is_not_asked_again(
         self, interrupted: Path, command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
@@ -433,19 +435,22 @@ class TestFile:
         assert " of 112 answers were cut at decode.max_length=12" in self.go_on(command, translator, interrupted).err
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "captured"),
         [
             ("settings", "was begun with other settings of decode; remove it to start anew"),
-            ("input", "the first 40 lines of the input are others now; remove it to start anew"),
-            ("shorter input", "the first 40 lines of the input are others now; remove it to start anew"),
+            ("input", "the first 40 lines of the input changed since the interrupted run; remove it to start anew"),
+            (
+                "shorter input",
+                "the first 40 lines of the input changed since the interrupted run; remove it to start anew",
+            ),
             ("model", "was begun with other weights; remove it to start anew"),
-            ("no record", "no sound out.txt.partial.json says how to go on with it; remove it to start anew"),
-            ("damaged record", "no sound out.txt.partial.json says how to go on with it; remove it to start anew"),
-            ("lost answers", "no sound out.txt.partial.json says how to go on with it; remove it to start anew"),
+            ("no record", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
+            ("damaged record", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
+            ("lost answers", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
         ],
     )
     def test_anything_else_is_refused(
-        self, interrupted: Path, command: Command, translator: Path, change: str, told: str
+        self, interrupted: Path, command: Command, translator: Path, change: str, captured: str
     ) -> None:
         partial, record = interrupted / "out.txt.partial", interrupted / "out.txt.partial.json"
         more: tuple[str, ...] = ()
@@ -470,7 +475,7 @@ class TestFile:
                 partial.write_bytes(partial.read_bytes()[:-1])
         outcome = self.go_on(command, model, interrupted, *more)
         assert outcome.code == 2
-        assert outcome.complaint == f"{partial}: {told}, or choose another --out"
+        assert outcome.complaint == f"{partial}: {captured}, or choose another --out"
         assert not (interrupted / "out.txt").exists()
         partial.unlink()  # which is what it said
         assert self.go_on(command, model, interrupted, *more).code == 0
@@ -499,7 +504,7 @@ class TestFile:
         if number == signal.SIGINT:
             said = outcome.err.splitlines()[-1]
             assert outcome.code == 1
-            assert said == f"seqlab: interrupted; go on with: seqlab {' '.join(map(str, arguments))}"
+            assert said == f"seqlab: interrupted; resume with: seqlab {' '.join(map(str, arguments))}"
         assert command(*arguments).code == 0
         whole = command("predict", translator, "--file", tmp_path / "input.txt")
         assert (tmp_path / "out.txt").read_bytes() == whole.out.encode()

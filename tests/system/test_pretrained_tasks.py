@@ -41,7 +41,7 @@ def answerer(command: Command, tiny_encoder: Path, tmp_path_factory: pytest.Temp
     assert outcome.code == 0
     assert "who wrote the notes?" in outcome.err  # the samples
     assert "random span" in outcome.err  # the baselines
-    assert "examples a second" in outcome.err
+    assert "examples per second" in outcome.err
     leak = "test: 1 questions are about a text that is also trained on"
     assert leak in " ".join(outcome.err.split())
     assert leak in (folder / "run" / "report.html").read_text().partition("Before you read on")[2]
@@ -58,13 +58,13 @@ def text(tmp_path: Path) -> Path:
 
 def test_questions_about_a_text_in_a_file(command: Command, answerer: Path, text: Path, tmp_path: Path) -> None:
     question = "who wrote the notes?"
-    told = command("predict", answerer, "--context", text, question)
-    assert told.code == 0
-    answer = told.out.removesuffix("\n")
+    captured = command("predict", answerer, "--context", text, question)
+    assert captured.code == 0
+    answer = captured.out.removesuffix("\n")
     assert answer
     assert answer in " ".join(TEXT.split())
     line = f"{question}\t{' '.join(TEXT.split())}"
-    assert command("predict", answerer, line).out == told.out
+    assert command("predict", answerer, line).out == captured.out
     questions = tmp_path / "questions.txt"
     questions.write_text(f"{question}\n\n{question}\n")
     assert command("predict", answerer, "--context", text, "--file", questions).out == f"{answer}\n\n{answer}\n"
@@ -96,7 +96,7 @@ def test_a_run_that_puts_texts_into_classes_takes_no_context(
     lines = [f"{name} wrote the notes{end}\t{int(end == '.')}\n" for name in NAMES for end in (".", " the")]
     (tmp_path / "texts.tsv").write_text("".join(lines))
     data = [f"data.{name}={tmp_path / 'texts.tsv'}" for name in ("train", "validation", "test")]
-    columns = ("data.text=1", "data.label=2", f"model.checkpoint={tiny_encoder}", "batch.rows=4")
+    columns = ("data.text=1", "data.label=2", f"model.checkpoint={tiny_encoder}", "batch.batch_size=4")
     run = tmp_path / "run"
     outcome = command("train", "cola", *data, *columns, *QUICK, "--out", run)
     assert outcome.code == 0

@@ -116,8 +116,8 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert losses(folder)[-1][0] == 11  # three updates were lost, in the middle of the first epoch
     assert not (folder / "results.json").exists()
 
-    told = command("train", "--resume", folder)
-    assert (told.code, told.out) == (0, f"{folder}\n")
+    captured = command("train", "--resume", folder)
+    assert (captured.code, captured.out) == (0, f"{folder}\n")
     assert_same_run(folder, straight)
 
 
@@ -161,12 +161,12 @@ def test_a_signal_from_outside_saves_and_says_how_to_go_on(
     process.send_signal(number)
     outcome = outcome_of(process)
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.complaint == f"interrupted; go on with: seqlab train --resume {folder}"
+    assert outcome.complaint == f"interrupted; resume with: seqlab train --resume {folder}"
     last = losses(folder)[-1][0]
     assert checkpoints(folder) == [f"step-{last:08d}"]
 
-    told = command("train", "--resume", folder, f"train.max_steps={last + 2}")
-    assert (told.code, told.out) == (0, f"{folder}\n")
+    captured = command("train", "--resume", folder, f"train.max_steps={last + 2}")
+    assert (captured.code, captured.out) == (0, f"{folder}\n")
     assert [step for step, _ in losses(folder)] == list(range(1, last + 3))
 
 
@@ -254,7 +254,7 @@ def flip_a_bit(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "name", "told"),
+    ("damage", "name", "captured"),
     [
         (cut, "model.safetensors", "bytes instead of"),
         (cut, "state.pt", "bytes instead of"),
@@ -266,13 +266,13 @@ def flip_a_bit(file: Path) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_named(
-    command: Command, broken: Path, damage: Callable[[Path], None], name: str, told: str
+    command: Command, broken: Path, damage: Callable[[Path], None], name: str, captured: str
 ) -> None:
     file = broken / "checkpoints" / "step-00000012" / name
     damage(file)
     complaint = refused(command, broken).complaint
     assert complaint.startswith(f"{file}: ")
-    assert told in complaint
+    assert captured in complaint
     assert f"delete the folder {file.parent} and resume" in complaint
 
 
@@ -285,7 +285,7 @@ def test_the_advice_for_a_damaged_checkpoint_works(command: Command, broken: Pat
 
 def test_a_run_without_any_checkpoint_cannot_go_on(command: Command, broken: Path) -> None:
     shutil.rmtree(broken / "checkpoints")
-    assert refused(command, broken).complaint.startswith(f"{broken}: no checkpoint to go on from")
+    assert refused(command, broken).complaint.startswith(f"{broken}: no checkpoint to resume from")
 
 
 class Bomb:

@@ -40,7 +40,7 @@ def resumed(trained: Path, experiment: Experiment, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of short texts in two classes that are easily told apart."""
+    """A file of short texts in two classes that are easily captured apart."""
     path = tmp_path_factory.mktemp("texts") / "texts.tsv"
     lines = [f"{a} wrote {b}\tyes\nthe notes {a} {b}\tno" for a in "abcdefgh" for b in "abcdefgh"]
     path.write_text("\n".join(["text\tlabel", *lines]) + "\n")

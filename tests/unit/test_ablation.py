@@ -228,10 +228,10 @@ def test_a_grid_is_every_combination() -> None:
     [
         ({}, "say what to compare"),
         ({"switches": "buckets", "grid": ("model.width=16,32",)}, "say what to compare"),
-        ({"switches": "sharing=albert,sharing=cycle"}, '"sharing" stands there twice'),
+        ({"switches": "sharing=albert,sharing=cycle"}, '"sharing" is listed twice'),
         ({"grid": ("model.width",)}, "is not a key with values"),
         ({"grid": ("model.width=16",)}, "at least two values"),
-        ({"grid": ("model.width=16,16",)}, "stands there twice"),
+        ({"grid": ("model.width=16,16",)}, "is listed twice"),
         ({"grid": ("model.width=16,32", "model.width=64,128")}, "same key"),
         ({"grid": ("model.widht=16,32",)}, 'widht=16: .*unknown setting model.widht; did you mean "width"'),
         ({"grid": ("model.sharing=none,albrt",)}, 'albrt: .*did you mean "albert"'),
@@ -256,21 +256,21 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(queue._Trainings, "run", lambda self, command, log: pytest.fail("trained"))
     folder, plan = AblationFolder(tmp_path / "new" / "a"), plan_of("buckets", seeds=2)
     finish_all(plan, folder)
-    told: list[str] = []
-    assert queue.run_queue(plan, folder, "cpu", told.append) == (0, False)
-    assert told == ["2 configurations, 2 seeds each: 4 runs, 4 of them finished"]
+    captured: list[str] = []
+    assert queue.run_queue(plan, folder, "cpu", captured.append) == (0, False)
+    assert captured == ["2 configurations, 2 seeds each: 4 runs, 4 of them finished"]
     for other, message in (
         (plan_of("buckets", seeds=3), "--seeds 2 became 3"),
         (plan_of("ema", seeds=2), "--switches buckets became ema"),
         (plan_of("buckets", seeds=2, steps=9), r"--steps \(nothing\) became 9"),
-        (plan.model_copy(update={"config": {**plan.config, "sizes": "by-corpus"}}), "recipe .*sizes: given became"),
+        (plan.model_copy(update={"config": {**plan.config, "auto_size": True}}), "recipe .*auto_size: False became"),
     ):
         with pytest.raises(UserError, match=f"holds another ablation .*{message}.*--out"):
-            queue.run_queue(other, folder, "cpu", told.append)
+            queue.run_queue(other, folder, "cpu", captured.append)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty and holds no ablation"):
-        queue.run_queue(plan, AblationFolder(tmp_path / "full"), "cpu", told.append)
+        queue.run_queue(plan, AblationFolder(tmp_path / "full"), "cpu", captured.append)
 
 
 # What was measured
@@ -427,7 +427,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     for cell in plan.cells:
         assert page.text.count(cell.name) >= 4  # its row, and its name in three figures
     assert "8 configurations of 3 switches, 2 seeds each" in page.text
-    assert "2.50 ×" in page.text  # all on: 2,500 against 1,000 tokens a second
+    assert "2.50 ×" in page.text  # all on: 2,500 against 1,000 tokens per second
     assert "not in 32 s" in page.text
     assert "1 of 2 runs" in page.text
     assert "have the same mean" in page.text

@@ -159,7 +159,7 @@ def test_the_page_of_answers_marks_passages_and_has_all_tables(tmp_path: Path) -
     assert html in page
     assert "<script>" not in page
     assert '<p class="big">55.6 %</p>' in page
-    assert "examples a second" in page
+    assert "examples per second" in page
     assert "--context FILE QUESTION" in page
     assert "the <mark>old </mark>lady" not in page  # the target of the samples on the way is not marked
 
@@ -184,7 +184,7 @@ def test_the_page_of_sentences_has_samples_classes_and_correlations(tmp_path: Pa
     assert "always the most frequent class: accuracy 69.1 %" in page
     assert "The dashed line is that of all examples, 0.4123." in page
     assert "<h2>Class by class</h2>" in page
-    assert "examples a second" in page
+    assert "examples per second" in page
 
 
 def test_many_batches_are_a_line_and_one_is_not_drawn(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_scores_of_answers_are_shares(tmp_path: Path) -> None:
 def test_examples_are_counted_where_each_has_one_answer(tmp_path: Path, make: Any) -> None:
     record = make(tmp_path)
     assert wording.counted_unit(record) == "examples"
-    assert wording.measures(record)["examples a second"] == "48"
+    assert wording.measures(record)["examples per second"] == "48"
 
     class One(Ablation):
         """An ablation of this run alone."""
@@ -241,7 +241,7 @@ def test_examples_are_counted_where_each_has_one_answer(tmp_path: Path, make: An
 
     plan: Any = type("Plan", (), {"config": {}})
     headings = [column.heading for column in measures(One(None, plan, {"one": record}, {}))]  # type: ignore[arg-type]
-    assert "examples a second" in headings
+    assert "examples per second" in headings
 
 
 # The terminal

@@ -160,11 +160,11 @@ def test_questions_without_an_answer_need_the_setting(folder: Path, experiment: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "captured"),
     [({"window": 192, "stride": 128}, "leaves no room"), ({"no_answer_threshold": 1.0}, "has no effect without")],
 )
-def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], captured: str) -> None:
+    with pytest.raises(ValueError, match=captured):
         AnswerConfig(**settings)
 
 

@@ -31,13 +31,13 @@ def padding_share(shapes: np.ndarray, buckets: list[Bucket]) -> float:
 
 
 ALL_SETTINGS = [
-    {"tokens": 512},
-    {"tokens": 512, "multiple": 1, "pool": 100},
-    {"tokens": 512, "order": "random"},
-    {"tokens": 512, "padding": "fixed"},
-    {"tokens": 512, "order": "random", "padding": "fixed", "multiple": 1},
-    {"rows": 7},
-    {"rows": 7, "order": "random", "padding": "fixed"},
+    {"max_tokens": 512},
+    {"max_tokens": 512, "pad_to_multiple_of": 1, "shuffle_pool": 100},
+    {"max_tokens": 512, "order": "random"},
+    {"max_tokens": 512, "padding": "fixed"},
+    {"max_tokens": 512, "order": "random", "padding": "fixed", "pad_to_multiple_of": 1},
+    {"batch_size": 7},
+    {"batch_size": 7, "order": "random", "padding": "fixed"},
 ]
 
 
@@ -53,13 +53,13 @@ class TestEveryPlan:
 
     def test_keeps_within_the_budget(self, settings: dict) -> None:
         for rows, source_width, target_width in planned(shapes_of(1000), **settings):
-            if "tokens" in settings:
-                assert len(rows) * max(source_width, target_width) <= settings["tokens"]
+            if "max_tokens" in settings:
+                assert len(rows) * max(source_width, target_width) <= settings["max_tokens"]
             else:
-                assert len(rows) <= settings["rows"]
+                assert len(rows) <= settings["batch_size"]
 
     def test_pads_to_multiples(self, settings: dict) -> None:
-        multiple = settings.get("multiple", 8)
+        multiple = settings.get("pad_to_multiple_of", 8)
         for _, source_width, target_width in planned(shapes_of(1000), **settings):
             assert source_width % multiple == target_width % multiple == 0
 
@@ -71,44 +71,44 @@ class TestEveryPlan:
 
 def test_dynamic_padding_is_as_tight_as_the_multiple_allows() -> None:
     shapes = shapes_of(500)
-    for rows, *widths in planned(shapes, tokens=512, multiple=8):
+    for rows, *widths in planned(shapes, max_tokens=512, pad_to_multiple_of=8):
         assert widths == (-(-shapes[rows].max(axis=0) // 8) * 8).tolist()
 
 
 def test_fixed_padding_is_that_of_the_longest_of_the_epoch() -> None:
     shapes = shapes_of(500)
-    widths = {bucket[1:] for bucket in planned(shapes, tokens=512, padding="fixed", multiple=8)}
+    widths = {bucket[1:] for bucket in planned(shapes, max_tokens=512, padding="fixed", pad_to_multiple_of=8)}
     assert widths == {tuple((-(-shapes.max(axis=0) // 8) * 8).tolist())}
 
 
 def test_a_token_budget_is_used_to_the_last_token() -> None:
     """Save in the last batch of a pool."""
     shapes = np.full((1000, 2), 10)
-    sizes = sorted(len(bucket.rows) for bucket in planned(shapes, tokens=510, multiple=1))
+    sizes = sorted(len(bucket.rows) for bucket in planned(shapes, max_tokens=510, pad_to_multiple_of=1))
     assert sizes == [31] + [51] * 19
 
 
 def test_a_batch_ends_only_where_the_next_example_would_not_fit() -> None:
     """Also after a batch with a long example: the next one starts from nothing."""
     padded = -(-shapes_of(1000).max(axis=1) // 8) * 8
-    batches = [bucket.rows for bucket in planned(shapes_of(1000), tokens=512, order="random")]
+    batches = [bucket.rows for bucket in planned(shapes_of(1000), max_tokens=512, order="random")]
     for rows, following in pairwise(batches):
         assert (len(rows) + 1) * padded[[*rows, following[0]]].max() > 512
 
 
 def test_an_example_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     shapes = np.array([[3, 3], [900, 2], [3, 3], [2, 901]])
-    alone = [bucket.rows.tolist() for bucket in planned(shapes, tokens=512) if bucket.source_width > 100]
+    alone = [bucket.rows.tolist() for bucket in planned(shapes, max_tokens=512) if bucket.source_width > 100]
     assert alone == [[1]]
-    assert sorted(every_row(planned(shapes, tokens=512))) == [0, 1, 2, 3]
+    assert sorted(every_row(planned(shapes, max_tokens=512))) == [0, 1, 2, 3]
 
 
 def test_no_examples_are_no_batches() -> None:
-    assert planned(np.zeros((0, 2), dtype=np.int64), rows=3, order="random") == []
+    assert planned(np.zeros((0, 2), dtype=np.int64), batch_size=3, order="random") == []
 
 
 def test_rows_fill_all_batches_but_one() -> None:
-    sizes = [len(bucket.rows) for bucket in planned(shapes_of(100), rows=7)]
+    sizes = [len(bucket.rows) for bucket in planned(shapes_of(100), batch_size=7)]
     assert sorted(sizes) == [2] + [7] * 14
 
 
@@ -116,7 +116,7 @@ def test_random_order_takes_no_notice_of_lengths() -> None:
     """In buckets, lengths within a batch hardly differ; in random batches they differ as in the whole epoch."""
     shapes = shapes_of(2000)
     spread = {
-        order: np.mean([np.ptp(shapes[b.rows].max(axis=1)) for b in planned(shapes, rows=16, order=order)])
+        order: np.mean([np.ptp(shapes[b.rows].max(axis=1)) for b in planned(shapes, batch_size=16, order=order)])
         for order in ("buckets", "random")
     }
     assert spread["buckets"] < 3
@@ -124,7 +124,7 @@ def test_random_order_takes_no_notice_of_lengths() -> None:
 
 
 def test_buckets_come_in_random_order() -> None:
-    lengths = [bucket.source_width for bucket in planned(shapes_of(2000), rows=16, multiple=1)]
+    lengths = [bucket.source_width for bucket in planned(shapes_of(2000), batch_size=16, pad_to_multiple_of=1)]
     assert abs(np.corrcoef(lengths, np.arange(len(lengths)))[0, 1]) < 0.2
 
 
@@ -132,7 +132,8 @@ def test_pools_are_made_anew_every_epoch() -> None:
     """An example does not meet the same batch mates again."""
     shapes = np.full((400, 2), 10)
     first, second = (
-        {frozenset(bucket.rows.tolist()) for bucket in planned(shapes, seed, rows=8, pool=100)} for seed in (1, 2)
+        {frozenset(bucket.rows.tolist()) for bucket in planned(shapes, seed, batch_size=8, shuffle_pool=100)}
+        for seed in (1, 2)
     )
     assert not first & second
 
@@ -146,7 +147,9 @@ def test_evaluation_goes_from_the_longest_to_the_shortest() -> None:
     assert all(len(bucket.rows) * max(bucket[1:]) <= 512 for bucket in buckets)
 
 
-@pytest.mark.parametrize("settings", [{"tokens": 5, "rows": 5}, {"tokens": None}, {"rows": 0}, {"multiple": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"max_tokens": 5, "batch_size": 5}, {"max_tokens": None}, {"batch_size": 0}, {"pad_to_multiple_of": 0}]
+)
 def test_sizes_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(ValidationError):
         BatchConfig(**settings)
@@ -175,7 +178,7 @@ class TestPaddingOfMathematics:
     @pytest.mark.parametrize("name", ["math-linear-1d", "math-place-value", "math-sort"])
     def test_random_batches_rounded_to_eight_waste_a_third(self, name: str) -> None:
         config, shapes = load(name).batch, self.shapes(name)
-        wasted = self.share(shapes, config, order="random", multiple=8)
+        wasted = self.share(shapes, config, order="random", pad_to_multiple_of=8)
         assert 0.3 < wasted < 0.45
         assert wasted > 20 * self.share(shapes, config)
 
@@ -183,7 +186,8 @@ class TestPaddingOfMathematics:
     def test_fixed_padding_wastes_most(self) -> None:
         config, shapes = load("math-linear-1d").batch, self.shapes("math-linear-1d")
         dynamic, fixed = (
-            self.share(shapes, config, order="random", multiple=8, padding=padding) for padding in ("dynamic", "fixed")
+            self.share(shapes, config, order="random", pad_to_multiple_of=8, padding=padding)
+            for padding in ("dynamic", "fixed")
         )
         assert dynamic + 0.05 < fixed
         assert 0.4 < fixed < 0.55
@@ -191,4 +195,4 @@ class TestPaddingOfMathematics:
     # linear-1d: 18 % of the places, where sources have some 40 characters and answers 3
     def test_rounding_to_eight_is_dear_for_short_texts(self) -> None:
         config, shapes = load("math-linear-1d").batch, self.shapes("math-linear-1d")
-        assert self.share(shapes, config, multiple=8) > 10 * self.share(shapes, config, multiple=1)
+        assert self.share(shapes, config, pad_to_multiple_of=8) > 10 * self.share(shapes, config, pad_to_multiple_of=1)

@@ -113,7 +113,7 @@ def test_lines_of_shades_are_answered_in_order(task: ClassifySequence, images: I
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "captured"),
     [
         ("1 2 3", "line 6: 3 numbers, but an image here has 64 pixels"),
         (" ".join(["256", *["0"] * 63]), "line 6: shades are whole numbers from 0 to 255"),
@@ -121,9 +121,9 @@ def test_lines_of_shades_are_answered_in_order(task: ClassifySequence, images: I
         (" ".join(["-1", *["0"] * 63]), "line 6: shades are whole numbers from 0 to 255"),
     ],
 )
-def test_a_line_that_is_no_image_is_named(task: ClassifySequence, line: str, told: str) -> None:
+def test_a_line_that_is_no_image_is_named(task: ClassifySequence, line: str, captured: str) -> None:
     good = " ".join(["0"] * 64)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=captured):
         predict_lines(task, Brightest(), [good, line], autocast=nullcontext, first=5)
 
 

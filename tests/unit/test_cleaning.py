@@ -28,7 +28,7 @@ def test_every_fault_is_counted_once() -> None:
     assert kept == [0, 4, 6]
     assert report == (
         "9 pairs read, 6 left out: "
-        "2 with an empty side, 2 longer than 30 characters, 1 duplicates, 1 with identical sides"
+        "2 longer than 30 characters, 2 with an empty side, 1 duplicates, 1 with identical sides"
     )
 
 

@@ -232,7 +232,7 @@ def test_every_recipe_survives_its_way_through_toml(name: str) -> None:
 
 
 def test_what_is_none_survives_its_way_through_toml() -> None:
-    experiment = load("math-sort", {"batch.tokens": None, "batch.rows": 32, "train.patience": None})
+    experiment = load("math-sort", {"batch.max_tokens": None, "batch.batch_size": 32, "train.patience": None})
     again = check(tomllib.loads(to_toml(experiment)), "copy")
     assert isinstance(again, Experiment)
-    assert (again.batch.tokens, again.batch.rows, again.train.patience) == (None, 32, None)
+    assert (again.batch.max_tokens, again.batch.batch_size, again.train.patience) == (None, 32, None)

@@ -91,17 +91,17 @@ def run(
     model: PositionTable | Tree | Script,
     num_rows: int,
     config: DecodeConfig,
-    answers: list[list[int]] | None = None,
+    references: list[list[int]] | None = None,
     seed: int | None = None,
 ) -> list[list[Hypothesis]]:
     source = torch.arange(num_rows)[:, None]
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     mask = torch.ones_like(source, dtype=torch.bool)
-    return search(model, source, mask, config, bos_id=BOS, eos_id=EOS, references=answers, generator=generator)
+    return search(model, source, mask, config, bos_id=BOS, eos_id=EOS, references=references, generator=generator)
 
 
-def greedy_ids(model: Script, config: DecodeConfig, answers: list[list[int]] | None = None) -> list[list[int]]:
-    return [hypotheses[0].ids for hypotheses in run(model, len(model.lines), config, answers)]
+def greedy_ids(model: Script, config: DecodeConfig, references: list[list[int]] | None = None) -> list[list[int]]:
+    return [hypotheses[0].ids for hypotheses in run(model, len(model.lines), config, references)]
 
 
 class TestGreedy:
@@ -121,7 +121,7 @@ class TestGreedy:
         assert greedy_ids(model, DecodeConfig()) == model.lines
         assert model.rows_per_step == [4, 4, 4, 4]
 
-    def test_with_answers_stops_when_the_rest_already_differs(self):
+    def test_with_references_stops_when_the_rest_already_differs(self):
         model = Script([[A, B], [C, A, A, A, A, A, A, A]])
         first, second = run(model, 2, DecodeConfig(), references=[[A, B], [C, B, A]])
         assert first[0].ids == [A, B]
@@ -130,7 +130,7 @@ class TestGreedy:
         assert not second[0].finished
         assert len(model.rows_per_step) == 3
 
-    def test_answers_stay_with_their_rows_when_others_leave_the_batch(self):
+    def test_references_stay_with_their_rows_when_others_leave_the_batch(self):
         model = Script([[A], [B] * 4, [C, D], [D, C, B]])
         assert greedy_ids(model, DecodeConfig(), references=[[B], [B] * 4, [C], [D, C, B]]) == [
             [A],
@@ -141,7 +141,7 @@ class TestGreedy:
         assert model.rows_per_step == [4, 4, 2, 2, 1]
 
     @pytest.mark.parametrize("answer", [[A, B], [A], [A, B, C, D], [], [A, B, D], [D] * 50])
-    def test_with_answers_exact_match_is_what_it_is_without(self, answer: list[int]):
+    def test_with_references_exact_match_is_what_it_is_without(self, answer: list[int]):
         model = Script([[A, B, C], [A, B]])
         hypotheses = run(model, 2, DecodeConfig(max_length=5), references=[answer, answer])
         for (hypothesis,), line in zip(hypotheses, model.lines, strict=True):
@@ -393,12 +393,12 @@ class TestSettings:
 
 
 class TestArguments:
-    def test_answers_are_for_greedy(self):
+    def test_references_are_for_greedy(self):
         with pytest.raises(ValueError, match='not method="beam"'):
             run(Script([[A]]), 1, DecodeConfig(method="beam"), references=[[A]])
 
     def test_every_row_has_its_answer(self):
-        with pytest.raises(ValueError, match="1 answers for 2 rows"):
+        with pytest.raises(ValueError, match="1 references for 2 rows"):
             run(Script([[A], [B]]), 2, DecodeConfig(), references=[[A]])
 
     def test_sampling_needs_a_generator(self):

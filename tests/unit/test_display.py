@@ -79,7 +79,7 @@ def count_to_nine(total: int | None, hidden: bool, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("total", "hidden", "told"),
+    ("total", "hidden", "captured"),
     [
         (10, False, ["5 of 10 lines  0.5 lines/s", "8 of 10 lines  0.5 lines/s"]),
         (None, False, ["5 lines  0.5 lines/s", "8 lines  0.5 lines/s"]),
@@ -89,14 +89,14 @@ def count_to_nine(total: int | None, hidden: bool, monkeypatch: pytest.MonkeyPat
 def test_lines_are_counted_every_few_seconds(
     total: int | None,
     hidden: bool,
-    told: list[str],
+    captured: list[str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     count_to_nine(total, hidden, monkeypatch)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == [*told, "line 7: [strange]"]
+    assert err.splitlines() == [*captured, "line 7: [strange]"]
 
 
 @pytest.mark.parametrize("total", [10, None])

@@ -47,8 +47,8 @@ class TestTarget:
         (["train.keep_best=0"], "set train.keep_best=1 or train.final=last"),
         (["model.tying=all"], "set text.shared=true"),
         (["model.num_heads=3"], "num_heads 3 does not divide width"),
-        (["batch.rows=8"], "give tokens or rows, not both"),
-        (["batch.tokens=null"], "give tokens or rows, not both and not neither"),
+        (["batch.batch_size=8"], "give tokens or rows, not both"),
+        (["batch.max_tokens=null"], "give tokens or rows, not both and not neither"),
         (["train.max_stps=3"], 'unknown setting train.max_stps; did you mean "max_steps"'),
     ],
 )
@@ -66,7 +66,7 @@ def test_time_alone_is_a_limit() -> None:
 
 
 def test_rows_replace_tokens() -> None:
-    experiment = load("math-place-value", ["batch.rows=8", "batch.tokens=null"])
+    experiment = load("math-place-value", ["batch.batch_size=8", "batch.max_tokens=null"])
     assert (experiment.batch.tokens, experiment.batch.rows) == (None, 8)
 
 

@@ -412,7 +412,7 @@ def test_facts_are_those_of_numpy_and_survive_a_file(tmp_path: Path) -> None:
 
 def test_a_stream_gives_every_image_once_an_epoch_without_padding() -> None:
     encoded = EncodedImages.encode(images(20), reading())
-    stream = Stream(lambda epoch: encoded, BatchConfig(rows=5, multiple=1), seed=1)  # pyright: ignore
+    stream = Stream(lambda epoch: encoded, BatchConfig(batch_size=5, pad_to_multiple_of=1), seed=1)  # pyright: ignore
     groups = [stream.next_group() for _ in range(4)]
     stream.close()
     assert sorted(row for group in groups for batch in group.batches for row in batch.rows) == list(range(20))

@@ -72,9 +72,9 @@ def test_texts_are_held_out_by_what_they_say(tmp_path: Path) -> None:
     assert [len(part) for part in sets] == [70, 10, 20]
     assert len(set.union(*sets)) == 100
     assert found.classes == ("bad", "good")
-    told = "\n".join(found.remarks())
-    assert "validation: 20 texts held out of training (data.seed=1)" in told
-    assert "texts occur with several labels" in told
+    captured = "\n".join(found.remarks())
+    assert "validation: 20 texts held out of training (data.seed=1)" in captured
+    assert "texts occur with several labels" in captured
     assert corpus(path, validation_size=10, test_size=20, seed=2).test() != found.test()
 
 
@@ -97,12 +97,12 @@ def test_blank_texts_are_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_a_header_that_was_taken_for_an_example_is_told(tmp_path: Path) -> None:
-    told = corpus(many(tmp_path / "t.tsv"), text=1, label=2, validation_size=1, test_size=1, seed=3).remarks()
-    assert any('only the first line has the label "label"' in remark for remark in told)
+    captured = corpus(many(tmp_path / "t.tsv"), text=1, label=2, validation_size=1, test_size=1, seed=3).remarks()
+    assert any('only the first line has the label "label"' in remark for remark in captured)
 
 
 @pytest.mark.parametrize(
-    ("name", "lines", "told"),
+    ("name", "lines", "captured"),
     [
         ("t.tsv", ["text\tlabel", "a\tb", "a"], "t.tsv:3: 1 columns"),
         ("t.tsv", ["words\tlabel", "a\tb"], "no column text; the columns are words, label"),
@@ -116,8 +116,8 @@ def test_a_header_that_was_taken_for_an_example_is_told(tmp_path: Path) -> None:
         ("t.tsv", ["text\tlabel", "a\tb"], "too few to hold out"),
     ],
 )
-def test_damage_is_refused_with_its_place(tmp_path: Path, name: str, lines: list[str], told: str) -> None:
-    assert told in complaint(corpus(write(tmp_path / name, *lines)))
+def test_damage_is_refused_with_its_place(tmp_path: Path, name: str, lines: list[str], captured: str) -> None:
+    assert captured in complaint(corpus(write(tmp_path / name, *lines)))
 
 
 def test_labels_must_be_trained_on_and_differ(tmp_path: Path) -> None:

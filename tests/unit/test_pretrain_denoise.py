@@ -61,7 +61,7 @@ def experiment(request: pytest.FixtureRequest, file: Path) -> Experiment:
         "model.feedforward": 64,
         "model.max_length": 64,
         "task.longest": 48,
-        "batch.tokens": 1024,
+        "batch.max_tokens": 1024,
         "train.max_minutes": None,
         "train.max_steps": 60,
         "train.evaluate_every": 30,

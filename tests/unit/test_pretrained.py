@@ -259,8 +259,8 @@ def test_folders_that_hold_no_model_are_refused(tmp_path: Path, copy: Path) -> N
 
 def test_a_hub_name_without_a_network_says_how_to_use_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    told = complaint(lambda: read_network_config(find_checkpoint("somebody/no-such-encoder")))
-    assert "model.checkpoint=FOLDER" in told
+    captured = complaint(lambda: read_network_config(find_checkpoint("somebody/no-such-encoder")))
+    assert "model.checkpoint=FOLDER" in captured
 
 
 def refusing_port() -> str:
@@ -277,9 +277,9 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPa
     )
     waits: list[float] = []
     monkeypatch.setattr("time.sleep", waits.append)
-    told = complaint(lambda: load_tokenizer(find_checkpoint("somebody/no-such-encoder")))
-    assert "the hub cannot be reached" in told
-    assert "model.checkpoint=FOLDER" in told
+    captured = complaint(lambda: load_tokenizer(find_checkpoint("somebody/no-such-encoder")))
+    assert "the hub cannot be reached" in captured
+    assert "model.checkpoint=FOLDER" in captured
     assert waits == []
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers of pretrained models: ids as `transformers` has them, kept with the run, and the marks told apart."""
+"""Tokenizers of pretrained models: ids as `transformers` has them, kept with the run, and the marks captured apart."""
 
 from pathlib import Path
 from typing import Any

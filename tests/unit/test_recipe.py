@@ -55,7 +55,7 @@ class TestShipped:
             ours, classic = load(f"math-{problem}"), load(f"math-{problem}-course")
             assert ours.data.module == classic.data.module
             assert (classic.model.width, classic.model.feedforward, classic.model.num_heads) == (256, 1024, 8)
-            assert (classic.batch.rows, classic.batch.accumulate) == (64, 10)
+            assert (classic.batch.batch_size, classic.batch.accumulate) == (64, 10)
             assert (classic.optimizer.kind, classic.optimizer.lr, classic.train.clip.limit) == ("adam", 1e-4, 0.1)
 
 

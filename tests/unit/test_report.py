@@ -644,7 +644,7 @@ def test_comparison_shows_what_differs(tmp_path, record):
     assert "model.width" not in rows
     assert rows["test accuracy"] == ["80.0 % (62.7 to 90.5 %)"] * 2
     assert rows["best validation accuracy"] == ["80.0 %", "40.0 %"]
-    assert rows["tokens a second"] == ["1,020", "1,010"]
+    assert rows["tokens per second"] == ["1,020", "1,010"]
     page = read_page(compare.write_comparison([record, other], tmp_path / "comparison.html"))
     assert "place-value-2" in page.text
     assert page.tags.count("svg") == 6  # accuracy, validation loss, training loss; by updates and by time

@@ -1,17 +1,20 @@
-"""The numbers in the README are those of the committed result files."""
+"""The tables of README and docs/results.md are those of the committed result files."""
 
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_readme_shows_what_was_measured() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_pages_show_what_was_measured(page: str) -> None:
     spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks" / "table.py")
     assert spec is not None
     assert spec.loader is not None
     table = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(table)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(table.BEGIN.format(name=name) in readme for name in table.TABLES)
-    assert readme == table.with_tables(readme), "run: python benchmarks/table.py --write"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert all(table.BEGIN.format(name=name) in text for name in table.PAGES[page])
+    assert text == table.with_tables(page, text), "run: python benchmarks/table.py --write"

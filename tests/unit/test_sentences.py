@@ -130,10 +130,10 @@ def test_sentences_of_the_news_are_told_apart(reference_data: Path, name: str) -
         lines = [line for line in file if line.rstrip("\"'”“»)] \xa0\n").endswith((".", "!", "?"))]
     ends = found = made_up = 0
     for first, second in zip(lines[::2], lines[1::2], strict=False):
-        told = list(sentences(f"{first} {second}"))
-        lengths = [len("".join("".join(told[:number]).split())) for number in range(1, len(told))]
+        captured = list(sentences(f"{first} {second}"))
+        lengths = [len("".join("".join(captured[:number]).split())) for number in range(1, len(captured))]
         ends += 1
         found += len("".join(first.split())) in lengths
-        made_up += len(told) - 1 - (len("".join(first.split())) in lengths)
+        made_up += len(captured) - 1 - (len("".join(first.split())) in lengths)
     assert found / ends > 0.99
     assert made_up / len(lines) < 0.02  # most of these are lines that do hold two sentences

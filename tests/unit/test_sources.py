@@ -77,18 +77,18 @@ def test_where_relative_paths_start(monkeypatch):
 
 
 def test_the_folder_of_relative_paths_is_told_where_nobody_has_named_it(monkeypatch):
-    def told(message, named=None):
+    def captured(message, named=None):
         with pytest.raises(UserError) as caught, folder_hint(named):
             raise UserError(message)
         return str(caught.value)
 
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     hint = "; data.folder or SEQLAB_DATA names the folder that relative paths start at"
-    assert told("a.tsv: no such file") == f"a.tsv: no such file{hint}"
-    assert told("a.tsv: no such file", Path("there")) == "a.tsv: no such file"
-    assert told("/a.tsv: no such file") == "/a.tsv: no such file"
+    assert captured("a.tsv: no such file") == f"a.tsv: no such file{hint}"
+    assert captured("a.tsv: no such file", Path("there")) == "a.tsv: no such file"
+    assert captured("/a.tsv: no such file") == "/a.tsv: no such file"
     monkeypatch.setenv("SEQLAB_DATA", "there")
-    assert told("there/a.tsv: no such file") == "there/a.tsv: no such file"
+    assert captured("there/a.tsv: no such file") == "there/a.tsv: no such file"
 
 
 @pytest.mark.parametrize(

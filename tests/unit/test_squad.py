@@ -106,7 +106,7 @@ def test_questions_without_an_answer_are_those_of_version_2(write: Write) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "captured"),
     [
         ('{"data": [', "not valid JSON"),
         ('{"version": "1.1"}', "has no data"),
@@ -117,10 +117,10 @@ def test_questions_without_an_answer_are_those_of_version_2(write: Write) -> Non
         ('{"data": []}', "has no questions"),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: str, told: str) -> None:
+def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: str, captured: str) -> None:
     path = tmp_path / "squad.json"
     path.write_text(content)
-    assert told in complaint(path)
+    assert captured in complaint(path)
 
 
 def test_a_truncated_archive_is_refused(write: Write) -> None:

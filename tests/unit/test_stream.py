@@ -13,7 +13,7 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.errors import UserError
 
 EXAMPLES_AN_EPOCH = 90
-CONFIG = BatchConfig(tokens=200, multiple=4, pool=40, accumulate=6)
+CONFIG = BatchConfig(max_tokens=200, pad_to_multiple_of=4, shuffle_pool=40, accumulate=6)
 
 
 def epoch_of(number: int) -> EncodedPairs:
@@ -58,7 +58,7 @@ def take(stream: Stream, number: int) -> list[Group]:
 
 
 def test_every_epoch_has_every_example_once() -> None:
-    config = BatchConfig(rows=10, accumulate=3)  # 9 batches, 3 updates an epoch
+    config = BatchConfig(batch_size=10, accumulate=3)  # 9 batches, 3 updates an epoch
     with stream_of(config) as stream:
         for epoch in range(3):
             rows = [name for group in take(stream, 3) for batch in content(group) for name in batch]
@@ -67,7 +67,7 @@ def test_every_epoch_has_every_example_once() -> None:
 
 
 def test_an_update_may_span_epochs() -> None:
-    config = BatchConfig(rows=10, accumulate=6)  # 9 batches an epoch
+    config = BatchConfig(batch_size=10, accumulate=6)  # 9 batches an epoch
     with stream_of(config) as stream:
         groups = take(stream, 3)
         assert [group.after for group in groups] == [Position(0, 6), Position(1, 3), Position(1, 9)]
@@ -75,7 +75,7 @@ def test_an_update_may_span_epochs() -> None:
 
 
 def test_an_update_may_be_longer_than_an_epoch() -> None:
-    with stream_of(BatchConfig(rows=50, accumulate=5)) as stream:  # 2 batches an epoch
+    with stream_of(BatchConfig(batch_size=50, accumulate=5)) as stream:  # 2 batches an epoch
         assert [batch[0][:4] for batch in content(stream.next_group())] == ["0000", "0000", "0001", "0001", "0002"]
 
 
@@ -102,7 +102,7 @@ def test_another_seed_is_another_order() -> None:
 
 
 def test_epochs_are_ordered_differently() -> None:
-    with stream_of(BatchConfig(rows=10, accumulate=9)) as stream:
+    with stream_of(BatchConfig(batch_size=10, accumulate=9)) as stream:
         orders = [[name[4:] for batch in content(group) for name in batch] for group in take(stream, 2)]
     assert orders[0] != orders[1]
 
@@ -167,7 +167,7 @@ def test_the_next_epoch_is_prepared_aside() -> None:
         drawn.append((number, threading.current_thread() is threading.main_thread()))
         return epoch_of(number)
 
-    stream = Stream(noted, BatchConfig(rows=30, accumulate=3), 1)
+    stream = Stream(noted, BatchConfig(batch_size=30, accumulate=3), 1)
     take(stream, 3)
     stream.close()
     assert drawn[:3] == [(0, True), (1, False), (2, False)]
@@ -179,7 +179,7 @@ def test_a_failure_aside_is_raised_where_it_matters() -> None:
             raise UserError("train.txt:7: the question has no answer")
         return epoch_of(number)
 
-    stream = Stream(breaks, BatchConfig(rows=30, accumulate=3), 1)
+    stream = Stream(breaks, BatchConfig(batch_size=30, accumulate=3), 1)
     stream.next_group()
     with pytest.raises(UserError, match=r"train\.txt:7"):
         stream.next_group()

@@ -249,7 +249,7 @@ def test_every_process_learns_and_draws_the_same() -> None:
     """Also with another number of threads, another hash seed of Python, and the texts in another order."""
     texts = words(400) + words(400, "xyzüß", seed=1)
 
-    def told(parallel: str, texts: list[str]) -> list:
+    def captured(parallel: str, texts: list[str]) -> list:
         environment = {"TOKENIZERS_PARALLELISM": parallel, "PYTHONHASHSEED": "random"}
         command = [sys.executable, "-c", SCRIPT]
         asked = subprocess.run(
@@ -257,6 +257,6 @@ def test_every_process_learns_and_draws_the_same() -> None:
         )
         return json.loads(asked.stdout)
 
-    first = told("true", texts)
-    assert told("true", texts) == told("false", texts) == first
-    assert told("true", texts[::-1])[:2] == first[:2]
+    first = captured("true", texts)
+    assert captured("true", texts) == captured("false", texts) == first
+    assert captured("true", texts[::-1])[:2] == first[:2]

@@ -186,7 +186,7 @@ def test_good_outputs_have_no_warnings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "told"),
+    ("outputs", "captured"),
     [
         ([text[:20] for text in REFERENCES], "outputs have 0.50 of the words of the references"),
         ([*REFERENCES[:-1], " "], "1 of 40 outputs are empty"),
@@ -201,10 +201,10 @@ def test_good_outputs_have_no_warnings() -> None:
         ([*REFERENCES[3:], *["SOURCE is long enough to be no problem here"] * 3], "3 of 40 outputs are copies"),
     ],
 )
-def test_warnings(outputs: list[str], told: str) -> None:
+def test_warnings(outputs: list[str], captured: str) -> None:
     sources = ["SOURCE is long enough to be no problem here"] * 40
     found = warnings(outputs, REFERENCES, 0, sources)
-    assert any(told in warning for warning in found), found
+    assert any(captured in warning for warning in found), found
 
 
 def test_warning_of_outputs_that_were_cut() -> None:

@@ -207,7 +207,7 @@ def experiment(checkpoint: Path, data: Path, **changes: Any) -> Experiment:
         "task": {"metrics": "paraphrase", "normalize": True},
         "text": {"unit": "pretrained"},
         "model": {"kind": "pretrained-encoder-decoder", "checkpoint": str(checkpoint)},
-        "batch": {"tokens": 256, "pool": 50},
+        "batch": {"max_tokens": 256, "shuffle_pool": 50},
         "optimizer": {"lr": 3e-3},
         "decode": {"method": "beam", "beam_width": 2, "max_length": 24},
         "train": {"max_steps": 3, "evaluate_every": 3, "precision": "fp32", "trackers": []},

@@ -84,7 +84,7 @@ def effect_plots(ablation: Ablation) -> list[Plot]:
         ablation,
         "tokens_per_s",
         "Speed with the switch, as a multiple of that without it",
-        "Real tokens a second. Right of the line the switch makes training faster.",
+        "Real tokens per second. Right of the line the switch makes training faster.",
     )
     quality = _effects(
         ablation,
@@ -163,7 +163,7 @@ def _test_scores(ablation: Ablation, score: str) -> Plot | None:
                 x, y = [where[seed] / unit for seed in seeds], [scores[seed] for seed in seeds]
                 ends.append(_draw_dots(axes, x, y, cell, group(ablation, cell).colour))
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"training time, {unit_name}" if by_time else "real tokens a second")
+        axes.set_xlabel(f"training time, {unit_name}" if by_time else "real tokens per second")
         axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
         if score in wording.SHARES:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")

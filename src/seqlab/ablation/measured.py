@@ -218,7 +218,7 @@ def measures(ablation: Ablation) -> list[Measure]:
     counted = "real tokens" if unit == "tokens" else unit
     columns = [
         Measure("step_s", "a step", _step_time, "less", "ratio"),
-        Measure("tokens_per_s", f"{counted} a second", "{:,.0f}".format, "more", "ratio"),
+        Measure("tokens_per_s", f"{counted} per second", "{:,.0f}".format, "more", "ratio"),
         Measure("padding_share", "padding", wording.per_cent, "less"),
         Measure("peak_memory_mb", "peak memory", wording.memory, "less"),
         Measure("parameters", "parameters", lambda count: wording.parameters(round(count)), "less"),

@@ -90,7 +90,7 @@ def run_line(record: RunRecord) -> str:
     """What was measured in one run, for a line of progress."""
     values = measure(record)
     parts = [
-        f"{1000 * values['step_s']:,.0f} ms a step" if "step_s" in values else "",
+        f"{1000 * values['step_s']:,.0f} ms per step" if "step_s" in values else "",
         f"{values['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in values else "",
         f"padding {wording.per_cent(values['padding_share'])}" if "padding_share" in values else "",
         *(f"test {wording.title(score.name)} {wording.with_interval(score)}" for score in record.scores[:1]),

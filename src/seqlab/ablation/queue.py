@@ -1,6 +1,6 @@
 """`seqlab ablate`: what is each technique worth? The plan of an ablation, and the queue that works it off.
 
-Every run is a process of its own and leaves a normal run folder. A queue that was stopped goes on where it was.
+Every run is a process of its own and leaves a normal run folder. A queue that was stopped resumes where it was.
 """
 
 import itertools
@@ -116,7 +116,7 @@ def _switches(texts: str, base: BaseConfig) -> list[Switch]:
     names = [switch.name.partition("=")[0] for switch in found]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f'--switches: "{name}" stands there twice; --grid compares more than two ways')
+            raise UserError(f'--switches: "{name}" is listed twice; --grid compares more than two ways')
     return found
 
 
@@ -146,7 +146,7 @@ def _grid(texts: Sequence[str], base: BaseConfig) -> list[Cell]:
     """One cell for every combination of the values of all axes."""
     axes = dict(_axis(text) for text in texts)
     if len(axes) < len(texts):
-        raise UserError("--grid: the same key stands there twice; name all its values at once")
+        raise UserError("--grid: the same key is listed twice; name all its values at once")
     cells = []
     for values in itertools.product(*axes.values()):
         levels = dict(zip(axes, values, strict=True))
@@ -156,7 +156,7 @@ def _grid(texts: Sequence[str], base: BaseConfig) -> list[Cell]:
     folders = [slug(cell.name) for cell in cells]
     for cell, folder in zip(cells, folders, strict=True):
         if folders.count(folder) > 1:
-            raise UserError(f'--grid: "{cell.name}" stands there twice')
+            raise UserError(f'--grid: "{cell.name}" is listed twice')
     if len(cells) < 2:
         raise UserError("--grid: give at least two values to compare, as in model.sharing=none,cycle")
     return cells
@@ -191,14 +191,14 @@ def _check(cell: Cell, recipe: str) -> None:
 # The queue
 
 
-def run_queue(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[str], None]) -> Outcome:
+def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[[str], None]) -> Outcome:
     """Trains what is not trained yet, one run after the other; page and table are written after each.
 
     Args:
         plan: what to train.
         folder: where; it may hold a part of the same ablation.
         device: auto, cpu, cuda or mps.
-        tell: takes one line a run.
+        report: takes one line a run.
 
     Raises:
         UserError: when the folder holds something else, or a file of the data is missing.
@@ -209,7 +209,7 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[s
     _begin(plan, folder)
     done = len(plan.runs) - len(waiting)
     seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
-    tell(f"{len(plan.cells)} configurations, {seeds} each: {len(plan.runs)} runs, {done} of them finished")
+    report(f"{len(plan.cells)} configurations, {seeds} each: {len(plan.runs)} runs, {done} of them finished")
     failures = read_failures(folder)
     write_ablation(folder)
     with _Trainings() as trainings:
@@ -217,14 +217,14 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, tell: Callable[[s
             code = trainings.run(_command(plan, folder, run, device), folder.log(run))
             failures.pop(run.name, None)
             if folder.run(run).results.is_file():
-                told = run_line(load_run(folder.run(run).root))
+                line = run_line(load_run(folder.run(run).root))
             elif trainings.stopped:
                 break
             else:
                 failures[run.name] = _last_words(folder.log(run), code)
-                told = f"FAILED: {failures[run.name]} ({folder.log(run)})"
+                line = f"FAILED: {failures[run.name]} ({folder.log(run)})"
             done += 1
-            tell(f"[{done}/{len(plan.runs)}] {run.cell.name}, seed {run.seed}: {told}")
+            report(f"[{done}/{len(plan.runs)}] {run.cell.name}, seed {run.seed}: {line}")
             write_json(folder.failures, failures)
             write_ablation(folder)
             if trainings.stopped:

@@ -37,7 +37,9 @@ TYPER_INTERRUPTED = 130
 """What typer makes of Ctrl-C."""
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a TOML file.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config overrides, e.g. optimizer.lr=3e-4.")
+]
 SearchSettings = Annotated[
     list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
 ]
@@ -74,7 +76,7 @@ def main() -> NoReturn:
 def _fail(message: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise
-    if code == 1 or is_main_process():  # every process of a run finds the same mistake of the user: it is told once
+    if code == 1 or is_main_process():  # every process of a run finds the same mistake of the user: it is reported once
         print(f"seqlab: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -15,7 +15,7 @@ def ablate(
     name: RecipeName,
     settings: Overrides = None,
     switches: Annotated[
-        str | None, typer.Option(help="Techniques, apart by commas; docs/techniques/ablation.md lists them.")
+        str | None, typer.Option(help="Techniques, comma-separated; docs/techniques/ablation.md lists them.")
     ] = None,
     grid: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: every value; several of these: every combination.")
@@ -27,7 +27,7 @@ def ablate(
     out: Annotated[Path | None, typer.Option(help="Folder of the ablation; runs/RECIPE-ablation by default.")] = None,
     device: DeviceOption = Device.auto,
 ) -> None:
-    """Measure what techniques are worth: none, each alone, all but each, all; the same command goes on."""
+    """Measure what techniques are worth: none, each alone, all but each, all; the same command resumes."""
     from rich.console import Console
 
     from seqlab.ablation.measured import read_ablation
@@ -42,7 +42,9 @@ def ablate(
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
     console.print(summary_table(read_ablation(folder)))
     if outcome.interrupted:
-        print(f"seqlab: interrupted; go on with: {plan.command} --out {shlex.quote(str(folder.root))}", file=sys.stderr)
+        print(
+            f"seqlab: interrupted; resume with: {plan.command} --out {shlex.quote(str(folder.root))}", file=sys.stderr
+        )
     print(folder.page)
     if outcome.failed or outcome.interrupted:
         raise typer.Exit(1)

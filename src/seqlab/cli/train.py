@@ -25,7 +25,7 @@ def train(
     settings: Overrides = None,
     device: DeviceOption = Device.auto,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-DATE-TIME by default.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
     seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,

@@ -28,7 +28,7 @@ def predict(
     file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
     context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File of the outputs; the same command goes on after a stop.")
+        Path | None, typer.Option(help="File of the outputs; the same command resumes after a stop.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file in --out.")] = False,
     device: DeviceOption = Device.auto,
@@ -51,7 +51,7 @@ def predict(
     if listed := model.unknown.most_common(10):
         pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
         more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""
-        print(f"seqlab: the input has pieces that the model does not know: {pieces}{more}", file=sys.stderr)
+        print(f"seqlab: the input contains out-of-vocabulary tokens: {pieces}{more}", file=sys.stderr)
 
 
 @app.command(epilog="Example: seqlab evaluate RUN --data my-pairs.tsv --json decode.beam_width=8")

@@ -4,12 +4,19 @@ A recipe states what differs from the defaults, names its source and promises a 
 imports torch, so that listing recipes is instant.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from importlib import resources
 from pathlib import Path
 
 from seqlab.config.settings import Overrides, Tree, changes, merge, read_toml
 from seqlab.errors import UserError, nearest
+
+Upgrade = Callable[[Tree], Tree]
+
+
+def _as_it_is(tree: Tree) -> Tree:
+    return tree
 
 
 def names() -> list[str]:
@@ -26,10 +33,10 @@ def find(name: str) -> Path:
     return _folder() / f"{name}.toml"
 
 
-def tree(name: str, base: Tree | None = None) -> Tree:
-    """The settings of a recipe laid over those of the one that it extends, and these over `base`."""
+def tree(name: str, base: Tree | None = None, upgrade: Upgrade = _as_it_is) -> Tree:
+    """The settings of a recipe laid over those of the one that it extends, and these over `base`; see `resolve`."""
     path = find(name)
-    settings = read_toml(path)
+    settings = upgrade(read_toml(path))
     about = settings.setdefault("about", {})
     if isinstance(about, dict):
         about.setdefault("name", path.stem)
@@ -40,20 +47,21 @@ def tree(name: str, base: Tree | None = None) -> Tree:
         raise UserError(f"{path}: extends is {parent!r}, not the name of a recipe in quotes")
     if parent.endswith(".toml"):
         parent = str(path.parent / parent)  # beside the recipe, wherever it is read from
-    extended = read_toml(find(parent))
+    extended = upgrade(read_toml(find(parent)))
     if "extends" in extended:
         raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")
     return merge(merge(base or {}, extended), settings)
 
 
-def resolve(name: str, overrides: Overrides = (), base: Tree | None = None) -> Tree:
+def resolve(name: str, overrides: Overrides = (), base: Tree | None = None, upgrade: Upgrade = _as_it_is) -> Tree:
     """A recipe with `key=value` texts, or a dict of dotted keys, laid over it.
 
     `base` lies below the recipe. It names the kinds that are meant where a recipe leaves them out: only so does
-    naming the same kind again keep what the recipe sets, and naming another one drop it.
+    naming the same kind again keep what the recipe sets, and naming another one drop it. `upgrade` renames the former
+    settings of a recipe or an override, each before it is laid over another.
     """
     # Kinds first: a setting may stand before the kind that it belongs to.
-    return reduce(merge, sorted(changes(overrides), key=_names_no_kind), tree(name, base))
+    return reduce(merge, sorted(map(upgrade, changes(overrides)), key=_names_no_kind), tree(name, base, upgrade))
 
 
 def _names_no_kind(change: Tree) -> bool:

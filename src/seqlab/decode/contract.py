@@ -1,6 +1,6 @@
 """What a model must offer so that every search here can drive it, and what a search returns.
 
-Shapes: `B` rows, `S` source, `V` vocabulary. A state is whatever the model needs to go on; the search only hands it
+Shapes: `B` rows, `S` source, `V` vocabulary. A state is whatever the model needs to continue; the search only hands it
 back, or asks for a choice of its rows. Models meet this contract by shape, not by inheritance.
 """
 
@@ -12,7 +12,7 @@ State = TypeVar("State")
 
 
 class RowSelection(NamedTuple):
-    """Which rows of a state go on, and which sources they read: a choice, a repetition or a new order of both.
+    """Which rows of a state continue, and which sources they read: a choice, a repetition or a new order of both.
 
     At first a state has one row of each source. After a selection it has `len(rows) / len(sources)` rows of each, side
     by side. A model may keep what follows from a source once, for all its rows; one that keeps it once a row, as part

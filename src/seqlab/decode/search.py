@@ -103,7 +103,7 @@ def generate_single(
 
     A row stops at its end of sequence, at as many tokens as `limits` (B,) allows it, or, given `references` (ids
     without end of sequence, when only an exact match counts), at its first token that differs. In the loop, the
-    only wait for the device is one a step, for the number of rows that go on.
+    only wait for the device is one per step, for the number of rows that continue.
     """
     longest = int(limits.amax()) if len(limits) else 0
     ids = first.new_full((len(first), longest + 1), NO_TOKEN)

@@ -63,7 +63,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        # Values are exchanged, not tensors: optimizer, DDP and compiled code go on pointing at the same memory.
+        # Values are exchanged, not tensors: optimizer, DDP and compiled code keep pointing at the same memory.
         for tensor, average in (*self._floats, *self._others):
             kept = tensor.clone()
             tensor.copy_(average)

@@ -191,8 +191,8 @@ def _all_or_none(stage: Callable[[], None], partial: Path, world: World) -> None
 
 def _explain(error: Exception, path: Path) -> str:
     # safetensors reports errors of the system as text: "I/O error: No space left on device (os error 28)"
-    told = re.search(r"os error (\d+)|code: (\d+)", str(error))
-    code = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else None)
+    match = re.search(r"os error (\d+)|code: (\d+)", str(error))
+    code = getattr(error, "errno", None) or (int(match[1] or match[2]) if match else None)
     if code in FULL:
         return f"{path}: cannot save: the disk is full (or a quota is): free some space and resume"
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -241,7 +241,7 @@ def _publish(partial: Path, final: Path, step: int) -> None:
 
 def _verify(path: Path) -> int:
     """Checks every file; returns the step."""
-    advice = f"delete the folder {path} and resume: the run goes on from the checkpoint before it"
+    advice = f"delete the folder {path} and resume: the run resumes from the checkpoint before it"
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version, step, files = int(manifest["format"]), int(manifest["step"]), dict(manifest["files"])

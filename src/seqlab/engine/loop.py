@@ -32,7 +32,7 @@ class LossSum(NamedTuple):
 
 @dataclass
 class Budget:
-    """Limits of a run, and its clock, which goes on where an interrupted run left it."""
+    """Limits of a run, and its clock, which continues where an interrupted run left it."""
 
     max_steps: int | None
     max_seconds: float | None

@@ -129,7 +129,7 @@ def _product_s(device: torch.device, dtype: torch.dtype, size: int) -> float:
 
 
 def _finish(device: torch.device) -> None:
-    """Waits until the device has done what it was told."""
+    """Waits until the device has finished its work."""
     match device.type:
         case "cuda":
             torch.cuda.synchronize(device)
@@ -162,7 +162,7 @@ def _memory_gb() -> float | None:
 def _git_commit() -> str | None:
     """Commit of the current folder, with "-dirty" if files are changed; None outside of a checkout."""
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -171,7 +171,7 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return told.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:

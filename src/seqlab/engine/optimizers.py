@@ -110,11 +110,11 @@ class AdamW(Config):
     lr: LearningRate = 1e-3
     """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of the first and of the second moment of the gradient"""
+    """decay rates beta1 and beta2 of the first and second moment of the gradient"""
     eps: float = Field(default=1e-8, gt=0)
     """added to the root of the second moment"""
     weight_decay: Decay = 0.01
-    """share of every matrix taken off an update, times the learning rate"""
+    """decoupled weight decay of every matrix"""
     fused: bool = True
     """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 
@@ -133,7 +133,7 @@ class Adam(Config):
     lr: LearningRate = 1e-3
     """peak learning rate; the schedule scales it"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of the first and of the second moment of the gradient"""
+    """decay rates beta1 and beta2 of the first and second moment of the gradient"""
     eps: float = Field(default=1e-8, gt=0)
     """added to the root of the second moment"""
     weight_decay: Decay = 0.0
@@ -182,11 +182,11 @@ class Adafactor(Config):
     lr: LearningRate = 1e-2
     """peak learning rate, relative to the root mean square of each tensor; the schedule scales it"""
     beta2_decay: float = Field(default=-0.8, le=0)
-    """the memory of the second moment after t updates is 1 - t ** beta2_decay"""
+    """the decay rate of the second moment after t updates is 1 - t ** beta2_decay"""
     clip_update: float = Field(default=1.0, ge=1)
     """largest root mean square of an update before it is scaled"""
     weight_decay: Decay = 0.0
-    """share of every matrix taken off an update, times the learning rate"""
+    """decoupled weight decay of every matrix"""
 
     def build(self, roles: Roles) -> Optimizer:
         """See `OptimizerConfig`."""
@@ -212,7 +212,7 @@ class Muon(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """memory of AdamW, for everything else"""
     weight_decay: Decay = 0.01
-    """share of every matrix taken off an update, times the learning rate"""
+    """decoupled weight decay of every matrix"""
     fused: bool = True
     """all weights of AdamW's part in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
 

@@ -169,7 +169,7 @@ class Recorder:
     _mark: float = field(default_factory=time.perf_counter)
 
     def add(self, update: Update, progress: float) -> None:
-        """Takes an update; every `log_every` of them are written, and one that was not applied is told at once."""
+        """Takes an update; every `log_every` of them are written, and one that was not applied is reported at once."""
         self._window.append(update)
         self._times.append(self.elapsed())
         if len(self._window) >= self.log_every or not update.applied:

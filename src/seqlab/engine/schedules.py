@@ -47,7 +47,7 @@ class OneCycle(Config):
     warmup: Share = 0.3
     """share of the updates that climb to the peak"""
     shape: Literal["cosine", "linear"] = "cosine"
-    """form of both flanks"""
+    """annealing curve of both phases"""
     start_factor: float = Field(default=25.0, ge=1)
     """the first learning rate is the peak divided by this (torch: div_factor)"""
     final_factor: float = Field(default=1e4, ge=1)
@@ -56,7 +56,7 @@ class OneCycle(Config):
     """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone"""
 
     def rates(self, step: float, total: float) -> Rates:
-        """Two flanks that meet at the peak; the very last update stands on the end of the second one."""
+        """Two phases that meet at the peak; the very last update stands on the end of the second one."""
         peak = max(0.0, self.warmup * total - 1)
         first = 1 / self.start_factor
         last = first / self.final_factor

@@ -82,13 +82,13 @@ def fitted(experiment: Experiment, corpus: Any = None) -> Experiment:
 
     `corpus` is that of the experiment, where the caller has it: it is read once then.
     """
-    if experiment.sizes == "given":
+    if not experiment.auto_size:
         return experiment
     corpus = build_corpus(experiment.data) if corpus is None else corpus
     corpus.check_files()
     pairs = len(corpus.training(0))
     sizes = next(row for row in RULE if pairs <= row.pairs)
-    tree: dict[str, Any] = experiment.model_dump() | {"sizes": "given"}
+    tree: dict[str, Any] = experiment.model_dump() | {"auto_size": False}
     for section, settings in sizes.settings().items():
         own = getattr(experiment, section)
         if section == "model" and not getattr(own, "sized_by_data", False):

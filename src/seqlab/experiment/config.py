@@ -1,6 +1,7 @@
 """The whole config of a run: what a recipe fills in."""
 
 import re
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
@@ -13,6 +14,7 @@ from seqlab.decode.settings import DecodeConfig
 from seqlab.engine.precision import Clip
 from seqlab.errors import UserError
 from seqlab.experiment import registry
+from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder
 from seqlab.text.vocabularies import TextConfig
 
@@ -140,17 +142,20 @@ class Experiment(Config):
     """how an output is searched for"""
     train: TrainConfig = TrainConfig()
     """how long to train, how to look at it, what to keep"""
-    sizes: Literal["given", "by-corpus"] = "given"
-    """by-corpus: vocabulary size, model size and dropout, where not set, follow from the number of training pairs"""
+    auto_size: bool = False
+    """choose vocabulary size, model size and dropout, where not set, by the number of training pairs"""
 
 
-OPTIONAL_TABLES = ("text", "decode", "sizes")
+OPTIONAL_TABLES = ("text", "decode", "auto_size")
 """What only some tasks read."""
 
 
-def load(name: str, overrides: list[str] | dict[str, object] = []) -> Experiment:  # noqa: B006 - never changed
-    """The checked config of a recipe with overrides. Raises UserError for an unknown name, key or value."""
-    tree = recipes.resolve(name, overrides, registry.DEFAULT_TREE)
+def load(name: str, overrides: list[str] | dict[str, object] = [], *, warn: bool = True) -> Experiment:  # noqa: B006 - never changed
+    """The checked config of a recipe with overrides; `warn` of former names of settings.
+
+    Raises UserError for an unknown name, key or value.
+    """
+    tree = recipes.resolve(name, overrides, registry.DEFAULT_TREE, partial(upgraded, warn=warn))
     return check(tree, name if name.endswith(".toml") else f"recipe {name}")
 
 
@@ -163,7 +168,7 @@ def read_experiment(paths: RunFolder, *, trust_code: bool = False) -> Experiment
     """
     if not paths.config.is_file():
         raise UserError(f"{paths.root}: not a run folder (no {paths.config.name} in it)")
-    tree = read_toml(paths.config)
+    tree = upgraded(read_toml(paths.config))
     if not trust_code:
         registry.check_trusted(tree, str(paths.config))
     return check(tree, str(paths.config))

@@ -25,7 +25,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "task": {
         "sequence-to-sequence": "seqlab.tasks.sequence_to_sequence.task:SequenceToSequence",
         "classify-sequence": "seqlab.tasks.sequence_classification.task:ClassifySequence",
-        "answer": "seqlab.tasks.question_answering.task:AnswerQuestions",
+        "question-answering": "seqlab.tasks.question_answering.task:AnswerQuestions",
         "classify-text": "seqlab.tasks.text_classification.task:ClassifyText",
         "pretrain-masked": "seqlab.tasks.pretraining.masked:PretrainMasked",
         "pretrain-denoise": "seqlab.tasks.pretraining.denoising:PretrainDenoise",

@@ -1,9 +1,9 @@
-"""How does a text of any size become a text of answers? A chunk of lines at a time, and going on after a stop.
+"""How does a text of any size become a text of answers? A chunk of lines at a time, resumed after a stop.
 
 A text is never in memory as a whole. FILE is called FILE.partial until it is complete, and FILE.partial.json records
 after every chunk how much of it counts and what it was made from. An interrupted command that is given again reads the
-answered lines once more, checks that they are the same, and goes on with the chunk that would have come next: the file
-is then, byte for byte, the one that no interruption would have changed.
+answered lines once more, checks that they are the same, and continues with the next chunk: the file is then, byte for
+byte, the one that no interruption would have changed.
 """
 
 import hashlib
@@ -158,7 +158,7 @@ def _done_before(partial: Path, record: Path, made_by: dict[str, Any]) -> Done:
         if partial.stat().st_size < done.size:
             raise ValueError
     except (OSError, ValueError, TypeError):
-        raise UserError(f"{partial}: no sound {record.name} says how to go on with it; {WAY_OUT}") from None
+        raise UserError(f"{partial}: no sound {record.name} says how to resume; {WAY_OUT}") from None
     if done.lines == 0:
         return Done(made_by)
     if differs := [name for name, value in made_by.items() if done.made_by.get(name) != value]:
@@ -172,7 +172,9 @@ def _skip(lines: Iterator[str], done: Done, partial: Path) -> None:
     for sources in chunks(islice(lines, done.lines)):
         again.read_on(sources)
     if again.read != done.read:
-        raise UserError(f"{partial}: the first {done.lines:,} lines of the input are others now; {WAY_OUT}")
+        raise UserError(
+            f"{partial}: the first {done.lines:,} lines of the input changed since the interrupted run; {WAY_OUT}"
+        )
 
 
 def _going_on(partial: Path, record: Path, done: Done) -> BinaryIO:

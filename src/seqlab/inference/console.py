@@ -52,13 +52,13 @@ def predict_lines(run: Run, inputs: Inputs, out: Path | None, overwrite: bool) -
 
 @contextmanager
 def _resumable(resumable: bool, more: str) -> Iterator[None]:
-    """Ctrl-C says how to go on: with the same command, and what the shell added to it."""
+    """Ctrl-C says how to resume: with the same command, and what the shell added to it."""
     try:
         yield
     except KeyboardInterrupt:
         if not resumable:
             raise
-        print(f"seqlab: interrupted; go on with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
+        print(f"seqlab: interrupted; resume with: {shlex.join(['seqlab', *sys.argv[1:]])}{more}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -52,7 +52,7 @@ class Run:
         self.experiment = _with_search(read_experiment(RunFolder(self.folder), trust_code=trust_code), settings)
         self.device = resolve_device(device)
         self.unknown: Counter[str] = Counter()
-        """pieces that the model does not know in the input so far"""
+        """out-of-vocabulary tokens in the input so far"""
 
     @cached_property
     def _loaded(self) -> tuple[Assembly, Precision]:

@@ -166,7 +166,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """A stack of layers that goes on from given states."""
+    """A stack of layers that starts from given states."""
 
     def __init__(self, cell: CellKind, width: int, num_layers: int, dropout: float):
         super().__init__()

@@ -164,27 +164,27 @@ def warnings(
     """
     _check(predictions, references)
     n = len(predictions)
-    told = []
+    found = []
     if capped:
         limits = "decode.max_length or decode.max_ratio"
-        told.append(f"{capped} of {n} outputs were cut at {limits}: raise it, unless they repeat themselves")
+        found.append(f"{capped} of {n} outputs were cut at {limits}: raise it, unless they repeat themselves")
     if (ratio := _length_ratio(predictions, references, tokenize)) < SHORT:
-        told.append(f"outputs have {ratio:.2f} of the words of the references: the brevity penalty lowers BLEU")
+        found.append(f"outputs have {ratio:.2f} of the words of the references: the brevity penalty lowers BLEU")
     if empty := sum(not text.strip() for text in predictions):
-        told.append(f"{empty} of {n} outputs are empty")
-    told += _repetitions(predictions, references)
+        found.append(f"{empty} of {n} outputs are empty")
+    found += _repetitions(predictions, references)
     # pairs, because a reference that occurs twice may well have one answer
     texts = Counter(text for text, _ in set(zip(predictions, references, strict=True)) if text.strip())
     for text, times in texts.most_common(1):
         if times >= max(3, NOTABLE * n):
             same = text if len(text) <= 60 else f"{text[:60]}…"
-            told.append(f'{times} different sentences have the same output "{same}": the model may ignore the source')
+            found.append(f'{times} different sentences have the same output "{same}": the model may ignore the source')
     given = zip(predictions, references, sources, strict=True) if sources else ()
     if (copies := sum(ours == source != theirs for ours, theirs, source in given)) > NOTABLE * n:
-        told.append(f"{copies} of {n} outputs are copies of their source")
+        found.append(f"{copies} of {n} outputs are copies of their source")
     if sum(text.endswith(" .") for text in references) > NOTABLE * n:
-        told.append('references end in " ." and look tokenised: sacreBLEU compares with others on plain text only')
-    return told
+        found.append('references end in " ." and look tokenised: sacreBLEU compares with others on plain text only')
+    return found
 
 
 def _repetitions(predictions: Sequence[str], references: Sequence[str]) -> list[str]:

@@ -263,8 +263,8 @@ class ParallelStack(nn.Module):
 class ParallelBlock(nn.Module):
     """x + GLU(W GELU(recurrence(norm(x)))): steps meet in the recurrence, the numbers of a step in the gated product.
 
-    The block of S4 (Gu et al. 2022). With a stride, the stream goes on as means over that many steps, and where it gets
-    wider, through a matrix.
+    The block of S4 (Gu et al. 2022). With a stride, the stream continues as means over that many steps, and
+    through a matrix where it gets wider.
     """
 
     def __init__(self, mixer: Mixer, input_width: int, width: int, stride: int, dropout: float):

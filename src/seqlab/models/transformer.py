@@ -36,7 +36,7 @@ class TransformerConfig(Config):
     """An encoder-decoder Transformer."""
 
     sized_by_data: ClassVar = True
-    """`sizes = "by-corpus"` chooses width, depth and dropout"""
+    """`auto_size = true` chooses width, depth and dropout"""
 
     kind: Literal["transformer"] = "transformer"
     """which model this is"""

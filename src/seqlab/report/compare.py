@@ -70,7 +70,7 @@ def compare_table(records: Sequence[RunRecord]) -> Table:
 
 
 def comparison_rows(records: Sequence[RunRecord]) -> list[Row]:
-    """Settings that differ, then scores, then time, speed, memory and size."""
+    """Differing settings, then scores, then time, speed, memory and size."""
     return [*_differing_settings(records), *_scores(records), *_best_validation(records), *_measures(records)]
 
 

@@ -237,7 +237,7 @@ MEASURES = (
     ),
     Measure(
         "tokens_per_s",
-        "{unit} a second",
+        "{unit} per second",
         "Padding does not count; a curve that sags means that something else was using the machine.",
     ),
     Measure(

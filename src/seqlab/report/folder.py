@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
 from seqlab.runs import events
+from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.statistics import Statistics
 
@@ -267,7 +268,7 @@ def load_run(path: Path) -> RunRecord:
         raise UserError(f"{path}: not a run folder: {folder.config.name} is missing")
     return RunRecord(
         folder=folder,
-        config=read_toml(folder.config),
+        config=upgraded(read_toml(folder.config)),
         environment=_read_object(folder.environment, Environment) or {},
         events=events.read(folder.events),
         results=_read_object(folder.results, Results),

@@ -1,4 +1,4 @@
-"""What does a person want to know about a run? One offline page: the score, how it came about, and how to go on.
+"""What does a person want to know about a run? One offline page: the score, how it came about, and what to do next.
 
 Pages are Jinja2 templates beside the code that fills them; every value is escaped but drawings of matplotlib.
 """
@@ -44,7 +44,7 @@ SECTIONS = {
 """What a run answers, looks at and learned from, in the order of the page."""
 
 NUM_UNKNOWN = 8
-"""Pieces that the vocabulary lacks and the page names."""
+"""Out-of-vocabulary tokens and the page names."""
 
 FLAGS = {"--seed": "train.seed", "--until": "train.until", "--max-minutes": "train.max_minutes"}
 """Options of `seqlab train` that are settings."""
@@ -289,7 +289,7 @@ def _commands(record: RunRecord) -> dict[str, str]:
         "Train it again": str(record.environment.get("command") or ""),
         "Ask it something": f"seqlab predict {run}{' --context FILE QUESTION' if record.finds_passages else ''}",
         "Score it on other data": f"seqlab evaluate {run} --data FILE",
-        "Go on from the last checkpoint": "" if record.results else f"seqlab train --resume {run}",
+        "Resume from the last checkpoint": "" if record.results else f"seqlab train --resume {run}",
         "Set it beside another run": f"seqlab compare {run} OTHER_RUN",
     }
     return {purpose: command for purpose, command in commands.items() if command}

@@ -211,7 +211,7 @@ def measures(record: RunRecord) -> dict[str, str]:
         "updates": number(record.last_step),
         "parameters": parameters(results.get("parameters")),
         "peak memory": memory(record.peak_memory_mb),
-        f"{counted_unit(record)} a second": number(round(throughput)) if throughput is not None else ABSENT,
+        f"{counted_unit(record)} per second": number(round(throughput)) if throughput is not None else ABSENT,
         "padding": per_cent(record.median("padding_share")),
         "machine": machine(record),
     }

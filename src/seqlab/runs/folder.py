@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
+from seqlab.runs.compatibility import FORMAT
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,13 @@ def read_environment(paths: RunFolder) -> dict[str, Any]:
         facts = json.loads(paths.environment.read_text(encoding="utf-8"))
         if not {"precision", "matrix_flops"} <= facts.keys():
             raise ValueError
+        written_in = int(facts.get("format", 1))
     except OSError as error:
         raise UserError(f"{paths.environment}: cannot be read ({error.strerror}); take it from the run again") from None
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         raise UserError(f"{paths.environment}: damaged; take it from the run again") from None
+    if written_in > FORMAT:
+        raise UserError(
+            f"{paths.root}: written by a newer seqlab (format {written_in}, known is {FORMAT}): update seqlab"
+        )
     return facts

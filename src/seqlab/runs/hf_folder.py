@@ -46,7 +46,7 @@ class Checkpoint(NamedTuple):
         return {"local_files_only": self.is_local or bool(self.unreachable), "trust_remote_code": False}
 
     def complaint(self, error: Exception) -> UserError:
-        """What the user is told of an error of `transformers`: one line, with what to do."""
+        """What the user reads of an error of `transformers`: one line, with what to do."""
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if self.unreachable and isinstance(error, OSError):  # else it is damaged there
             reason = f"it is not in the cache of transformers, and the hub cannot be reached ({self.unreachable})"
@@ -92,7 +92,7 @@ def _why_unreachable(name: str) -> str:
 
         try:
             hub.get_hf_file_metadata(hub.hf_hub_url(name, "config.json"))
-        except HfHubHTTPError:  # it answers; what is wrong with the name is told when it is loaded
+        except HfHubHTTPError:  # it answers; what is wrong with the name is reported when it is loaded
             return ""
         except Exception as error:  # of whichever HTTP library its version uses
             slow = "timeout" in type(error).__name__.lower()
@@ -102,13 +102,13 @@ def _why_unreachable(name: str) -> str:
 
 def read_network_config(checkpoint: Checkpoint, **settings: Any) -> Any:
     """The config of the network as `transformers` has it, with other settings (`num_labels`) laid over it."""
-    with told(checkpoint) as transformers:
+    with readable_errors(checkpoint) as transformers:
         return transformers.AutoConfig.from_pretrained(checkpoint.location, **checkpoint.arguments, **settings)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The fast tokenizer of `transformers`, which knows where in a text each token stands; UserError without one."""
-    with told(checkpoint) as transformers:
+    with readable_errors(checkpoint) as transformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.location, **checkpoint.arguments)
     if not tokenizer.is_fast:
         raise UserError(
@@ -154,7 +154,7 @@ def check_fits(checkpoint: Checkpoint, tokenizer: Any, network_config: Any, long
 
 
 @contextmanager
-def told(checkpoint: Checkpoint) -> Iterator[Any]:
+def readable_errors(checkpoint: Checkpoint) -> Iterator[Any]:
     """`transformers`, whose complaints become one line that names the checkpoint."""
     with quiet() as transformers:
         try:

@@ -44,7 +44,7 @@ class LineResult(NamedTuple):
     remark: str = ""
     """how a source was cut that is too long to be read whole"""
     unknown: Mapping[str, int] = {}
-    """how often the source has pieces that the model does not know"""
+    """how often the source contains out-of-vocabulary tokens"""
 
 
 class Sample(NamedTuple):

@@ -5,7 +5,7 @@ made again. Here all words of a batch are merged together by array operations. E
 its own, as in the paper: before each merge every possible one is dropped with probability p, the first in training
 order of those left is made, and a word is done when none is left.
 
-Words of equal length go together: every row that goes on makes exactly one merge a round and so stays as long as its
+Words of equal length go together: every remaining row makes exactly one merge a round and so stays as long as its
 neighbours, and nothing is ever padded.
 
 Shapes: N symbols, M merges, R words of one length, L symbols in each of them.

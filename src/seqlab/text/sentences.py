@@ -1,7 +1,7 @@
 """Where may a text be cut that is too long to be read at once? At sentence ends; inside a sentence only at need.
 
 A sentence ends with `.`, `!`, `?`, `…` or their like before white space; quotes and brackets that close belong to it.
-It goes on after all where
+It does not end where
 
 - the next word begins with a small letter: "Wait ... what?"
 - the full stop follows initials or an abbreviation that has one inside: "J. S. Bach", "e.g.", "z. B.", "U.S."

@@ -57,8 +57,12 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     drawn = {"epoch_size": 400, "validation_size": 20, "test_size": 20}  # drawing examples takes time too
     if "epoch_size" in tree["data"] and "streaming" not in tree["data"]:  # files hold what they hold
         tree["data"] |= {name: size for name, size in drawn.items() if name in tree["data"]}
-    size = {"tokens": 512, "rows": None} if experiment.batch.rows is None else {"tokens": None, "rows": 8}
-    tree["batch"] |= {**size, "pool": 200, "accumulate": 2}
+    size = (
+        {"max_tokens": 512, "batch_size": None}
+        if experiment.batch.batch_size is None
+        else {"max_tokens": None, "batch_size": 8}
+    )
+    tree["batch"] |= {**size, "shuffle_pool": 200, "accumulate": 2}
     tree["train"] |= {
         "max_steps": 12,
         "max_minutes": None,

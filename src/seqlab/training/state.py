@@ -34,6 +34,7 @@ from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
+from seqlab.runs.compatibility import FORMAT
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
 from seqlab.tasks.task import Task
@@ -98,7 +99,7 @@ def restore(state: TrainingState) -> None:
     """Puts everything where the newest checkpoint left it."""
     newest = checkpoint.latest(state.paths.checkpoints)
     if newest is None:
-        raise UserError(f"{state.paths.root}: no checkpoint to go on from; train again with --overwrite")
+        raise UserError(f"{state.paths.root}: no checkpoint to resume from; train again with --overwrite")
     snapshot = checkpoint.load(newest, rank=state.world.rank)
     engine, saved = state.engine, snapshot.state
     checkpoint.load_into(state.assembly.model, snapshot.model, str(newest))
@@ -183,6 +184,7 @@ def _begin(
     if world.is_main:
         display.note(f"precision {choice.reason}")
     facts = {
+        "format": FORMAT,
         **describe(world.device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "processes": world.size,

@@ -39,7 +39,7 @@ def train(
         experiment: the checked config.
         folder: of the run; see `resume` and `overwrite`.
         device: where to compute.
-        resume: go on with the run in the folder.
+        resume: resume the run in the folder.
         overwrite: replace the run in the folder.
         display: what a person watches.
         corpus: that of the experiment, where the caller has read it already.

@@ -26,32 +26,34 @@ if TYPE_CHECKING:
 class BatchConfig(Config):
     """Size, order and padding of the batches."""
 
-    tokens: int | None = Field(default=4096, ge=1)
+    max_tokens: int | None = Field(default=4096, ge=1)
     """token budget of a batch: rows x the longer padded side stays within it"""
-    rows: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     """rows of a batch, instead of a token budget"""
     order: Literal["buckets", "random"] = "buckets"
     """buckets: neighbours in length share a batch; random: the baseline"""
     padding: Literal["dynamic", "fixed"] = "dynamic"
     """dynamic: to the longest of the batch; fixed: to the longest of the epoch, the baseline"""
-    multiple: int = Field(default=8, ge=1)
+    pad_to_multiple_of: int = Field(default=8, ge=1)
     """padded lengths are rounded up to a multiple of this; 8 suits tensor cores, 1 wastes least on a CPU"""
-    pool: int = Field(default=20_000, ge=1)
+    shuffle_pool: int = Field(default=20_000, ge=1)
     """examples that are shuffled together and then sorted by length; larger means less padding and less chance"""
     accumulate: int = Field(default=1, ge=1)
     """batches in one update, over all processes"""
 
     @model_validator(mode="before")
     @classmethod
-    def _rows_replace_tokens(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("rows") is not None and "tokens" not in data:
-            return {**data, "tokens": None}
+    def _batch_size_replaces_max_tokens(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("batch_size") is not None and "max_tokens" not in data:
+            return {**data, "max_tokens": None}
         return data
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
-        if (self.tokens is None) == (self.rows is None):
-            raise ValueError("give tokens or rows, not both and not neither; tokens=null or rows=null takes one away")
+        if (self.max_tokens is None) == (self.batch_size is None):
+            raise ValueError(
+                "give either max_tokens or batch_size: batch.max_tokens=null or batch.batch_size=null takes one away"
+            )
         return self
 
 
@@ -71,13 +73,13 @@ def plan(shapes: np.ndarray, config: BatchConfig, rng: np.random.Generator) -> l
         config: size, order and padding.
         rng: decides the order; the same generator gives the same plan.
     """
-    padded = -(-shapes // config.multiple) * config.multiple
+    padded = -(-shapes // config.pad_to_multiple_of) * config.pad_to_multiple_of
     if config.padding == "fixed":
         padded = np.broadcast_to(padded.max(axis=0), padded.shape)
     order = rng.permutation(len(shapes))
     if config.order == "random":
         return [_bucket(rows, padded) for rows in _cut(order, padded, config)]
-    pools = [order[start : start + config.pool] for start in range(0, len(order), config.pool)]
+    pools = [order[start : start + config.shuffle_pool] for start in range(0, len(order), config.shuffle_pool)]
     buckets = [_bucket(rows, padded) for pool in pools for rows in _cut(_by_length(pool, shapes), padded, config)]
     return [buckets[index] for index in rng.permutation(len(buckets))]
 
@@ -85,7 +87,9 @@ def plan(shapes: np.ndarray, config: BatchConfig, rng: np.random.Generator) -> l
 def in_order_of_length(shapes: np.ndarray, tokens: int) -> list[Bucket]:
     """Batches for evaluation: longest first, so that memory runs out at once or never."""
     rows = _by_length(np.arange(len(shapes)), shapes)[::-1]
-    return [_bucket(chunk, shapes) for chunk in _cut(rows, shapes, BatchConfig(tokens=tokens, multiple=1))]
+    return [
+        _bucket(chunk, shapes) for chunk in _cut(rows, shapes, BatchConfig(max_tokens=tokens, pad_to_multiple_of=1))
+    ]
 
 
 def _by_length(rows: np.ndarray, shapes: np.ndarray) -> np.ndarray:
@@ -95,14 +99,14 @@ def _by_length(rows: np.ndarray, shapes: np.ndarray) -> np.ndarray:
 
 
 def _cut(rows: np.ndarray, padded: np.ndarray, config: BatchConfig) -> list[np.ndarray]:
-    """Consecutive batches of `config.rows` rows, or as many as the token budget holds."""
-    if config.rows is not None:
-        return [rows[start : start + config.rows] for start in range(0, len(rows), config.rows)]
-    assert config.tokens is not None
+    """Consecutive batches of `config.batch_size` rows, or as many as the token budget holds."""
+    if config.batch_size is not None:
+        return [rows[start : start + config.batch_size] for start in range(0, len(rows), config.batch_size)]
+    assert config.max_tokens is not None
     batches: list[np.ndarray] = []
     start, widest = 0, 0
     for end, cost in enumerate(padded[rows].max(axis=1).tolist()):
-        if end > start and (end - start + 1) * max(widest, cost) > config.tokens:
+        if end > start and (end - start + 1) * max(widest, cost) > config.max_tokens:
             batches.append(rows[start:end])
             start, widest = end, 0
         widest = max(widest, cost)
@@ -206,7 +210,7 @@ class Stream:
     ) -> None:
         if config.accumulate % size:
             raise UserError(
-                f"batch.accumulate={config.accumulate} batches an update cannot be dealt to {size} processes: "
+                f"batch.accumulate={config.accumulate} batches per update cannot be dealt to {size} processes: "
                 f"set batch.accumulate={size * -(-config.accumulate // size)}"
             )
         self._examples, self._config, self._seed = examples, config, seed

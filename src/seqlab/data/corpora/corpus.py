@@ -9,6 +9,9 @@ from seqlab.runs.statistics import Splits, Unit
 
 AnyExample = TypeVar("AnyExample", covariant=True)
 
+OPTIMISTIC = "its scores will be optimistic (leakage)"
+"""What follows for a set whose examples are also trained on."""
+
 
 class Example(NamedTuple):
     """One question and its answer, one sentence and its translation."""

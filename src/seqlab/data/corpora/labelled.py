@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Overview
+from seqlab.data.corpora.corpus import OPTIMISTIC, Overview
 from seqlab.data.corpora.splitting import (
     check_sizes_are_used,
     fingerprint,
@@ -188,7 +188,7 @@ class LabelledCorpus:
         trained = {example.source for example in self._parts["train"]}
         for name in HELD_OUT:
             if leaked := sum(example.source in trained for example in self._parts[name]):
-                yield f"{name}: {leaked:,} texts are also trained on, which flatters its scores"
+                yield f"{name}: {leaked:,} texts are also trained on: {OPTIMISTIC}"
 
     @property
     def _paths(self) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.corpus import OPTIMISTIC, Example, Overview
 from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
 from seqlab.data.corpora.splitting import (
     Cleaning,
@@ -246,10 +246,7 @@ class ParallelCorpus:
     def _leaks(self) -> Iterator[str]:
         for name, (count, first) in self._sets.leaks.items():
             sources = len({example.source for example in self._order.given[name]})
-            yield (
-                f"{name}: {count:,} of {sources:,} sources are also trained on, which flatters its scores; "
-                f'one is "{first}"'
-            )
+            yield (f'{name}: {count:,} of {sources:,} sources are also trained on: {OPTIMISTIC}; one is "{first}"')
 
     def _held_out(self, name: str) -> list[Example]:
         return self._order.given[name] if name in self._given else self._sets.held_out[name]

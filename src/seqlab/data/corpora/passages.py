@@ -16,7 +16,7 @@ from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, 
 from seqlab.errors import UserError
 
 FEWEST = 2
-"""Documents of a set: sentences are told from those of another document."""
+"""Documents of a set: sentences are told apart from those of another document."""
 
 SHARE = 20
 """One document in 20 goes into a held-out set, where nobody says how many."""

@@ -19,7 +19,7 @@ from seqlab.runs.hf_folder import quiet
 
 
 class BertConfig(UntrainedConfig):
-    """Sizes of a BERT with random weights, or the checkpoint that it goes on from."""
+    """Sizes of a BERT with random weights, or the checkpoint that it starts from."""
 
     role: ClassVar = "masked-language-model"
     vocabulary: ClassVar = "wordpiece"

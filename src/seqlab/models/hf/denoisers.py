@@ -14,7 +14,7 @@ from seqlab.runs.hf_folder import quiet
 
 
 class BartConfig(UntrainedConfig):
-    """Sizes of a BART with random weights, or the checkpoint that it goes on from."""
+    """Sizes of a BART with random weights, or the checkpoint that it starts from."""
 
     role: ClassVar = "denoiser"
     vocabulary: ClassVar = "byte-level-bpe"
@@ -52,7 +52,7 @@ class BartConfig(UntrainedConfig):
 
 
 class T5Config(UntrainedConfig):
-    """Sizes of a T5 with random weights, or the checkpoint that it goes on from."""
+    """Sizes of a T5 with random weights, or the checkpoint that it starts from."""
 
     role: ClassVar = "denoiser"
     vocabulary: ClassVar = "unigram"

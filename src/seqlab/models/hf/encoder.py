@@ -20,7 +20,7 @@ from seqlab.layers.attention import AttentionMask, KeyValue, attend, padding_mas
 from seqlab.layers.functional import dropout
 from seqlab.models.hf.adapters import add_adapters
 from seqlab.models.hf.stack import above_states, depth_of, forward_flops, layers_of, states_below
-from seqlab.runs.hf_folder import MINILM, Checkpoint, quiet, told
+from seqlab.runs.hf_folder import MINILM, Checkpoint, quiet, readable_errors
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "pytorch_model.bin.index.json")
@@ -103,7 +103,7 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     """
     if checkpoint.is_local:
         _check_weights(Path(checkpoint.location))
-    with told(checkpoint) as transformers:
+    with readable_errors(checkpoint) as transformers:
         network, report = getattr(transformers, head).from_pretrained(
             checkpoint.location,
             config=network_config,

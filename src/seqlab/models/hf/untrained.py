@@ -1,4 +1,4 @@
-"""Which sizes does a network have that is trained from text alone, or which checkpoint does it go on from?"""
+"""Which sizes does a network have that is trained from text alone, or which checkpoint does it start from?"""
 
 from typing import Any, ClassVar, Self
 
@@ -18,7 +18,7 @@ class UntrainedConfig(Config):
     """the class of `transformers` that picks the network"""
 
     checkpoint: str | None = None
-    """a network of this kind to go on from, with its own sizes and tokenizer: a folder, or a name on the hub"""
+    """a network of this kind to start from, with its own sizes and tokenizer: a folder, or a name on the hub"""
     vocab_size: int = Field(default=8000, ge=100)
     """pieces of words, at most, that are learned from the training texts"""
     width: int = Field(default=256, ge=1)

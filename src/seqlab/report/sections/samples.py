@@ -195,7 +195,7 @@ def differences(target: str, predicted: str, *, by_words: bool) -> tuple[list[Pi
 
 
 def repetitions(text: str) -> list[Piece]:
-    """The text, every phrase that follows itself marked as long as it goes on."""
+    """The text, every phrase that follows itself marked as long as it lasts."""
     marked: list[tuple[int, int]] = []
     done = 0
     while phrase := repeated_ngram(text[done:]):

@@ -43,7 +43,7 @@ class PretrainMaskedConfig(Config):
     """How rows are filled, and how much of them is hidden."""
 
     kind: Literal["pretrain-masked"] = "pretrain-masked"
-    """hidden words are filled in, and texts that follow each other are told from others, as BERT is pretrained"""
+    """hidden words are filled in, and texts that follow each other are told apart from others, as BERT is pretrained"""
     longest: int = Field(default=128, ge=16)
     """tokens of a row, which sentences fill"""
     hidden: float = Field(default=0.15, gt=0, lt=1)

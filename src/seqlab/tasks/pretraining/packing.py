@@ -37,7 +37,7 @@ class Sentences:
     """Documents as ids, one after the other."""
 
     ids: np.ndarray  # (T,), int32
-    starts_word: np.ndarray  # (T,), False where a token goes on with a word
+    starts_word: np.ndarray  # (T,), False where a token continues a word
     offsets: np.ndarray  # (U + 1,), where each sentence starts, and the end of the last
     documents: np.ndarray  # (D + 1,), the first sentence of each document, and U
 
@@ -61,7 +61,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: Any, longest: int
     of_document = np.concatenate([[0], np.cumsum([len(found) for found in texts])])
     borders = offsets[of_document]  # in tokens: cutting moves the numbers of the sentences
     pieces = np.array(list(_cut(offsets.tolist(), starts_word, longest)), dtype=np.int64)
-    starts_word[pieces[:-1]] = True  # no word goes on from one text into another
+    starts_word[pieces[:-1]] = True  # no word continues from one text into another
     return Sentences(ids, starts_word, pieces, np.searchsorted(pieces, borders))
 
 

@@ -37,7 +37,7 @@ SPECIALS = 8
 class AnswerConfig(Config):
     """How texts are cut into windows, and how answers are chosen."""
 
-    kind: Literal["answer"] = "answer"
+    kind: Literal["question-answering"] = "question-answering"
     """questions are answered by a passage of a text"""
     window: int = Field(default=384, ge=32)
     """tokens of a window, those of the question among them"""

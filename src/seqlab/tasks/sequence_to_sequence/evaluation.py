@@ -33,7 +33,7 @@ SCORES: dict[Metrics, tuple[str, ...]] = {
 """What is measured during training, by the names that `--until` and the curves use."""
 
 NUM_UNKNOWN = 10
-"""Pieces that the vocabulary lacks and a note names."""
+"""Out-of-vocabulary tokens and a note names."""
 
 MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu", "paraphrase": "ibleu"}
 """The score that chooses the best checkpoint; more is better."""
@@ -66,7 +66,7 @@ class Evaluation:
     tokenize: str
     """how sacreBLEU finds words"""
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
-    """by side, how often the examples have pieces that the vocabulary lacks"""
+    """by side, how often the examples have out-of-vocabulary tokens"""
     outputs: Sequence[Sequence[str]] = ()
     """all texts for each source, where paraphrases have more than one"""
 
@@ -151,9 +151,9 @@ class Evaluation:
             }
 
     def notes(self) -> list[str]:
-        """Pieces that the vocabulary lacks, and answers that were cut."""
+        """Out-of-vocabulary tokens, and answers that were cut."""
         found = [
-            f"the {side} side has pieces that the model does not know: "
+            f"the {side} side contains out-of-vocabulary tokens: "
             + ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
             for side, counts in self.unknown.items()
             if (listed := counts.most_common(NUM_UNKNOWN))

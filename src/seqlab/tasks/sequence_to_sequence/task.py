@@ -97,7 +97,7 @@ class SequenceToSequence:
     config_class = SequenceToSequenceConfig
     example = Example
     role = "encoder-decoder"
-    reads = ("text", "decode", "sizes")
+    reads = ("text", "decode", "auto_size")
 
     @classmethod
     def assemble(cls, parts: Parts) -> Assembly:

@@ -93,7 +93,7 @@ def _normalizer() -> Any:
     from tokenizers import Regex, normalizers
 
     spaces = normalizers.Replace(Regex(r"\s+"), " ")
-    # What stands behind a sentinel begins with a space, or goes on with a word.
+    # What stands behind a sentinel begins with a space, or continues a word.
     return normalizers.Sequence([normalizers.NFKC(), spaces, normalizers.Strip(left=False)])
 
 

@@ -17,7 +17,7 @@ from seqlab.runs.hf_folder import quiet
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUES = "##"
-"""Stands before a piece that goes on with a word."""
+"""Stands before a piece that continues a word."""
 
 ALPHABET = 500
 """Characters that are known, the most frequent ones; a word with another one is unknown."""

@@ -1,0 +1,53 @@
+"""Settings under their former names: recipes, overrides and run folders of version 0.1 are read under the new ones."""
+
+import sys
+from typing import Any
+
+FORMAT = 2
+"""Of the run folders that are written; it counts up when an older version could not read them any longer."""
+
+RENAMED = {
+    "batch.max_tokens": "batch.max_tokens",
+    "batch.batch_size": "batch.batch_size",
+    "batch.pad_to_multiple_of": "batch.pad_to_multiple_of",
+    "batch.shuffle_pool": "batch.shuffle_pool",
+    "sizes": "auto_size",
+}
+"""Dotted keys of version 0.1, and what they are called now."""
+
+VALUES = {
+    ("sizes", "by-corpus"): True,
+    ("sizes", "given"): False,
+    ("task.kind", "answer"): "question-answering",
+}
+"""Values of version 0.1, by the former key, and what they are now."""
+
+Tree = dict[str, Any]
+
+
+def upgraded(tree: Tree, *, warn: bool = False) -> Tree:
+    """The settings of a tree under their present names; what is not a former one stays as it is.
+
+    Args:
+        tree: tables of settings, as TOML has them; it is not changed.
+        warn: say on standard error what should be written now, one line for each.
+    """
+    tree = {section: dict(table) if isinstance(table, dict) else table for section, table in tree.items()}
+    for former in [*RENAMED, *(key for key, _ in VALUES if key not in RENAMED)]:
+        section, _, key = former.rpartition(".")
+        table = tree.get(section) if section else tree
+        if not isinstance(table, dict) or key not in table:
+            continue
+        present, old = RENAMED.get(former, former), table[key]
+        value = VALUES.get((former, old), old) if isinstance(old, str) else old
+        if (present, value) == (former, old):
+            continue
+        del table[key]
+        table[present.rpartition(".")[2]] = value
+        if warn:
+            print(f"seqlab: {former}={old} is called {present}={_written(value)} now", file=sys.stderr)
+    return tree
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
