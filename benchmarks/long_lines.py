@@ -11,7 +11,8 @@ from typing import Any
 from generator import machine
 from seqlab import Run
 from seqlab.data.readers.lines import read_lines
-from seqlab.metrics.translation import quick_scores
+from seqlab.metrics.bleu import Bleu
+from seqlab.metrics.metric import Outputs, quick_scores
 
 A_LINE = (1, 2, 3, 4, 8)
 """Sentences on a line."""
@@ -44,7 +45,7 @@ def main() -> None:
     print("|---|---|---|")
     for number in A_LINE:
         lines, references = joined(sources, number), joined(targets, number)
-        scores = [quick_scores(run.predict(lines), references)["bleu"] for run in (whole, apart)]
+        scores = [quick_scores([Bleu()], Outputs(run.predict(lines), [references]))["bleu"] for run in (whole, apart)]
         results[str(number)] = dict(zip(("whole", "apart"), scores, strict=True))
         print(f"| {number} | " + " | ".join(f"{score:.1f}" for score in scores) + " |")
     if arguments.out:

@@ -41,15 +41,15 @@ def test_every_example_is_in_exactly_one_batch(pairs: list, size: dict, other: d
 @given(lengths, sizes, others, seeds)
 def test_no_batch_is_over_the_budget_unless_one_example_is(pairs: list, size: dict, other: dict, seed: int) -> None:
     for rows, source_width, target_width in planned(np.array(pairs), size | other, seed):
-        if "rows" in size:
-            assert len(rows) <= size["rows"]
+        if "batch_size" in size:
+            assert len(rows) <= size["batch_size"]
         else:
-            assert len(rows) == 1 or len(rows) * max(source_width, target_width) <= size["tokens"]
+            assert len(rows) == 1 or len(rows) * max(source_width, target_width) <= size["max_tokens"]
 
 
 @given(lengths, sizes, others, seeds)
 def test_widths_are_the_longest_rounded_up(pairs: list, size: dict, other: dict, seed: int) -> None:
-    shapes, multiple = np.array(pairs), other["multiple"]
+    shapes, multiple = np.array(pairs), other["pad_to_multiple_of"]
     for rows, *widths in planned(shapes, size | other, seed):
         longest = shapes.max(axis=0) if other["padding"] == "fixed" else shapes[rows].max(axis=0)
         assert widths == (-(-longest // multiple) * multiple).tolist()

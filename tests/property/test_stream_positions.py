@@ -40,8 +40,10 @@ def content(group: Group) -> list[list[int]]:
 
 numbers = st.integers(1, 60)
 batchings = st.one_of(
-    st.builds(BatchConfig, rows=st.integers(1, 20), tokens=st.none(), accumulate=st.integers(1, 6)),
-    st.builds(BatchConfig, tokens=st.integers(30, 300), pool=st.integers(5, 60), accumulate=st.integers(1, 6)),
+    st.builds(BatchConfig, batch_size=st.integers(1, 20), max_tokens=st.none(), accumulate=st.integers(1, 6)),
+    st.builds(
+        BatchConfig, max_tokens=st.integers(30, 300), shuffle_pool=st.integers(5, 60), accumulate=st.integers(1, 6)
+    ),
 )
 seeds = st.integers(0, 1000)
 

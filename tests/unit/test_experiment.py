@@ -47,8 +47,8 @@ class TestTarget:
         (["train.keep_best=0"], "set train.keep_best=1 or train.final=last"),
         (["model.tying=all"], "set text.shared=true"),
         (["model.num_heads=3"], "num_heads 3 does not divide width"),
-        (["batch.batch_size=8"], "give tokens or rows, not both"),
-        (["batch.max_tokens=null"], "give tokens or rows, not both and not neither"),
+        (["batch.batch_size=8"], "give either max_tokens or batch_size"),
+        (["batch.max_tokens=null"], "give either max_tokens or batch_size"),
         (["train.max_stps=3"], 'unknown setting train.max_stps; did you mean "max_steps"'),
     ],
 )
@@ -67,7 +67,7 @@ def test_time_alone_is_a_limit() -> None:
 
 def test_rows_replace_tokens() -> None:
     experiment = load("math-place-value", ["batch.batch_size=8", "batch.max_tokens=null"])
-    assert (experiment.batch.tokens, experiment.batch.rows) == (None, 8)
+    assert (experiment.batch.max_tokens, experiment.batch.batch_size) == (None, 8)
 
 
 def test_all_embeddings_are_tied_over_a_shared_vocabulary() -> None:

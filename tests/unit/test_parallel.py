@@ -85,7 +85,7 @@ def test_leaks_are_told(multi30k: Path) -> None:
     assert given_files(multi30k).remarks() == [
         "training: 3 pairs read, none left out",
         "test: 1 pairs with an empty side left out",
-        'test: 1 of 2 sources are also trained on, so its scores will be optimistic (leakage); one is "train 2 en"',
+        'test: 1 of 2 sources are also trained on: its scores will be optimistic (leakage); one is "train 2 en"',
     ]
 
 

@@ -1,10 +1,12 @@
 """Scores of paraphrases: copies are seen through."""
 
 import pytest
+from judging import PARAPHRASE, quick_scores, translation_scores
 
 from seqlab.data.corpora.corpus import Example
 from seqlab.metrics import paraphrase
-from seqlab.metrics.translation import quick_scores
+from seqlab.metrics.bleu import BleuConfig
+from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.tasks.sequence_to_sequence.evaluation import Counts, Evaluation
 from seqlab.tasks.task import Prediction
 
@@ -14,22 +16,23 @@ GOOD = ["how can i learn to swim at sea ?", "which town is the capital of france
 
 
 def test_ibleu_is_bleu_less_what_is_copied() -> None:
-    scores = paraphrase.paraphrase_scores(GOOD, REFERENCES, SOURCES, resamples=10)
+    scores = translation_scores(GOOD, REFERENCES, SOURCES, names=PARAPHRASE, resamples=10)
     bleu, own = (quick_scores(GOOD, texts)["bleu"] for texts in (REFERENCES, SOURCES))
     assert scores["bleu"].value == pytest.approx(bleu)
     assert scores["self_bleu"].value == pytest.approx(own)
     assert scores["ibleu"].value == pytest.approx(0.8 * bleu - 0.2 * own)
-    quick = paraphrase.quick_paraphrase_scores(GOOD, REFERENCES, SOURCES)
+    quick = quick_scores(GOOD, REFERENCES, SOURCES, names=PARAPHRASE)
     assert quick["ibleu"] == pytest.approx(scores["ibleu"].value)
     assert next(iter(scores)) == "ibleu"
 
 
 def test_copies_score_high_by_bleu_and_low_by_ibleu() -> None:
-    copies, good = paraphrase.copying(SOURCES, REFERENCES), paraphrase.paraphrase_scores(GOOD, REFERENCES, SOURCES)
+    copies = quick_scores(SOURCES, REFERENCES, SOURCES, names=PARAPHRASE)
+    good = translation_scores(GOOD, REFERENCES, SOURCES, names=PARAPHRASE)
     assert copies["bleu"] > 15
     assert copies["self_bleu"] == pytest.approx(100)
     assert copies["ibleu"] < good["ibleu"].value
-    assert paraphrase.paraphrase_scores(SOURCES, REFERENCES, SOURCES, resamples=2)["copied"].value == 1
+    assert copies["copied"] == 1
 
 
 def test_distinct_outputs_are_counted() -> None:
@@ -38,12 +41,12 @@ def test_distinct_outputs_are_counted() -> None:
 
 def test_an_evaluation_shows_the_copy_beside_the_scores() -> None:
     found = Evaluation(
-        "paraphrase",
+        build_metrics(MetricsConfig(names=PARAPHRASE)),
         Counts(characters=9, tokens=3, right=1, nats=2.0),
         [False] * 3,
         [Prediction(text, -1.0) for text in GOOD],
         [Example(*pair) for pair in zip(SOURCES, REFERENCES, strict=True)],
-        "13a",
+        BleuConfig(),
         outputs=[["a", "b"]] * 3,
     )
     result = found.to_json()

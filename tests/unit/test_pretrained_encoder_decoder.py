@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from judging import PARAPHRASE
 from rounding import additions, assert_close
 from torch import Tensor
 
@@ -236,7 +237,7 @@ def experiment(checkpoint: Path, **changes: Any) -> Experiment:
     settings = {
         "model": {"kind": "pretrained-encoder-decoder", "checkpoint": str(checkpoint)},
         "text": {"unit": "pretrained"},
-        "task": {"metrics": "exact"},
+        "task": {"metrics": {"names": ["accuracy"]}},
         "data.epoch_size": 200,
         "data.validation_size": 20,
         "data.test_size": 20,
@@ -261,7 +262,7 @@ def test_the_engines_promises_hold(kind: str, request: pytest.FixtureRequest) ->
 
 def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Path, tmp_path: Path) -> None:
     checkpoint, folder = Path(shutil.copytree(tiny_bart, tmp_path / "checkpoint")), tmp_path / "run"
-    settings = {"train.max_steps": 2, "train.test_examples": 5, "task": {"metrics": "paraphrase"}}
+    settings = {"train.max_steps": 2, "train.test_examples": 5, "task": {"metrics": {"names": PARAPHRASE}}}
     decode = {"method": "beam", "beam_width": 2, "n_best": 2, "max_length": 12}
     small = experiment(checkpoint, **settings, decode=decode)
     assert train(small, folder, device="cpu", resume=False, overwrite=False, display=Silent())

@@ -270,7 +270,7 @@ def test_text_of_others_stays_text(html):
 def test_every_figure_is_on_the_page_with_a_caption(html):
     page = Page(html)
     assert page.tags.count("svg") == page.tags.count("figure") == page.tags.count("figcaption") == 8
-    for title in ("Loss", "Accuracy", "Learning rate", "Gradient norm", "Tokens a second", "Padding", "Utilisation"):
+    for title in ("Loss", "Accuracy", "Learning rate", "Gradient norm", "Tokens per second", "Padding", "Utilisation"):
         assert title in page.text
 
 
@@ -347,7 +347,7 @@ def test_the_files_of_a_run_decide_on_its_sections_not_the_name_of_its_task(tmp_
     html = write_report(folder).read_text(encoding="utf-8")
     assert "<h3>Repeating itself</h3>" in html
     assert "un petit <mark>chien</mark> dort" in html
-    assert "Tokens a second" in html
+    assert "Tokens per second" in html
 
 
 def test_rows_with_other_columns_have_a_page_without_samples(tmp_path):

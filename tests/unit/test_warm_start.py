@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from judging import PARAPHRASE
 from rounding import additions, assert_close
 from torch import Tensor, nn
 
@@ -204,7 +205,7 @@ def experiment(checkpoint: Path, data: Path, **changes: Any) -> Experiment:
     pairs.write_text("".join(f"{text} {n}\t{n} {text}!\n" for text in texts for n in range(20)), encoding="utf-8")
     settings: Tree = {
         "data": {"kind": "parallel", "source": "one", "target": "other", "train": str(pairs)},
-        "task": {"metrics": "paraphrase", "normalize": True},
+        "task": {"metrics": {"names": PARAPHRASE}, "normalize": True},
         "text": {"unit": "pretrained"},
         "model": {"kind": "pretrained-encoder-decoder", "checkpoint": str(checkpoint)},
         "batch": {"max_tokens": 256, "shuffle_pool": 50},

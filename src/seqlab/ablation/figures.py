@@ -89,7 +89,7 @@ def effect_plots(ablation: Ablation) -> list[Plot]:
     quality = _effects(
         ablation,
         f"test_{score}",
-        f"Change of test {title}{', in points of 100' if score in wording.SHARES else ''}",
+        f"Change of test {title}{', in points of 100' if wording.is_share(score) else ''}",
         "Right of the line the switch makes the model better; a bar across the line may be chance. Bars are 95 % "
         "intervals over the seeds, pairs of runs with the same seed compared.",
     )
@@ -119,7 +119,7 @@ def _curves(ablation: Ablation, score: str) -> Plot | None:
         if score == "loss":
             _loss_axis(axes, values)
         else:
-            score_axis(axes, values, share=score in wording.SHARES)
+            score_axis(axes, values, share=wording.is_share(score))
         _name_ends(axes, ends)
         seeds = "Means over the seeds, each band from the lowest to the highest. " if ablation.plan.seeds > 1 else ""
         better = "Without label smoothing; lower is better." if score == "loss" else "Higher is better."
@@ -165,7 +165,7 @@ def _test_scores(ablation: Ablation, score: str) -> Plot | None:
         axes.set_xlim(left=0)
         axes.set_xlabel(f"training time, {unit_name}" if by_time else "real tokens per second")
         axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
-        if score in wording.SHARES:
+        if wording.is_share(score):
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
         _name_ends(axes, ends)
         seeds = "Large dots are means over the seeds, small ones single runs. " if ablation.plan.seeds > 1 else ""
@@ -280,5 +280,5 @@ def _draw_change(axes: "Axes", pair: Pair, change: Interval, place: int) -> None
 def _ticks(key: str, is_ratio: bool) -> Callable[[float, float], str]:
     if is_ratio:
         return lambda value, _: f"{value:g}×"
-    scale = 100 if key.removeprefix("test_") in wording.SHARES else 1
+    scale = 100 if wording.is_share(key.removeprefix("test_")) else 1
     return lambda value, _: f"{scale * value:+.3g}".replace("-", "−") if value else "0"

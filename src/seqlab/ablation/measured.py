@@ -232,7 +232,7 @@ def measures(ablation: Ablation) -> list[Measure]:
     if target := ablation.plan.config.get("train", {}).get("until"):
         columns.append(Measure("time_to_target_s", f"time to {target}", wording.duration, "less"))
     if (score := ablation.main_score) is not None:
-        shown = wording.per_cent if score in wording.SHARES else "{:.2f}".format
+        shown = wording.per_cent if wording.is_share(score) else "{:.2f}".format
         columns.append(Measure(f"test_{score}", f"test {wording.title(score)}", shown, "more"))
     return columns
 

@@ -263,7 +263,7 @@ def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared)
 
 def _signed(value: float, column: Measure) -> str:
     """A difference in the unit of its score; shares in points of a hundred."""
-    if column.key.removeprefix("test_") in wording.SHARES:
+    if wording.is_share(column.key.removeprefix("test_")):
         shown = f"{100 * value:+.1f} points"
     else:
         shown = f"{value:+.3f}" if column.key.startswith("loss") else f"{value:+.2f}"

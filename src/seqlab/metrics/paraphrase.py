@@ -1,4 +1,4 @@
-"""How good are paraphrases? Near to the reference, but not a copy of the input. Strings in, floats out.
+"""How good are paraphrases? Near to the reference, but not a copy of the input.
 
 A copy of the input scores high against the reference, as a paraphrase shares most of its words. iBLEU takes off what an
 output has in common with its input: alpha * BLEU(output, reference) - (1 - alpha) * BLEU(output, input).
@@ -8,69 +8,89 @@ Hosking and Lapata (2021), "Factorising meaning and form for intent-preserving p
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqlab.metrics.intervals import Interval, bootstrap, wilson
-from seqlab.metrics.sacrebleu_statistics import BLEU_SUMS, bleu_from_sums, sentence_statistics
-from seqlab.metrics.translation import quick_scores, sacrebleu_of, translation_scores
+from seqlab.metrics import bleu
+from seqlab.metrics.bleu import BleuConfig
+from seqlab.metrics.metric import Measure, Outputs
 
 ALPHA = 0.8
 """Weight of BLEU against the reference in iBLEU."""
 
 
-def ibleu(bleu: float, self_bleu: float) -> float:
-    """From BLEU against the references and against the inputs, each 0 to 100; below 0 where copies dominate."""
-    return ALPHA * bleu - (1 - ALPHA) * self_bleu
+@dataclass(frozen=True)
+class IBleu:
+    """BLEU against the references less BLEU against the inputs, in points; below 0 where copies dominate."""
+
+    settings: BleuConfig = field(default_factory=BleuConfig)
+
+    @property
+    def measure(self) -> Measure:
+        """Points."""
+        return Measure("ibleu", "iBLEU", "points")
+
+    def statistics(self, outputs: Outputs) -> np.ndarray:
+        """(N, 20): those of BLEU against the references, then against the inputs."""
+        return np.hstack([bleu.statistics(self.settings, outputs), _own(self.settings, outputs)])
+
+    def score(self, sums: np.ndarray, n: int) -> float:
+        """iBLEU of the sums."""
+        near, own = (bleu.from_sums(part) for part in (sums[: bleu.SUMS], sums[bleu.SUMS :]))
+        return ALPHA * near - (1 - ALPHA) * own
+
+    def signature(self) -> None:
+        """That of BLEU."""
 
 
-def paraphrase_scores(
-    predictions: Sequence[str],
-    references: Sequence[str],
-    sources: Sequence[str],
-    *,
-    resamples: int = 1000,
-    seed: int = 1,
-    tokenize: str = "13a",
-) -> dict[str, Interval]:
-    """Every corpus score with its 95 % interval.
+@dataclass(frozen=True)
+class SelfBleu:
+    """BLEU against the inputs, 0 to 100: high for copies."""
 
-    Returns:
-        ibleu; self_bleu, 0 to 100: BLEU against the inputs, which is high for copies; copied, 0 to 1: outputs that are
-        their input; and all of `translation_scores`.
+    settings: BleuConfig = field(default_factory=BleuConfig)
 
-    Args:
-        predictions: what the model wrote, detokenised.
-        references: one for each prediction.
-        sources: the inputs.
-        resamples, seed, tokenize: as in `translation_scores`, which also says what is raised.
-    """
-    near = translation_scores(predictions, references, resamples=resamples, seed=seed, tokenize=tokenize)
-    bleu = sacrebleu_of(tokenize)
-    sums = np.hstack([sentence_statistics(bleu, predictions, texts) for texts in (references, sources)])
+    @property
+    def measure(self) -> Measure:
+        """Points, of which fewer are better."""
+        return Measure("self_bleu", "self-BLEU", "points", "lower")
 
-    def scores(sums: np.ndarray) -> dict[str, float]:
-        target, own = (bleu_from_sums(part, 4) for part in (sums[:BLEU_SUMS], sums[BLEU_SUMS:]))
-        return {"ibleu": ibleu(target, own), "self_bleu": own}
+    def statistics(self, outputs: Outputs) -> np.ndarray:
+        """(N, 10)."""
+        return _own(self.settings, outputs)
 
-    found = bootstrap(sums, scores, resamples=resamples, seed=seed)
-    copies = sum(ours == source for ours, source in zip(predictions, sources, strict=True))
-    return {"ibleu": found["ibleu"], "self_bleu": found["self_bleu"], "copied": wilson(copies, len(sources)), **near}
+    def score(self, sums: np.ndarray, n: int) -> float:
+        """BLEU of the sums."""
+        return bleu.from_sums(sums)
+
+    def signature(self) -> None:
+        """That of BLEU."""
 
 
-def quick_paraphrase_scores(
-    predictions: Sequence[str], references: Sequence[str], sources: Sequence[str], *, tokenize: str = "13a"
-) -> dict[str, float]:
-    """ibleu, self_bleu, bleu and chrf for validation during training."""
-    near = quick_scores(predictions, references, tokenize=tokenize)
-    own = quick_scores(predictions, sources, tokenize=tokenize)["bleu"]
-    return {"ibleu": ibleu(near["bleu"], own), "self_bleu": own, **near}
+@dataclass(frozen=True)
+class Copied:
+    """The share of outputs that are their input."""
+
+    @property
+    def measure(self) -> Measure:
+        """A share of examples, of which fewer are better."""
+        return Measure("copied", "Copied", "share", "lower")
+
+    def statistics(self, outputs: Outputs) -> np.ndarray:
+        """(N, 1): whether the output is its input."""
+        rows = zip(outputs.predictions, outputs.sources, strict=True)
+        return np.array([[prediction == source] for prediction, source in rows], dtype=np.bool_)
+
+    def score(self, sums: np.ndarray, n: int) -> float:
+        """The share."""
+        return float(sums[0]) / n
+
+    def signature(self) -> None:
+        """Nothing varies."""
 
 
-def copying(sources: Sequence[str], references: Sequence[str], *, tokenize: str = "13a") -> dict[str, float]:
-    """Every score of handing in the inputs as they are: what a model has to beat."""
-    found = paraphrase_scores(sources, references, sources, resamples=2, tokenize=tokenize)
-    return {name: score.value for name, score in found.items() if name not in ("copied", "exact_match")}
+def _own(settings: BleuConfig, outputs: Outputs) -> np.ndarray:
+    return bleu.statistics(settings, Outputs(outputs.predictions, [outputs.sources]))
 
 
 def distinct(outputs: Sequence[Sequence[str]]) -> float:

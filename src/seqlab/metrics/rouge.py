@@ -2,7 +2,43 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from unicodedata import category
+
+import numpy as np
+
+from seqlab.metrics.bleu import BleuConfig, sacrebleu_of
+from seqlab.metrics.metric import Measure, Outputs
+
+
+@dataclass(frozen=True)
+class RougeL:
+    """The mean F1 over sentences, 0 to 1; of several references the nearest one counts."""
+
+    settings: BleuConfig = field(default_factory=BleuConfig)
+
+    @property
+    def measure(self) -> Measure:
+        """A fraction."""
+        return Measure("rouge_l", "ROUGE-L", "fraction")
+
+    def statistics(self, outputs: Outputs) -> np.ndarray:
+        """(N, 1): F1 of every sentence, whose words the tokenizer of BLEU finds."""
+        tokenize = sacrebleu_of(self.settings).tokenizer
+        rows = zip(outputs.predictions, zip(*outputs.references, strict=True), strict=True)
+        return np.array(
+            [
+                [max(rouge_l(tokenize(prediction), tokenize(reference)) for reference in references)]
+                for prediction, references in rows
+            ]
+        )
+
+    def score(self, sums: np.ndarray, n: int) -> float:
+        """The mean."""
+        return float(sums[0]) / n
+
+    def signature(self) -> None:
+        """That of BLEU says how words are found."""
 
 
 def rouge_l(prediction: str, reference: str) -> float:

@@ -100,7 +100,7 @@ def _validation_panel(records: Sequence[RunRecord], name: str) -> Panel:
         f"Validation {wording.title(name)}",
         [record.evaluations("validation", name) for record in records],
         [record.evaluations("validation", name, "time_s") for record in records],
-        is_share=name in wording.SHARES,
+        is_share=wording.is_share(name),
         is_loss=name == "loss",
     )
 

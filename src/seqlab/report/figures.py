@@ -299,7 +299,7 @@ def score(record: RunRecord, name: str) -> Plot | None:
     with canvas(f"score-{name}") as drawing:
         axes = drawing.axes
         _draw_splits(axes, training, validation)
-        score_axis(axes, [*training.y, *validation.y], share=name in wording.SHARES)
+        score_axis(axes, [*training.y, *validation.y], share=wording.is_share(name))
         step_axis(axes, [*training.x, *validation.x])
         caption = (
             "A gap between the two is what was learned by heart rather than by rule; "

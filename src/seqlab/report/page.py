@@ -15,6 +15,7 @@ from rich.text import Text
 from seqlab import __version__
 from seqlab.config.settings import Tree
 from seqlab.errors import UserError
+from seqlab.metrics.registry import measure
 from seqlab.report import figures, wording
 from seqlab.report.folder import RunRecord, Score, load_run
 from seqlab.report.sections import attention, classification, lengths, passages, samples
@@ -200,9 +201,9 @@ def _provisional(record: RunRecord) -> Headline:
 
 def _scale(score: Score) -> tuple[float, float, float] | None:
     """A share or points on a ruler from 0 to 100, with the interval."""
-    if score.low is None or score.high is None or score.name not in wording.SHARES | wording.POINTS:
+    if score.low is None or score.high is None or measure(score.name).unit not in ("share", "points"):
         return None
-    factor = 100 if score.name in wording.SHARES else 1
+    factor = 100 if wording.is_share(score.name) else 1
     return factor * score.value, factor * score.low, factor * score.high
 
 

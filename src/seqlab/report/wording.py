@@ -3,57 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from seqlab.metrics.registry import measure
 from seqlab.report.folder import RunRecord, Score
-
-SHARES = frozenset(
-    {
-        "accuracy",
-        "copied",
-        "distinct",
-        "exact_match",
-        "f1",
-        "has_answer_exact_match",
-        "has_answer_f1",
-        "hidden_accuracy",
-        "masked_accuracy",
-        "no_answer_exact_match",
-        "no_answer_f1",
-        "nsp_accuracy",
-        "token_accuracy",
-    }
-)
-"""Scores in [0, 1] that are written as per cent."""
-
-POINTS = frozenset({"bleu", "chrf", "ibleu", "self_bleu"})
-"""Scores in [0, 100] that are written with one digit behind the point, as everybody does."""
-
-FRACTIONS = frozenset({"bleu1", "bleu2", "rouge_l", "length_ratio"})
-"""Scores that are written with three digits behind the point."""
-
-LESS_IS_BETTER = frozenset(
-    {"loss", "masked_loss", "hidden_loss", "smoothed_loss", "perplexity", "bits_per_character", "self_bleu", "copied"}
-)
-"""All other scores are the better the higher they are."""
-
-NAMES = {
-    "bleu": "BLEU",
-    "ibleu": "iBLEU",
-    "self_bleu": "self-BLEU",
-    "chrf": "chrF",
-    "bleu1": "BLEU-1",
-    "bleu2": "BLEU-2",
-    "rouge_l": "ROUGE-L",
-    "f1": "F1",
-    "has_answer_f1": "F1 where there is an answer",
-    "has_answer_exact_match": "Exact match where there is an answer",
-    "no_answer_f1": "F1 where there is no answer",
-    "no_answer_exact_match": "Exact match where there is no answer",
-    "macro_f1": "Macro F1",
-    "weighted_f1": "Weighted F1",
-    "matthews": "Matthews correlation",
-    "nsp_accuracy": "Next sentence accuracy",
-}
-"""Scores that are not called by an English word."""
 
 ABSENT = "–"
 
@@ -85,18 +36,27 @@ def score_value(name: str, value: float | None) -> str:
     """A score in its own scale: per cent for shares, with two digits near 1, where they tell; `41.2`; else as it is."""
     if value is None:
         return ABSENT
-    if name in SHARES:
-        return per_cent(value, digits=2 if value > 0.98 else 1)
-    if name in POINTS:
-        return f"{value:.1f}"
-    return f"{value:.3f}" if name in FRACTIONS else number(value)
+    match measure(name).unit:
+        case "share":
+            return per_cent(value, digits=2 if value > 0.98 else 1)
+        case "points":
+            return f"{value:.1f}"
+        case "fraction":
+            return f"{value:.3f}"
+        case "number":
+            return number(value)
+
+
+def is_share(name: str) -> bool:
+    """Whether a score is a share, which is drawn and written in per cent."""
+    return measure(name).unit == "share"
 
 
 def interval(score: Score) -> str:
     """`98.9 to 99.6 %`, or nothing where no interval was measured."""
     if score.low is None or score.high is None:
         return ""
-    if score.name in SHARES:
+    if is_share(score.name):
         digits = 2 if score.high > 0.98 else 1
         return f"{per_cent(score.low, digits).removesuffix(' %')} to {per_cent(score.high, digits)}"
     return f"{score_value(score.name, score.low)} to {score_value(score.name, score.high)}"
@@ -115,17 +75,18 @@ def counted_unit(record: RunRecord) -> str:
 
 def best(name: str, values: Sequence[float]) -> float | None:
     """The best of the values of a score; None of none."""
-    return (min if name in LESS_IS_BETTER else max)(values, default=None)
+    return measure(name).best(values)
 
 
 def title(name: str) -> str:
     """`token_accuracy -> token accuracy`, `bleu -> BLEU`."""
-    return NAMES.get(name) or name.replace("_", " ")
+    found = heading(name)
+    return found if found != name.replace("_", " ").capitalize() else found.lower()
 
 
 def heading(name: str) -> str:
     """`token_accuracy -> Token accuracy`, `chrf -> chrF`."""
-    return NAMES.get(name) or title(name).capitalize()
+    return measure(name).title
 
 
 def baselines(record: RunRecord) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from seqlab.metrics.translation import repeated_ngram, sentence_scores
+from seqlab.metrics.chrf import sentence_scores
+from seqlab.metrics.warnings import repeated_ngram
 from seqlab.report import wording
 from seqlab.report.folder import AnyPrediction, LabelPrediction, Prediction, RunRecord
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.metrics.intervals import Interval, wilson
-from seqlab.metrics.translation import perplexity
+from seqlab.metrics.metric import perplexity
 
 MEASURED = ("loss", "hidden_accuracy", "token_accuracy")
 """The scores of a curve."""

@@ -14,29 +14,18 @@ from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.data.corpora.corpus import Example
 from seqlab.decode.search import search
 from seqlab.decode.settings import GREEDY, DecodeConfig
-from seqlab.metrics import paraphrase, translation
+from seqlab.metrics.bleu import BleuConfig
+from seqlab.metrics.exact_match import ExactMatch
 from seqlab.metrics.intervals import Interval, wilson
-from seqlab.metrics.translation import bits_per_character, perplexity
+from seqlab.metrics.metric import Metric, Outputs, bits_per_character, perplexity, quick_scores, scores
+from seqlab.metrics.paraphrase import distinct
+from seqlab.metrics.warnings import warnings
 from seqlab.tasks.task import Prediction
 from seqlab.text.tokenizer import Reversed
 from seqlab.text.vocabularies import Vocabularies
 
-Metrics = Literal["exact", "translation", "paraphrase"]
-
-SCORES: dict[Metrics, tuple[str, ...]] = {
-    "exact": ("loss", "accuracy"),
-    "translation": ("loss", "bleu", "chrf", "exact_match", "token_accuracy", "bits_per_character"),
-    "paraphrase": (
-        *("loss", "ibleu", "self_bleu", "bleu", "chrf", "exact_match", "token_accuracy", "bits_per_character"),
-    ),
-}
-"""What is measured during training, by the names that `--until` and the curves use."""
-
 NUM_UNKNOWN = 10
 """Out-of-vocabulary tokens and a note names."""
-
-MAIN_SCORE: dict[Metrics, str] = {"exact": "accuracy", "translation": "bleu", "paraphrase": "ibleu"}
-"""The score that chooses the best checkpoint; more is better."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +46,19 @@ class Counts:
 class Evaluation:
     """A set of examples, and what the model makes of them."""
 
-    metrics: Metrics
+    metrics: Sequence[Metric]
+    """what the outputs are judged by, the most important first"""
     counts: Counts
     correct: list[bool]
     """whether the whole answer is right"""
     predictions: list[Prediction]
     examples: Sequence[Example]
-    tokenize: str
-    """how sacreBLEU finds words"""
+    words: BleuConfig
+    """how words are found"""
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
     """by side, how often the examples have out-of-vocabulary tokens"""
     outputs: Sequence[Sequence[str]] = ()
-    """all texts for each source, where paraphrases have more than one"""
+    """all texts for each source, where more than one is searched for"""
 
     @property
     def loss(self) -> float:
@@ -78,16 +68,7 @@ class Evaluation:
     @property
     def quick_scores(self) -> dict[str, float]:
         """The scores of a curve, quickly made."""
-        right = sum(self.correct) / len(self.correct)
-        if self.metrics == "exact":
-            return {"loss": self.loss, "accuracy": right}
-        if self.metrics == "translation":
-            overlap = translation.quick_scores(self._texts, self._targets, tokenize=self.tokenize)
-        else:
-            overlap = paraphrase.quick_paraphrase_scores(
-                self._texts, self._targets, self._sources, tokenize=self.tokenize
-            )
-        return {"loss": self.loss, **overlap, "exact_match": right, **self._token_scores}
+        return {"loss": self.loss, **self._exact, **quick_scores(self._compared, self._judged), **self._token_scores}
 
     @property
     def scores(self) -> dict[str, Interval]:
@@ -96,26 +77,34 @@ class Evaluation:
 
     @cached_property
     def _intervals(self) -> dict[str, Interval]:  # the bootstrap takes seconds
-        if self.metrics == "exact":
-            intervals = {"accuracy": wilson(sum(self.correct), len(self.correct))}
-            plain = {"loss": self.loss}
-        else:
-            intervals = self._overlap
-            plain = {
-                **({"distinct": paraphrase.distinct(self.outputs)} if self.outputs else {}),
-                **self._token_scores,
-                "loss": self.loss,
-                "smoothed_loss": self.counts.smoothed_nats / self.counts.tokens,
-                "perplexity": perplexity(self.counts.nats, self.counts.tokens),
-            }
-        return {**intervals, **{name: Interval(value) for name, value in plain.items()}}
+        found = scores(self._compared, self._judged)
+        for name in self._exact:
+            found[name] = wilson(sum(self.correct), len(self.correct))
+        plain = {
+            **({"distinct": distinct(self.outputs)} if self.outputs else {}),
+            **self._token_scores,
+            "loss": self.loss,
+        }
+        if self._compared:
+            plain["smoothed_loss"] = self.counts.smoothed_nats / self.counts.tokens
+            plain["perplexity"] = perplexity(self.counts.nats, self.counts.tokens)
+        ordered = {metric.measure.name: found[metric.measure.name] for metric in self.metrics}
+        return {**ordered, **{name: Interval(value) for name, value in plain.items()}}
 
     @property
-    def _overlap(self) -> dict[str, Interval]:
-        """What words the outputs share with the targets, and where that matters with the sources."""
-        if self.metrics == "translation":
-            return translation.translation_scores(self._texts, self._targets, tokenize=self.tokenize)
-        return paraphrase.paraphrase_scores(self._texts, self._targets, self._sources, tokenize=self.tokenize)
+    def _exact(self) -> dict[str, float]:
+        """Exact match, which the corpus decides: a shown working does not count, and an unfinished output is wrong."""
+        right = sum(self.correct) / len(self.correct)
+        return {metric.measure.name: right for metric in self.metrics if isinstance(metric, ExactMatch)}
+
+    @property
+    def _compared(self) -> list[Metric]:
+        """The metrics that look at how near a text is to its reference."""
+        return [metric for metric in self.metrics if not isinstance(metric, ExactMatch)]
+
+    @cached_property
+    def _judged(self) -> Outputs:
+        return Outputs(self._texts, [self._targets], self._sources)
 
     @property
     def capped(self) -> int:
@@ -130,13 +119,15 @@ class Evaluation:
             "capped": self.capped,
             "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
         }
-        if self.metrics != "exact":
-            sources, targets, words = self._sources, self._targets, self.tokenize
-            copying = translation.copy_baseline if self.metrics == "translation" else paraphrase.copying
+        if self._compared:
+            copies = Outputs(self._sources, [self._targets], self._sources)
+            signatures = {metric.measure.name: metric.signature() for metric in self._compared}
+            copied = [metric for metric in self._compared if metric.measure.unit != "share"]
             result |= {
-                "signatures": {"bleu": translation.bleu_signature(words), "chrf": translation.chrf_signature()},
-                "baselines": {"copy of the source": copying(sources, targets, tokenize=words)},
-                "warnings": translation.warnings(self._texts, targets, self.capped, sources, tokenize=words),
+                "metrics": {metric.measure.name: metric.measure._asdict() for metric in self.metrics},
+                "signatures": {name: text for name, text in signatures.items() if text},
+                "baselines": {"copy of the source": quick_scores(copied, copies)},
+                "warnings": warnings(self._texts, self._targets, self.capped, self._sources, words=self.words),
             }
         return result
 
@@ -175,6 +166,8 @@ class Evaluation:
 
     @property
     def _token_scores(self) -> dict[str, float]:
+        if not self._compared:
+            return {}
         return {
             "token_accuracy": self.counts.right / self.counts.tokens,
             "bits_per_character": bits_per_character(self.counts.nats, self.counts.characters),

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from seqlab.config.settings import Config
@@ -24,17 +24,20 @@ from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.layers.functional import cross_entropy_sum
-from seqlab.metrics.translation import bleu_signature
+from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import TransformersFiles
-from seqlab.tasks.sequence_to_sequence.evaluation import MAIN_SCORE, SCORES, Counts, Evaluation, Metrics, attention_maps
+from seqlab.tasks.sequence_to_sequence.evaluation import Counts, Evaluation, attention_maps
 from seqlab.tasks.sequence_to_sequence.reading import Reading
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.sentences import max_sentences_p99
 from seqlab.text.tokenizer import Tokenizer
 from seqlab.text.vocabularies import Vocabularies
+
+EXACT = {"accuracy", "exact_match"}
+"""Metrics that ask whether an output is right, not how near it is."""
 
 EPOCHS = 1_000_000
 """More than any run has: epochs of runs with different seeds see different variants."""
@@ -48,10 +51,8 @@ class SequenceToSequenceConfig(Config):
 
     kind: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     """which task this is"""
-    metrics: Metrics = "exact"
-    """what outputs are judged by: exact (is it all right?), translation (BLEU, chrF), paraphrase (copies count less)"""
-    tokenize: str = "13a"
-    """how sacreBLEU finds words: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
+    metrics: MetricsConfig = MetricsConfig()
+    """what outputs are judged by; `metrics = ["bleu", "chrf"]` at the top of a recipe is short for its names"""
     normalize: bool = False
     """unit="pretrained": compare outputs with texts as the model would spell them, as one without capitals needs"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -62,18 +63,14 @@ class SequenceToSequenceConfig(Config):
     @property
     def measured(self) -> tuple[str, ...]:
         """The scores of a curve."""
-        return SCORES[self.metrics]
+        names = self.metrics.names
+        nearness = not set(names) <= EXACT
+        return ("loss", *names, *(("token_accuracy", "bits_per_character") if nearness else ()))
 
     @property
     def main_score(self) -> str:
         """The one that chooses the best checkpoint."""
-        return MAIN_SCORE[self.metrics]
-
-    @model_validator(mode="after")
-    def _settings_are_used(self) -> Self:
-        if self.metrics == "exact" and self.tokenize != type(self).model_fields["tokenize"].default:
-            raise ValueError(f'tokenize={self.tokenize} has no effect with metrics="{self.metrics}"')
-        return self
+        return self.metrics.names[0]
 
     def complaints(self, experiment: Any) -> Iterator[str]:
         """See `Config`."""
@@ -134,8 +131,9 @@ class SequenceToSequence:
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
         self._fixed = Once(self.encode)
-        if config.metrics != "exact":
-            bleu_signature(config.tokenize)  # a tokenizer that is not there is missed now, not after an hour
+        self._metrics = build_metrics(config.metrics)
+        for metric in self._metrics:
+            metric.signature()  # a tokenizer that is not there is missed now, not after an hour
 
     def save(self, folder: RunFolder) -> None:
         """Writes the vocabularies, what `transformers` needs to load a model of its own, and statistics of the data."""
@@ -213,12 +211,12 @@ class SequenceToSequence:
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         return Evaluation(
-            self.config.metrics,
+            self._metrics,
             counts,
             correct,
             predictions,
             examples,
-            self.config.tokenize,
+            self.config.metrics.bleu,
             unknown,
             self._outputs(found, decode),
         )
@@ -321,7 +319,7 @@ class SequenceToSequence:
     def _known(self, examples: Sequence[Example]) -> list[list[int]] | None:
         """The ids of the answers, where a row may be left as soon as it differs from them."""
         whole = all(self.corpus.answer(example.target) == example.target for example in examples)
-        if self.config.metrics != "exact" or not whole:
+        if not set(self.config.metrics.names) <= EXACT or not whole:
             return None
         return self.vocabularies.target.encode_batch([example.target for example in examples])
 
@@ -341,7 +339,7 @@ class SequenceToSequence:
 
     def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
         """All texts for each source, where it is asked how they differ."""
-        if self.config.metrics != "paraphrase" or decode.n_best == 1:
+        if "self_bleu" not in self.config.metrics.names or decode.n_best == 1:
             return []
         return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
 
