@@ -226,8 +226,8 @@ class TestSettings:
             ("decode.beam_widht=3", "did you mean"),
             ("decode.temperature=2", "temperature=2.0 has no effect"),
             ("decode.method=best", "not one of greedy, beam, sample"),
-            ("train.seed=2", "settings of its search only"),
-            ("decode=2", "settings of its search only"),
+            ("train.seed=2", "settings of search and metrics only"),
+            ("decode=2", "settings of search and metrics only"),
         ],
     )
     def test_what_cannot_be_set(self, command: Command, translator: Path, setting: str, captured: str) -> None:
@@ -523,4 +523,4 @@ def test_evaluate_takes_settings_of_the_search(command: Command, copier: Path) -
     assert wide["loss"] == greedy["loss"]
     refused = command("evaluate", copier, "model.width=8")
     assert refused.code == 2
-    assert "settings of its search only" in refused.complaint
+    assert "settings of search and metrics only" in refused.complaint

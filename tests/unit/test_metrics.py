@@ -1,90 +1,145 @@
-"""Scores and their intervals, against hand values and scipy."""
+"""Metrics as a recipe names them: settings, languages, former names, one of the user's own with a model folder."""
 
-import numpy as np
+import json
+import sys
+from pathlib import Path
+
 import pytest
-from scipy import stats
 
-from seqlab.metrics.intervals import Interval, bootstrap, student, wilson
+from seqlab.errors import UserError
+from seqlab.experiment import registry
+from seqlab.experiment.config import load
+from seqlab.metrics.bleu import Bleu, BleuConfig, for_language
+from seqlab.metrics.metric import Measure, Outputs, quick_scores, scores
+from seqlab.metrics.registry import BUILT_IN, MetricsConfig, build_metrics, measure
 
+OUTPUTS = Outputs(["the cat sat", "a dog"], [["the cat sat down", "The dog"], ["the cat sat", "dogs"]], ["x", "a dog"])
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (1987, 2000), (2000, 2000), (0, 1)])
-def test_wilson_equals_scipy(successes, n):
-    reference = stats.binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-    interval = wilson(successes, n)
-    assert interval.value == successes / n
-    assert interval.low == pytest.approx(reference.low, abs=1e-12)
-    assert interval.high == pytest.approx(reference.high, abs=1e-12)
-    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+LEARNED = '''
+"""Similarity by a model in a folder, as COMET is one."""
+import json
+from pathlib import Path
+import numpy as np
+from seqlab.metrics.metric import Measure, Outputs
 
+class Learned:
+    measure = Measure("learned", "Learned", "fraction")
 
-def test_wilson_of_a_perfect_score_is_not_certainty():
-    assert wilson(20, 20).low == pytest.approx(20 / (20 + 1.959964**2), abs=1e-6)
+    def __init__(self, folder: str) -> None:
+        self.weights = json.loads((Path(folder) / "weights.json").read_text())
 
+    def statistics(self, outputs: Outputs) -> np.ndarray:
+        vector = lambda text: np.array([text.count(letter) * weight for letter, weight in self.weights.items()])
+        rows = zip(outputs.predictions, outputs.references[0], outputs.sources, strict=True)
+        return np.array([[float(vector(p) @ vector(r) > vector(s).sum())] for p, r, s in rows])
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 2)])
-def test_wilson_refuses_what_is_no_proportion(successes, n):
-    with pytest.raises(ValueError, match="no proportion"):
-        wilson(successes, n)
+    def score(self, sums: np.ndarray, n: int) -> float:
+        return float(sums[0]) / n
 
-
-@pytest.mark.parametrize("values", [[1.0, 2.0], [30.1, 31.4, 29.8], [0.5] * 7 + [0.9] * 6])
-def test_the_interval_over_seeds_equals_scipy(values):
-    found = student(values)
-    reference = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.low, found.high) == pytest.approx(reference)
-    assert found.value == pytest.approx(np.mean(values))
-
-
-def test_one_seed_has_no_interval():
-    assert student([3.0]) == Interval(3.0, None, None)
-    with pytest.raises(ValueError, match="nothing"):
-        student([])
+    def signature(self) -> str:
+        return f"letters:{len(self.weights)}"
+'''
 
 
-def mean(sums: np.ndarray) -> dict[str, float]:
-    """From the sums of values and of ones."""
-    return {"mean": float(sums[0] / sums[1])}
+def test_every_metric_has_a_measure_of_its_name() -> None:
+    metrics = build_metrics(MetricsConfig(names=tuple(BUILT_IN)))
+    assert [metric.measure.name for metric in metrics] == list(BUILT_IN)
+    assert all(measure(metric.measure.name) == metric.measure for metric in metrics)
+    found = quick_scores(metrics, OUTPUTS)
+    assert found["accuracy"] == found["exact_match"] == 0.5
+    assert found["copied"] == 0.5
+    assert found["bleu1"] == pytest.approx(0.8)  # the, cat, sat of three; dog of two
 
 
-def sample(generator: np.random.Generator, n: int) -> np.ndarray:
-    """Values around 1, skewed, each beside a one."""
-    return np.stack([generator.exponential(size=n), np.ones(n)], axis=1)
+def test_of_several_references_the_nearest_counts() -> None:
+    one, both = (Outputs(OUTPUTS.predictions, OUTPUTS.references[:n]) for n in (1, 2))
+    metrics = build_metrics(MetricsConfig(names=("exact_match", "rouge_l", "bleu1")))
+    assert quick_scores(metrics, one)["exact_match"] == 0
+    assert quick_scores(metrics, both)["exact_match"] == 0.5
+    assert quick_scores(metrics, both)["rouge_l"] > quick_scores(metrics, one)["rouge_l"]
 
 
-def width(interval: Interval) -> float:
-    assert interval.low is not None
-    assert interval.high is not None
-    return interval.high - interval.low
+def test_lower_case_is_a_setting() -> None:
+    outputs = Outputs(["the dog runs far away"], [["The Dog runs far away"]])
+    assert quick_scores([Bleu(BleuConfig(lowercase=True))], outputs)["bleu"] == pytest.approx(100)
+    assert quick_scores([Bleu()], outputs)["bleu"] < 70
 
 
-def test_bootstrap_of_a_mean_is_as_wide_as_theory_says():
-    values = sample(np.random.default_rng(3), 2000)
-    interval = bootstrap(values, mean, resamples=2000)["mean"]
-    assert interval.value == pytest.approx(values[:, 0].mean())
-    assert width(interval) == pytest.approx(2 * 1.96 * values[:, 0].std() / np.sqrt(2000), rel=0.05)
+@pytest.mark.parametrize(
+    ("language", "tokenize"), [("zh", "zh"), ("zh-CN", "zh"), ("Chinese", "zh"), ("thai", "char"), ("fr", None)]
+)
+def test_the_tokenizer_follows_the_target_language(language: str, tokenize: str | None) -> None:
+    assert for_language(BleuConfig(), language).tokenize == tokenize
+    assert for_language(BleuConfig(tokenize="intl"), language).tokenize == "intl"
 
 
-def test_bootstrap_shrinks_with_the_root_of_the_examples():
-    values = sample(np.random.default_rng(3), 1600)
-    narrow, wide = (width(bootstrap(part, mean)["mean"]) for part in (values, values[:100]))
-    assert narrow == pytest.approx(wide / 4, rel=0.2)
+def test_chinese_outputs_that_are_nearly_right_have_a_bleu() -> None:
+    outputs = Outputs(["我们明天早上去海边散步"], [["我们明天早上去海边跑步"]])
+    assert quick_scores([Bleu(for_language(BleuConfig(), "zh"))], outputs)["bleu"] > 70
+    assert quick_scores([Bleu()], outputs)["bleu"] == 0
 
 
-def test_bootstrap_covers_the_truth():
-    generator = np.random.default_rng(8)
-    intervals = [bootstrap(sample(generator, 150), mean, resamples=200)["mean"] for _ in range(200)]
-    covered = sum(low <= 1 <= high for _, low, high in intervals)
-    assert 0.89 <= covered / 200 <= 0.99
+def test_a_list_at_the_top_of_a_recipe_names_the_metrics(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "translate-numbers"\nmetrics = ["chrf", "bleu"]\n')
+    config = load(str(recipe), ["metrics.bleu.tokenize=zh"]).task
+    assert config.metrics.names == ("chrf", "bleu")
+    assert config.metrics.bleu.tokenize == "zh"
+    assert config.main_score == "chrf"
+    assert config.measured == ("loss", "chrf", "bleu", "token_accuracy", "bits_per_character")
 
 
-def test_bootstrap_draws_the_same_examples_for_all_scores():
-    """A constant lead shows as a difference without spread, however much both systems vary."""
-    first = np.random.default_rng(1).normal(size=100)
-    both = np.stack([first, first + 0.5], axis=1)
-    found = bootstrap(both, lambda sums: {"first": sums[0] / 100, "lead": (sums[1] - sums[0]) / 100})
-    assert found["lead"] == pytest.approx((0.5, 0.5, 0.5))
-    assert width(found["first"]) > 0.2
+def test_former_names_are_read_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    config = load("translate-numbers", ["task.metrics=translation", "task.tokenize=zh", "batch.tokens=512"])
+    assert config.task.metrics.names[:2] == ("bleu", "chrf")
+    assert config.task.metrics.bleu.tokenize == "zh"
+    assert config.batch.max_tokens == 512
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "seqlab: batch.tokens=512 is called batch.max_tokens=512 now" in lines
 
 
-def test_bootstrap_of_one_example_knows_no_spread():
-    assert bootstrap(np.array([[2.0, 1.0]]), mean, resamples=5)["mean"] == (2, 2, 2)
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["bleuu"], 'no metric "bleuu"; did you mean "bleu"'),
+        (["bleu", "bleu"], "none twice"),
+        ([], "at least one metric"),
+    ],
+)
+def test_names_that_are_none(names: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        load("translate-numbers", {"task.metrics.names": names})
+
+
+class TestOneOfYourOwn:
+    @pytest.fixture(autouse=True)
+    def learned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "learned.py").write_text(LEARNED)
+        (tmp_path / "weights.json").write_text(json.dumps({"a": 1.0, "t": 2.0}))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.delitem(sys.modules, "learned", raising=False)
+
+    def test_is_one_file_and_its_model_a_folder(self) -> None:
+        settings = MetricsConfig(names=("learned:Learned", "bleu"), own={"learned:Learned": {"folder": "."}})
+        metrics = build_metrics(settings)
+        assert metrics[0].measure == Measure("learned", "Learned", "fraction")
+        found = scores(metrics, OUTPUTS, resamples=10)
+        assert list(found) == ["learned", "bleu"]
+        assert found["learned"].value == 0.5
+        assert (found["learned"].low, found["learned"].high) == (0, 1)
+        assert metrics[0].signature() == "letters:2"
+
+    def test_wrong_settings_and_names_are_the_users(self) -> None:
+        for name, complaint in (
+            ("learned:Learned", "missing .* 'folder'"),
+            ("learned:Lerned", 'did you mean "Learned"'),
+        ):
+            with pytest.raises(UserError, match=complaint):
+                build_metrics(MetricsConfig(names=(name,)))
+
+    def test_a_foreign_run_does_not_import_it(self) -> None:
+        tree = {"task": {"metrics": {"names": ["learned:Learned"]}}}
+        with pytest.raises(UserError, match="runs the code of the module learned"):
+            registry.check_trusted(tree, "config.toml")

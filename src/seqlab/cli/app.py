@@ -41,7 +41,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config overrides, e.g. optimizer.lr=3e-4.")
 ]
 SearchSettings = Annotated[
-    list[str] | None, typer.Argument(metavar="[decode.KEY=VALUE]...", help="Settings of the search that differ.")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Search and metrics, e.g. decode.beam_width=8.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Import the user-defined classes that the run names.")]

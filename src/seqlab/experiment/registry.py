@@ -15,11 +15,12 @@ A class of the user's own needs no entry here: `model.kind = "mypkg.gru:GRU"` na
 import importlib
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
+from seqlab.config.imports import imported
 from seqlab.config.settings import Config, Tree
 from seqlab.errors import UserError, nearest
+from seqlab.runs.compatibility import upgraded
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "task": {
@@ -85,7 +86,7 @@ def find(section: str, kind: str) -> Any:
         module, _, name = known[kind].partition(":")
         return getattr(importlib.import_module(module), name)
     if ":" in kind:
-        return _imported(f'{section}.kind="{kind}"', *kind.split(":", 1))
+        return imported(f'{section}.kind="{kind}"', *kind.split(":", 1))
     raise UserError(
         f'{section}.kind is "{kind}", not one of {", ".join(known)}{nearest(kind, known)}; '
         "a class of your own is named by its import path, package.module:Class"
@@ -119,30 +120,18 @@ def check_trusted(tree: Tree, origin: str) -> None:
     named by the user; others are named in the environment variable SEQLAB_TRUSTED_MODULES.
     """
     named = {*filter(None, os.environ.get(TRUSTED, "").split(",")), *sys.modules}
-    for section in BUILT_IN:
-        table = tree.get(section)
-        kind = table.get("kind") if isinstance(table, dict) else None
+    kinds = [(f"{section}.kind", _table(tree, section).get("kind")) for section in BUILT_IN]
+    metrics = _table(_table(upgraded(tree), "task"), "metrics").get("names")
+    kinds += [("metrics.names", name) for name in (metrics if isinstance(metrics, list | tuple) else ())]
+    for key, kind in kinds:
         module, colon, _ = str(kind).partition(":")
         if colon and module not in named:
             raise UserError(
-                f'{origin}: {section}.kind="{kind}" runs the code of the module {module}: '
+                f'{origin}: {key}="{kind}" runs the code of the module {module}: '
                 f"add --trust-code if you know it, or name it in {TRUSTED}"
             )
 
 
-def _imported(origin: str, module: str, name: str) -> Any:
-    """A class of the user's own; modules in the working directory are found, as with `python -m`."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{origin}: {error}; the working directory and installed packages are searched") from error
-    except AttributeError as error:
-        names = vars(sys.modules.get(module, object)) if module in sys.modules else ()
-        raise UserError(f"{origin}: {error}{nearest(name, names)}") from error
-    except Exception as error:  # whatever the user's module does when it is imported
-        raise UserError(f"{origin}: importing {module} fails: {type(error).__name__}: {error}") from error
-    if not isinstance(found, type):
-        raise UserError(f"{origin}: {name} is no class")
-    return found
+def _table(tree: Tree, name: str) -> Tree:
+    table = tree.get(name)
+    return table if isinstance(table, dict) else {}

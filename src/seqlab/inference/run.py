@@ -19,6 +19,7 @@ from seqlab.errors import UserError
 from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
 from seqlab.models.hf.adapters import merge_adapters
+from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder, read_environment
 from seqlab.tasks.task import Assembly, Evaluation, LineResult, Task, predict_lines
 
@@ -42,14 +43,14 @@ class Run:
         Args:
             folder: the run folder; a run that has not finished yet offers its newest checkpoint.
             device: where to compute.
-            settings: of the search, where they differ: `["decode.beam_width=8"]` or `{"decode.beam_width": 8}`.
+            settings: of search and metrics, where they differ: `["decode.beam_width=8"]` or `{"decode.beam_width": 8}`.
             trust_code: import the classes of somebody's own that the run names, even from modules not imported yet.
 
         Raises:
-            UserError: if the folder holds no run; if a setting is none of the search. Damaged weights are found later.
+            UserError: if the folder holds no run; if a setting is of anything else. Damaged weights are found later.
         """
         self.folder = Path(folder)
-        self.experiment = _with_search(read_experiment(RunFolder(self.folder), trust_code=trust_code), settings)
+        self.experiment = _adjusted(read_experiment(RunFolder(self.folder), trust_code=trust_code), settings)
         self.device = resolve_device(device)
         self.unknown: Counter[str] = Counter()
         """out-of-vocabulary tokens in the input so far"""
@@ -117,17 +118,20 @@ class Run:
             raise UserError("this run does not answer questions about a text: leave out --context")
 
 
-def _with_search(experiment: Experiment, settings: Overrides) -> Experiment:
-    """The experiment with other settings of the search; those of another method than the new one are forgotten."""
-    trees = changes(settings)
+def _adjusted(experiment: Experiment, settings: Overrides) -> Experiment:
+    """The experiment with other settings of search and metrics; those of another search method are dropped."""
+    trees = [upgraded(tree) for tree in changes(settings)]
     if not trees:
         return experiment
-    if not all(isinstance(tree.get("decode"), dict) for tree in trees):
-        raise UserError("a trained run takes settings of its search only, such as decode.beam_width=8")
+    if not all(isinstance(tree.get("decode"), dict) or tree.get("task", {}).keys() == {"metrics"} for tree in trees):
+        raise UserError(
+            "a trained run takes settings of search and metrics only, such as decode.beam_width=8 or "
+            "metrics.bleu.tokenize=zh"
+        )
     old = experiment.decode.model_dump()
     method = reduce(merge, trees, {"decode": old})["decode"]["method"]
     kept = {key: value for key, value in old.items() if method in METHODS_OF.get(key, (method,))}
-    return check(reduce(merge, trees, experiment.model_dump() | {"decode": kept}), "settings of the search")
+    return check(reduce(merge, trees, experiment.model_dump() | {"decode": kept}), "settings of search and metrics")
 
 
 def _weights(paths: RunFolder) -> tuple[dict[str, torch.Tensor], Path]:

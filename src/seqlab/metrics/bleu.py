@@ -7,6 +7,7 @@ Source: Papineni et al. (2002), "BLEU: a method for automatic evaluation of mach
 for clarity in reporting BLEU scores".
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,14 @@ from seqlab.metrics.metric import Measure, Outputs
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
 
+TOKENIZERS = {
+    **dict.fromkeys(("zh", "zho", "chi", "chinese", "cmn"), ("zh",)),
+    **dict.fromkeys(("ja", "jpn", "japanese"), ("ja-mecab", "char")),
+    **dict.fromkeys(("ko", "kor", "korean"), ("ko-mecab", "char")),
+    **dict.fromkeys(("th", "tha", "thai", "lo", "lao", "km", "khmer", "my", "burmese"), ("char",)),
+}
+"""Languages that part words by no spaces, and sacreBLEU's tokenizers for them; the first that is installed counts."""
+
 SUMS = 10
 """Columns: two lengths, then matches and totals of 1-grams to 4-grams."""
 
@@ -26,8 +35,8 @@ SUMS = 10
 class BleuConfig(Config):
     """How words are found and compared, in BLEU and in what is derived from it."""
 
-    tokenize: str = "13a"
-    """sacreBLEU's tokenizer: 13a for languages with spaces; zh, ja-mecab, ko-mecab or char for others"""
+    tokenize: str | None = None
+    """sacreBLEU's tokenizer: 13a, zh, ja-mecab, ko-mecab, char, ...; when absent, it follows the target language"""
     lowercase: bool = False
     """compare without case"""
 
@@ -104,6 +113,26 @@ def signature(settings: BleuConfig) -> str:
     return bleu.get_signature().format()
 
 
+def for_language(settings: BleuConfig, language: str) -> BleuConfig:
+    """The settings with a tokenizer that finds words in texts of the language, unless one is set.
+
+    Args:
+        settings: those of the recipe.
+        language: a code or an English name: zh, zh-CN, Chinese.
+    """
+    names = TOKENIZERS.get(re.split(r"[-_ ]", language.strip().lower())[0])
+    if settings.tokenize is not None or names is None:
+        return settings
+    for name in names:
+        found = settings.model_copy(update={"tokenize": name})
+        try:
+            sacrebleu_of(found)
+        except UserError:  # mecab is not installed
+            continue
+        return found
+    return settings
+
+
 def sacrebleu_of(settings: BleuConfig) -> "BLEU":
     """sacreBLEU's BLEU; `force` silences its warning about tokenised text, for which there is one of ours.
 
@@ -111,7 +140,7 @@ def sacrebleu_of(settings: BleuConfig) -> "BLEU":
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    name = settings.tokenize
+    name = settings.tokenize or "13a"
     if name not in BLEU.TOKENIZERS:
         known = ", ".join(sorted(BLEU.TOKENIZERS))
         raise UserError(f'sacreBLEU has no tokenizer "{name}"{nearest(name, BLEU.TOKENIZERS)} (it has {known})')

@@ -1,11 +1,11 @@
 """Which metrics there are: text metrics that a recipe lists by name, and the measures that tasks bring of their own."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator
 
+from seqlab.config.imports import imported
 from seqlab.config.settings import Config
 from seqlab.errors import UserError, nearest
 from seqlab.metrics.bleu import Bleu, BleuConfig, LengthRatio
@@ -63,8 +63,8 @@ def build_metrics(settings: MetricsConfig) -> list[Metric]:
 def _own(path: str, settings: MetricsConfig) -> Metric:
     module, _, name = path.partition(":")
     try:
-        metric = getattr(importlib.import_module(module), name)(**settings.own.get(path, {}))
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        metric = imported(f'metric "{path}"', module, name)(**settings.own.get(path, {}))
+    except (TypeError, ValueError) as error:  # settings that the class does not take
         raise UserError(f'metric "{path}": {" ".join(str(error).split())}') from None
     if not isinstance(metric, Metric):
         raise UserError(f'metric "{path}": lacks measure, statistics, score or signature (seqlab.metrics.metric)')

@@ -91,7 +91,7 @@ class TaskConfig(Protocol):
 
     @property
     def main_score(self) -> str:
-        """The one that chooses the best checkpoint; more is better."""
+        """The one that chooses the best checkpoint, by its `Measure`."""
         ...
 
 

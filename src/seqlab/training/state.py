@@ -32,6 +32,8 @@ from seqlab.engine.recorder import Display, Recorder, open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
+from seqlab.metrics.metric import Measure
+from seqlab.metrics.registry import measure
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
 from seqlab.runs.compatibility import FORMAT
@@ -61,7 +63,10 @@ class TrainingState:
     @property
     def best_first(self) -> list[int]:
         """The steps of all evaluations, the best one first; of equals the later one."""
-        return [step for step, _ in sorted(self.history, key=lambda entry: (entry[1], entry[0]), reverse=True)]
+        task = self.experiment.task
+        main: Measure = getattr(task, "main_measure", None) or measure(task.main_score)
+        sign = 1 if main.better == "higher" else -1
+        return [step for step, _ in sorted(self.history, key=lambda entry: (sign * entry[1], entry[0]), reverse=True)]
 
     @contextmanager
     def evaluated_weights(self) -> Iterator[Any]:

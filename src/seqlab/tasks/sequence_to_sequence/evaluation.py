@@ -149,6 +149,8 @@ class Evaluation:
             for side, counts in self.unknown.items()
             if (listed := counts.most_common(NUM_UNKNOWN))
         ]
+        if self._compared and self.words.tokenize not in (None, "13a"):
+            found.append(f"BLEU and ROUGE-L find words by sacreBLEU's tokenizer {self.words.tokenize}")
         cut = f"{self.capped} predictions were cut at decode.max_length or decode.max_ratio"
         return [*found, cut] if self.capped else found
 

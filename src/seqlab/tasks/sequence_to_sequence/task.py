@@ -24,6 +24,8 @@ from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.layers.functional import cross_entropy_sum
+from seqlab.metrics.bleu import for_language
+from seqlab.metrics.metric import Measure
 from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
@@ -63,14 +65,19 @@ class SequenceToSequenceConfig(Config):
     @property
     def measured(self) -> tuple[str, ...]:
         """The scores of a curve."""
-        names = self.metrics.names
+        names = [metric.measure.name for metric in build_metrics(self.metrics)]
         nearness = not set(names) <= EXACT
         return ("loss", *names, *(("token_accuracy", "bits_per_character") if nearness else ()))
 
     @property
     def main_score(self) -> str:
         """The one that chooses the best checkpoint."""
-        return self.metrics.names[0]
+        return self.main_measure.name
+
+    @property
+    def main_measure(self) -> Measure:
+        """How the main score is called, and whether more of it is better."""
+        return build_metrics(self.metrics)[0].measure
 
     def complaints(self, experiment: Any) -> Iterator[str]:
         """See `Config`."""
@@ -131,7 +138,10 @@ class SequenceToSequence:
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
         self._fixed = Once(self.encode)
-        self._metrics = build_metrics(config.metrics)
+        metrics, languages = config.metrics, corpus.languages
+        if languages is not None:
+            metrics = metrics.model_copy(update={"bleu": for_language(metrics.bleu, languages[1])})
+        self._words, self._metrics = metrics.bleu, build_metrics(metrics)
         for metric in self._metrics:
             metric.signature()  # a tokenizer that is not there is missed now, not after an hour
 
@@ -216,7 +226,7 @@ class SequenceToSequence:
             correct,
             predictions,
             examples,
-            self.config.metrics.bleu,
+            self._words,
             unknown,
             self._outputs(found, decode),
         )
