@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqlab.data.readers.columns import SAMPLE, Columns, find_column, locate
 from seqlab.data.readers.lines import BLOCK, opened, scan_lines, too_long
-from seqlab.data.readers.reading import Fault, Faults, Reading
+from seqlab.data.readers.reading import Fault, Faults, Reading, quote
 from seqlab.errors import UserError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -84,7 +84,7 @@ def _quoted_cells(path: Path, delimiter: str, reading: Reading, faults: Faults) 
                 raise too_long(f"{path}:{begin}", config) from None
             if "unexpected end" in str(error):
                 raise UserError(f"{path}:{begin}: {INVALID}: a quotation mark is never closed") from None
-            faults.add(number, f"{INVALID} ({error})")
+            faults.add(number, f"{INVALID} ({quote(str(error), 100)})")
             continue
         if cells is None:
             return
@@ -127,8 +127,8 @@ def _delimiter(path: Path, columns: Columns, reading: Reading) -> str:
             continue
         if rows and len(rows[0]) > 1:
             names = sum(_is_there(name, rows[0], columns) for name in columns.by_name)
-            even = sum(len(row) == len(rows[0]) for row in rows[:-1] or rows) / len(rows[:-1] or rows)
-            fits.append((names, even == 1.0, delimiter))
+            whole = rows[:-1] if len(lines) == SAMPLE else rows  # the last one may go on below
+            fits.append((names, all(len(row) == len(rows[0]) for row in whole), delimiter))
     return max(fits, key=lambda fit: fit[:2])[2] if fits else ","
 
 

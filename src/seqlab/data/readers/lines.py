@@ -223,7 +223,7 @@ def decoded(path: Path, blocks: Iterator[bytes], encoding: str) -> Iterator[str]
         try:
             text = decoder.decode(block or b"", block is None)
         except UnicodeError as error:
-            raise UserError(f"{path}:{number}: not {encoding} text ({quote(str(error), 100)})") from None
+            raise UserError(f"{path}:{number}: not {quote(encoding)} text ({quote(str(error), 100)})") from None
         yield text.removeprefix("\ufeff") if start else text
         start = start and not text
         number += text.count("\n")
