@@ -59,6 +59,14 @@ def test_a_tsv_file_of_a_spreadsheet_is_quoted(tmp_path: Path) -> None:
     ]
 
 
+def test_so_is_one_in_utf_16(tmp_path: Path) -> None:
+    path = write(tmp_path / "unicode.txt.tsv", SPREADSHEET.removeprefix("\ufeff").encode("utf-16"))
+    assert texts(path)[0] == ('He says "hello", friend.', "Il dit « bonjour ».")
+    reading = Reading()
+    assert texts(write(path, "en\tfr\na\tb\n".encode("utf-16")), reading) == [("a", "b")]
+    assert not reading.notes
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -6,8 +6,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from seqlab.data.readers.columns import SAMPLE, Columns, find_column, locate
-from seqlab.data.readers.lines import BLOCK, opened, scan_lines, too_long
-from seqlab.data.readers.reading import Fault, Faults, Reading, quote
+from seqlab.data.readers.lines import BLOCK, marked_encoding, opened, scan_lines, too_long
+from seqlab.data.readers.reading import Fault, Faults, Reading, ReadingConfig, quote
 from seqlab.errors import UserError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -48,7 +48,8 @@ def _plain_cells(path: Path, reading: Reading, faults: Faults) -> Cells:
             faults.add(number, line)
         elif line:
             cells = line.split("\t")
-            stray += sum(cell.startswith(QUOTE) for cell in cells)
+            if QUOTE in line:
+                stray += sum(cell.startswith(QUOTE) for cell in cells)
             yield number, cells
     if stray and reading.config.quoted is None:
         reading.note(
@@ -147,7 +148,7 @@ def _is_quoted_tsv(path: Path, reading: Reading) -> bool:
     """
     if reading.config.quoted is not None:
         return reading.config.quoted
-    if not _has_quoted_cell(path):
+    if not _may_have_quoted_cells(path, reading.config):
         return False
     if not _is_well_quoted(path, reading):
         return False
@@ -159,7 +160,7 @@ def _is_quoted_tsv(path: Path, reading: Reading) -> bool:
 
 
 def _is_well_quoted(path: Path, reading: Reading) -> bool:
-    quotes, width = 0, None
+    quotes, width, any_quoted = 0, None, False
 
     def lines() -> Iterator[str]:
         nonlocal quotes
@@ -178,10 +179,58 @@ def _is_well_quoted(path: Path, reading: Reading) -> bool:
             inside = [cell.count(QUOTE) for cell in cells]
             if quotes < sum(2 * count + 2 for count in inside if count):
                 return False
+            any_quoted |= quotes > 0
             quotes = 0
     except csv.Error:
         return False
-    return True
+    return any_quoted
+
+
+def _may_have_quoted_cells(path: Path, config: ReadingConfig) -> bool:
+    """A quick look at the bytes: whether a cell begins with a double quote; True in an encoding that hides it."""
+    if config.encoding is not None:
+        return True
+    last, run = b"\n", 0
+    with opened(path) as file:
+        while block := file.read(BLOCK):
+            if run == 0 and marked_encoding(block):
+                return True
+            piece = last + block
+            if b'\n"' in piece or b'\t"' in piece or piece.startswith(b'\n\xef\xbb\xbf"'):
+                return True
+            end = block.rfind(b"\n")
+            run = run + len(block) if end < 0 else len(block) - end
+            if run > config.max_line_bytes:
+                return False  # what it will be refused for
+            last = block[-1:]
+    return False
+
+
+def _is_well_quoted(path: Path, reading: Reading) -> bool:
+    quotes, width, any_quoted = 0, None, False
+
+    def lines() -> Iterator[str]:
+        nonlocal quotes
+        for line in scan_lines(path, reading.config):
+            if not isinstance(line, Fault):
+                quotes += line.count(QUOTE)
+                yield f"{line}\n"
+
+    csv.field_size_limit(reading.config.max_line_bytes)
+    try:
+        for cells in csv.reader(lines(), delimiter="\t", strict=True):
+            width = width or len(cells)
+            if len(cells) != width and any("\t" in cell or "\n" in cell for cell in cells):
+                return False
+            # a cell with quotes inside has each of them twice, and two around it; a cell without has two or none
+            inside = [cell.count(QUOTE) for cell in cells]
+            if quotes < sum(2 * count + 2 for count in inside if count):
+                return False
+            any_quoted |= quotes > 0
+            quotes = 0
+    except csv.Error:
+        return False
+    return any_quoted
 
 
 def _has_quoted_cell(path: Path) -> bool:

@@ -165,49 +165,59 @@ def scan_lines(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[str]:
     Raises UserError for what ends the reading: the file is missing, empty, an archive by mistake or a broken one, or
     has a line longer than `max_line_bytes`.
     """
-    number = 0
     with opened(path) as file:
+        blocks = iter(partial(file.readline, config.max_line_bytes + 1), b"")
         try:
-            first = file.readline(config.max_line_bytes + 1)
-            if not first:
-                raise UserError(f"{path}: the file is empty")
-            refuse_binary(path, first)
-            encoding = config.encoding or marked_encoding(first)
-            blocks = chain([first], iter(partial(file.readline, config.max_line_bytes + 1), b""))
-            scan = _lines_of_utf8(path, blocks, config) if encoding is None else _lines(path, blocks, encoding, config)
-            for line in scan:
-                number += 1
-                yield line
+            first = next(blocks, b"")
         except EOFError:
-            raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
+            raise _cut_off(path, 0) from None
+        if not first:
+            raise UserError(f"{path}: the file is empty")
+        refuse_binary(path, first)
+        encoding = config.encoding or marked_encoding(first)
+        if encoding is None:
+            yield from _lines_of_utf8(path, chain([first], blocks), config)
+        else:
+            yield from _lines(path, chain([first], blocks), encoding, config)
 
 
 def _lines_of_utf8(path: Path, lines: Iterator[bytes], config: ReadingConfig) -> Iterator[str]:
-    for number, raw in enumerate(lines, start=1):
-        if len(raw) > config.max_line_bytes and not raw.endswith(b"\n"):
-            raise too_long(f"{path}:{number}", config)
-        line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
-        try:
-            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            yield Fault(f"{NOT_UTF8} (byte 0x{byte:02x})")
-            continue
-        yield Fault("holds a NUL byte: is this a text file?") if "\0" in text else text
+    number, longest = 0, config.max_line_bytes
+    try:
+        for number, raw in enumerate(lines, start=1):
+            if len(raw) > longest and not raw.endswith(b"\n"):
+                raise too_long(f"{path}:{number}", config)
+            if number == 1:
+                raw = raw.removeprefix(BOM_UTF8)
+            try:
+                text = raw.removesuffix(b"\n").removesuffix(b"\r").decode()
+            except UnicodeDecodeError as error:
+                yield Fault(f"{NOT_UTF8} (byte 0x{error.object[error.start]:02x})")
+                continue
+            yield Fault("holds a NUL byte: is this a text file?") if "\0" in text else text
+    except EOFError:
+        raise _cut_off(path, number) from None
 
 
 def _lines(path: Path, blocks: Iterator[bytes], encoding: str, config: ReadingConfig) -> Iterator[str]:
     """Lines in any encoding. What comes after bytes that are not in it cannot be told, so these end the reading."""
-    number, rest = 1, ""
-    for text in decoded(path, blocks, encoding):
-        *lines, rest = (rest + text).split("\n")
-        for line in lines:
-            yield _checked(line.removesuffix("\r"))
-            number += 1
-        if len(rest) > config.max_line_bytes:
-            raise too_long(f"{path}:{number}", config)
+    number, rest = 0, ""
+    try:
+        for text in decoded(path, blocks, encoding):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                number += 1
+                yield _checked(line.removesuffix("\r"))
+            if len(rest) > config.max_line_bytes:
+                raise too_long(f"{path}:{number + 1}", config)
+    except EOFError:
+        raise _cut_off(path, number) from None
     if rest:
         yield _checked(rest)
+
+
+def _cut_off(path: Path, number: int) -> UserError:
+    return UserError(f"{path}: the archive is cut off after line {number}; copy or download it again")
 
 
 def _checked(line: str) -> str:
