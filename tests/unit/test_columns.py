@@ -133,6 +133,23 @@ def test_a_file_for_scoring_with_a_header_of_its_own_is_read_by_it(tmp_path: Pat
     ]
 
 
+def test_columns_of_another_name_are_found_by_their_language(tmp_path: Path) -> None:
+    columns = Columns(("Satz", "Phrase"), names=("de", "fr"))
+    contents = {
+        "a.tsv": "de\tfr\nEins.\tUn.\n",
+        "a.jsonl": '{"DE": "Eins.", "fr": "Un."}\n',
+        "a.tmx": "<tmx><tu><tuv xml:lang='de-DE'><seg>Eins.</seg></tuv>"
+        "<tuv xml:lang='fr'><seg>Un.</seg></tuv></tu></tmx>",
+    }
+    for name, content in contents.items():
+        path = tmp_path / name
+        path.write_text(content, encoding="utf-8")
+        assert [tuple(texts) for _, texts in read_table(path, columns)] == [("Eins.", "Un.")]
+    (tmp_path / "b.tsv").write_text("de\ten\nEins.\tOne.\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no column Phrase; the columns are de, en"):
+        list(read_table(tmp_path / "b.tsv", columns))
+
+
 def test_a_first_line_that_is_a_pair_is_no_header(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text("English\tAnglais\nTwo.\tDeux.\n", encoding="utf-8")

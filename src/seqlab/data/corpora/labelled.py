@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Overview
+from seqlab.data.corpora.corpus import CountTable, Overview, shown_rows
 from seqlab.data.corpora.splitting import (
     check_sizes_are_used,
     fingerprint,
@@ -49,6 +49,9 @@ NO_LABEL = {
     "unlabelled",
 }
 """What people write where there is no label, in lower case."""
+
+LARGEST = 30
+"""Classes of a table."""
 
 MANY = 20
 """Texts of which it is odd that most have a label of their own."""
@@ -159,9 +162,14 @@ class LabelledCorpus:
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
 
     def overview(self) -> Overview:
-        """The lengths of texts; a label is a target of one word."""
+        """The size of every class, the lengths of texts, where a label is a target of one word, and some texts."""
         texts = {name: [(example.source, example.label) for example in part] for name, part in self.splits().items()}
-        return Overview(texts=texts, unit="words", remarks=self.remarks())
+        counts = {name: Counter(label for _, label in part) for name, part in texts.items()}
+        classes = sorted(counts["training"], key=lambda label: -counts["training"][label])[:LARGEST]
+        rows = {quote(label): [found[label] for found in counts.values()] for label in classes}
+        caption = f"The {LARGEST} largest of {len(counts['training'])}" if len(counts["training"]) > LARGEST else ""
+        table = CountTable([*counts], rows, "class", shares=not caption, caption=caption)
+        return Overview(table, texts, unit="words", remarks=[*self.remarks(), *shown_rows(texts["training"])])
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""
@@ -262,8 +270,10 @@ def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: i
     for example in examples:
         parts[place.get(example.source, "train")].append(example)
     if not parts["train"]:
+        wanted = [f"{size:,} (data.{name}_size)" for name, size in zip(sizes, sizes_of(len(queue), sizes), strict=True)]
         raise UserError(
-            f"the training file has {len(place):,} distinct texts, too few to hold out so many: lower sizes"
+            f"the training file has {len(place):,} distinct texts, too few to hold out {', '.join(wanted)}: lower "
+            "these, or name files for data.validation and data.test"
         )
     return parts
 

@@ -292,6 +292,9 @@ def _aligned_file(path: Path, name: str) -> Path:
     wanted = Path(str(path).replace(LANGUAGE, name))
     if file := find(wanted):
         return file
+    stem = Path(str(path).removesuffix(f".{LANGUAGE}"))
+    if stem != path and stem.is_dir():
+        raise not_found(stem)
     raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Example, Overview
+from seqlab.data.corpora.corpus import Example, Overview, shown_rows
 from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
 from seqlab.data.corpora.splitting import (
     Cleaning,
@@ -166,8 +166,8 @@ class ParallelCorpus:
         )
 
     def overview(self) -> Overview:
-        """The lengths of both sides."""
-        return Overview(texts=self.splits(), remarks=self.remarks())
+        """The lengths of both sides, and some pairs."""
+        return Overview(texts=self.splits(), remarks=[*self.remarks(), *shown_rows(self.training(0))])
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""

@@ -252,9 +252,12 @@ def split_by_article(
     left = set(titles).difference(*chosen)
     parts["train"] = [question for question in questions if question.article in left]
     if not parts["train"]:
+        wanted = [
+            f"{size:,} (data.{name}_size)" for name, size in zip(sizes, sizes_of(len(questions), sizes), strict=True)
+        ]
         raise UserError(
             f"the training file has {len(questions):,} questions of {len(articles)} articles, too few to hold out "
-            "whole articles: name files for data.validation and data.test, or lower their sizes"
+            f"whole articles with {', '.join(wanted)}: lower these, or name files for data.validation and data.test"
         )
     return parts
 

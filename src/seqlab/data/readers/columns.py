@@ -45,6 +45,15 @@ class Columns:
         names = (*self.names, *map(str, self.wanted[len(self.names) :]))
         return tuple(column if isinstance(column, str) else names[place] for place, column in enumerate(self.wanted))
 
+    def find(self, known: Iterable[str], place: str) -> list[str | None]:
+        """Every column among the known ones: by its name, or else by that of what it holds; None where it is not."""
+        found = [find_column(name, known, place, languages=self.are_languages) for name in self.by_name]
+        for number, name in enumerate(self.names):
+            if found[number] is None:
+                other = find_column(name, known, place, languages=self.are_languages)
+                found[number] = None if other in found else other
+        return found
+
     def proposal(self, chosen: Sequence[Column]) -> str:
         """The settings that would say where the columns are."""
         values = [str(column) if isinstance(column, int) else f'"{quote(column)}"' for column in chosen]
@@ -92,10 +101,8 @@ def locate(place: str, first: Sequence[str], sample: Sequence[Sequence[str]], co
     """
     if not any(isinstance(column, str) for column in columns.wanted):
         return _numbered(place, first, sample, columns)
-    found = [
-        find_column(column, first, place, languages=columns.are_languages) if isinstance(column, str) else column
-        for column in columns.wanted
-    ]
+    named = columns.find(first, place)
+    found = [name if isinstance(column, str) else column for name, column in zip(named, columns.wanted, strict=True)]
     if columns.guessed and (not {*columns.wanted} & {*first} and None in found):
         if len(first) != len(found):
             raise _not_named(place, first, sample, columns)

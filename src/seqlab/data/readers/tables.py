@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from seqlab.data.readers.columns import Columns, find_column, missing, proposed
+from seqlab.data.readers.columns import Columns, missing, proposed
 from seqlab.data.readers.delimited import read_csv, read_tsv
 from seqlab.data.readers.json_records import holds_lines, read_json_array, read_json_lines
+from seqlab.data.readers.languages import language_of
 from seqlab.data.readers.lines import format_suffix, opened, read_all, refuse_binary, scan_lines, too_long
 from seqlab.data.readers.reading import Fault, Faults, Reading, quote, text_fault
 from seqlab.data.readers.tmx import read_tmx
@@ -204,7 +205,11 @@ def _read_tmx(path: Path, columns: Columns, reading: Reading) -> Records:
     """Translation units."""
     if len(columns.by_name) != 2 or not columns.are_languages:
         raise UserError(f"{path}: TMX has two languages, but no other columns and no groups: leave them out")
-    return read_tmx(path, columns.by_name, reading)
+    languages = [
+        name if language_of(name) is not None or place >= len(columns.names) else columns.names[place]
+        for place, name in enumerate(columns.by_name)
+    ]
+    return read_tmx(path, languages, reading)
 
 
 class RecordError(UserError):
@@ -223,16 +228,16 @@ def record_texts(record: Mapping[str, object], columns: Columns, place: str) -> 
     """
     nested = record.get(NESTED)
     known = {**record, **(nested if isinstance(nested, Mapping) else {})}
-    return [_record_text(known, column, columns, place) for column in columns.by_name]
+    exact = columns.by_name
+    found = exact if all(name in known for name in exact) else columns.find(known, place)
+    if None in found:
+        values = [value if isinstance(value, str) else json.dumps(value, default=str)[:80] for value in known.values()]
+        proposal = proposed(list(known), [values], columns, header=True) if columns.names else ""
+        raise RecordError(place, missing(exact[found.index(None)], known) + proposal, is_missing=True)
+    return [_record_text(known[column], column, columns, place) for column in found if column is not None]
 
 
-def _record_text(record: Mapping[str, object], wanted: str, columns: Columns, place: str) -> str:
-    column = find_column(wanted, record, place, languages=columns.are_languages)
-    if column is None:
-        values = [value if isinstance(value, str) else json.dumps(value, default=str)[:80] for value in record.values()]
-        proposal = proposed(list(record), [values], columns, header=True) if columns.names else ""
-        raise RecordError(place, missing(wanted, record) + proposal, is_missing=True)
-    value = record[column]
+def _record_text(value: object, column: str, columns: Columns, place: str) -> str:
     if value is None:
         return ""
     if isinstance(value, int | float) and not columns.are_languages:
