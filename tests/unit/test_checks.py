@@ -50,7 +50,7 @@ def test_the_recipe_is_shrunk_but_stays_itself(tiny) -> None:
     small = shrunk(recipe)
     assert small.model == recipe.model
     assert (small.train.max_steps, small.train.precision, small.train.until) == (12, "fp32", None)
-    assert (small.batch.accumulate, small.train.average) == (2, 0.9)
+    assert (small.batch.accumulate, small.train.average) == (2, recipe.train.average)
     assert shrunk(recipe, max_steps=3).train.max_steps == 3
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqlab.data.readers.columns import Column, Columns
 from seqlab.data.readers.lines import COMPRESSED, zstd
-from seqlab.data.readers.tables import FORMATS, Column, Columns, read_aligned, read_table
+from seqlab.data.readers.tables import FORMATS, read_aligned, read_table
 from seqlab.errors import UserError
 
 PAIRS = [("A man.", "Un homme."), ("“Naïve”, he said", "« Naïf\u202f», dit-il"), ('a "b" & <c>', "x, y")]
@@ -57,10 +58,15 @@ def parquet(pairs: Sequence[tuple[str, str]]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def json_array(pairs: Sequence[tuple[str, str]]) -> bytes:
+    return json.dumps([{"id": 7, "en": en, "fr": fr} for en, fr in pairs], indent=0).encode()
+
+
 WRITE: dict[str, Callable[[Sequence[tuple[str, str]]], bytes]] = {
     ".tsv": tsv,
     ".csv": as_csv,
     ".jsonl": jsonl,
+    ".json": json_array,
     ".tmx": tmx,
     ".parquet": parquet,
 }
@@ -133,7 +139,12 @@ def test_csv_cells_may_hold_line_breaks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "wanted", "message"),
     [
-        ("a.tsv", "a\tb\tc\n", (), ":1: the first line names neither en nor fr and has 3 columns: say where they are"),
+        (
+            "a.tsv",
+            "a\tb\tc\n",
+            (),
+            ":1: the first line names neither en nor fr and has 3 columns: a, b, c; say where they are, ",
+        ),
         ("a.tsv", "a\n", (), ":1: the first line names neither en nor fr and has 1 column:"),
         ("a.tsv", "en\tde\na\tb\n", (), ":1: no column fr; the columns are en, de"),
         ("a.tsv", "a\tb\n", ("en", "fr"), ":1: no column en; the columns are a, b"),
@@ -205,7 +216,7 @@ def test_markup_in_segments_is_left_out_and_highlighted_text_kept(tmp_path: Path
 def test_units_that_lack_a_language_have_an_empty_side(tmp_path: Path) -> None:
     units = f"<tu>{segment('1')}</tu><tu>{segment('2')}{segment('zwei', 'de')}{segment('deux', 'fr')}</tu>"
     path = memory(tmp_path / "a.tmx", units + f"<tu>{segment('3')}{segment('III')}{segment('trois', 'fr_FR')}</tu>")
-    assert list(read_table(path, GUESSED)) == [(1, ["1", ""]), (2, ["2", "deux"]), (3, ["3", ""])]
+    assert list(read_table(path, GUESSED)) == [(1, ["1", ""]), (2, ["2", "deux"]), (3, ["3", "trois"])]
 
 
 def test_a_memory_in_utf_16(tmp_path: Path) -> None:
@@ -224,8 +235,8 @@ def test_a_memory_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
 def test_faults_of_memories(tmp_path: Path) -> None:
     unit = f"<tu>{segment('a')}{segment('b', 'fr')}</tu>"
     path = memory(tmp_path / "a.tmx", unit)
-    assert complaint(path, "en", "de") == ": no text in de; the languages are en, fr"
-    assert complaint(path, 1, 2).startswith(": TMX has languages, but no numbered columns")
+    assert complaint(path, "en", "de").startswith(": no text in de; the languages are en, fr: name them in")
+    assert complaint(path, "en", "fr", "n").startswith(": TMX has two languages, but no other columns")
     assert complaint(write(path, "")).startswith(":1: not well-formed XML (no element found)")
     bomb = '<!DOCTYPE tmx [<!ENTITY a "aaaaaaaaaa">\n<!ENTITY b "&a;&a;&a;">]>'
     assert complaint(memory(path, unit, bomb)) == ':1: declares the entity "a", which is not allowed: write it out'

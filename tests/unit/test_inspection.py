@@ -125,7 +125,12 @@ def test_labels_and_answers_are_targets_and_lengths_are_in_words(tmp_path: Path)
     assert {example for part in (found.overview().texts or {}).values() for example in part} == {
         (f"text {n}", "bad" if n % 2 else "good") for n in range(40)
     }
-    assert found.overview().remarks == found.remarks()
+    rows = [f'row {number}: "{a}" -> "{label}"' for number, (a, _, label) in enumerate(found.training(0)[:3], start=1)]
+    assert found.overview().remarks == [*found.remarks(), *rows]
+    table = found.overview().table
+    assert table is not None
+    assert {name: sum(counts) for name, counts in table.rows.items()} == {"bad": 20, "good": 20}
+    assert table.columns == ["training", "validation", "test"]
 
     answers = [[{"text": "Ada", "answer_start": 0}], []]
     paragraph = {

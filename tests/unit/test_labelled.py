@@ -97,8 +97,87 @@ def test_blank_texts_are_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_a_header_that_was_taken_for_an_example_is_told(tmp_path: Path) -> None:
-    captured = corpus(many(tmp_path / "t.tsv"), text=1, label=2, validation_size=1, test_size=1, seed=3).remarks()
-    assert any('only the first line has the label "label"' in remark for remark in captured)
+    lines = ["words\tkind", *(f"text {n}\t{'good' if n % 3 else 'bad'}" for n in range(100))]
+    captured = corpus(write(tmp_path / "t.tsv", *lines), text=1, label=2, validation_size=1, test_size=1).remarks()
+    assert any('only the first line has the label "kind"' in remark for remark in captured)
+
+
+@pytest.mark.parametrize("header", ["text\tlabel", "Sentence\tClass", "words\tkind"])
+def test_a_header_above_numbered_columns_is_left_out_and_told(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path / "t.tsv", header, *(f"text {n}\t{n % 2}" for n in range(100)))
+    found = corpus(path, text=1, label=2)
+    assert sum(map(len, found.splits().values())) == 100
+    assert found.classes == ("0", "1")
+    assert f"t.tsv: the first line ({header.replace(chr(9), ', ')}) is a header and was left out" in found.remarks()
+
+
+SNLI = ["gold_label\tsentence1\tsentence2", *(f"{'-yn'[n % 3]}\ta {n}\tb {n}" for n in range(60))]
+
+
+def test_labels_that_are_none_are_told_and_may_be_dropped(tmp_path: Path) -> None:
+    path = write(tmp_path / "snli.tsv", *SNLI)
+    columns = {"text": "sentence1", "second": "sentence2", "label": "gold_label"}
+    found = corpus(path, **columns)
+    assert found.classes == ("-", "n", "y")
+    looks = 'texts have the label "-", which looks like no label: data.drop_labels=["-"] leaves them out'
+    assert any(looks in remark for remark in found.remarks())
+    found = corpus(path, **columns, drop_labels=["-"])
+    assert found.classes == ("n", "y")
+    assert sum(map(len, found.splits().values())) == 40
+    assert 'train: 20 texts with the label "-" left out (data.drop_labels)' in found.remarks()
+    assert not any("looks like no label" in remark for remark in found.remarks())
+    assert len(found.read(path)) == 40
+
+
+def test_blank_labels_may_be_dropped(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.tsv", "text\tlabel", *(f"text {n}\t{' ab'[n % 3]}" for n in range(60)))
+    assert "t.tsv: 20 bad lines: lines 2, 5, 8, 11, " in complaint(corpus(path))
+    assert 'the label is blank (data.drop_labels=[""] leaves such rows out)' in complaint(corpus(path))
+    assert corpus(path, drop_labels=[""]).classes == ("a", "b")
+
+
+def test_decimals_are_no_classes_unless_they_are_few(tmp_path: Path) -> None:
+    scores = write(tmp_path / "s.tsv", "text\tscore", *(f"text {n}\t{n / 8}" for n in range(60)))
+    captured = complaint(corpus(scores, label="score"))
+    assert captured.startswith(
+        f"{scores}: the labels in column score are 60 different decimals (0.0, 0.125, 0.25, ...)"
+    )
+    assert "name that in data.label" in captured
+    stars = write(tmp_path / "h.tsv", "text\tlabel", *(f"text {n}\t{n % 5 / 2}" for n in range(60)))
+    assert corpus(stars).classes == ("0.0", "0.5", "1.0", "1.5", "2.0")
+    ids = write(tmp_path / "i.tsv", "text\tlabel", *(f"text {n}\t{n}" for n in range(60)))
+    captured = corpus(ids, validation=str(ids), test=str(ids)).remarks()
+    assert "training: 60 labels of 60 texts: is data.label the right column?" in captured
+
+
+def test_bad_lines_are_told_together_or_left_out(tmp_path: Path) -> None:
+    lines = [f"text {n}\t{'ab'[n % 2]}" for n in range(40)]
+    lines[6] += "\textra"
+    lines[19] = "no tab"
+    path = write(tmp_path / "glue.tsv", "text\tlabel", *lines)
+    assert complaint(corpus(path)) == (
+        f"{path}: 2 bad lines: line 8: 3 columns, but the first line has 2; line 21: 1 columns, but the first line "
+        "has 2; data.on_error=skip leaves such lines out"
+    )
+    found = corpus(path, on_error="skip")
+    assert sum(map(len, found.splits().values())) == 38
+    assert (
+        "glue.tsv: 2 bad lines left out: line 8: 3 columns, but the first line has 2; "
+        "line 21: 1 columns, but the first line has 2"
+    ) in found.remarks()
+    with pytest.raises(UserError, match=r"2 bad lines: line 8: 3 columns.*first line has 2$"):
+        found.read(path)  # whatever training left out: scores are for all lines
+
+
+@pytest.mark.parametrize("name", ["glue.json", "glue.txt", "glue.jsonl"])
+def test_json_lines_of_any_name_are_read(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, *(json.dumps({"sentence": f"text {n}", "label": n % 2}) for n in range(40)))
+    found = corpus(path, text="sentence")
+    found.check_files()
+    assert found.classes == ("0", "1")
+    assert "no column words; the columns are sentence, label; say where they are, perhaps " in complaint(
+        corpus(path, text="words")
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +191,7 @@ def test_a_header_that_was_taken_for_an_example_is_told(tmp_path: Path) -> None:
         ("t.jsonl", ["{"], "t.jsonl:1: not valid JSON"),
         ("t.jsonl", ["[1]"], "t.jsonl:1: not a JSON object"),
         ("t.jsonl", ['{"text": "a"}'], "t.jsonl:1: no column label"),
-        ("t.jsonl", ['{"text": [], "label": 1}'], "t.jsonl:1: [] is neither a text nor a number"),
+        ("t.jsonl", ['{"text": [], "label": 1}'], "t.jsonl:1: text: [] is neither a text nor a number"),
         ("t.tsv", ["text\tlabel", "a\tb"], "too few to hold out"),
     ],
 )

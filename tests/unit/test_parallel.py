@@ -217,7 +217,8 @@ def test_files_to_evaluate(multi30k: Path) -> None:
         ({"train": "{lang}/a"}, "en/a: no such file"),
         (
             {"train": "plain.txt"},
-            "plain.txt: not a format that holds both sides (.tsv, .csv, .jsonl, .tmx, .parquet), and ",
+            "plain.txt: neither its name nor its first line tells what it is: name the format (tsv, csv, ...), for "
+            'example data.train=[{path="plain.txt", format="csv"}]; as the stem of line-aligned files it lacks ',
         ),
         ({"train": {"path": "half", "columns": {"en": 1}}}, "half: line-aligned files have no columns and no group"),
         ({"train": "half", "group": {"column": 1}}, "half: line-aligned files have no columns and no group"),
@@ -260,8 +261,9 @@ def test_files_to_evaluate(multi30k: Path) -> None:
 def test_faults_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Tree, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    for name in ("b.tsv", "half.en", "plain.txt"):
+    for name in ("b.tsv", "half.en"):
         write(tmp_path / name, "en\tfr", "a\tb")
+    write(tmp_path / "plain.txt", "en,fr")
     assert complaint(**settings).startswith(message)
 
 

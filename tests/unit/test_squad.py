@@ -129,6 +129,57 @@ def test_a_truncated_archive_is_refused(write: Write) -> None:
     assert "cut off" in complaint(path)
 
 
+def flat(id: str, *answers: tuple[str, int], **more: Any) -> dict[str, Any]:
+    texts, starts = [text for text, _ in answers], [start for _, start in answers]
+    record = {"id": id, "context": CONTEXT, "question": "What?", "answers": {"text": texts, "answer_start": starts}}
+    return {**record, **more}
+
+
+FLAT = [flat("1", ("1843", 19), title="Ada"), flat("2", ("43", 47), ("43", 47)), flat("3")]
+
+
+@pytest.mark.parametrize("layout", ["data", "array", "lines"])
+def test_a_record_for_each_question_is_read_too(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "flat.json"
+    document = {"data": json.dumps({"version": "x", "data": FLAT}), "array": json.dumps(FLAT, indent=1)}
+    path.write_text(document.get(layout, "\n".join(map(json.dumps, FLAT))), encoding="utf-8")
+    questions, faults = read_squad(path)
+    assert faults.ids == {}
+    assert questions == [
+        Question("1", "Ada", "What?", CONTEXT, (Span("1843", 19),)),
+        Question("2", CONTEXT, "What?", CONTEXT, (Span("43", 47), Span("43", 47))),
+        Question("3", CONTEXT, "What?", CONTEXT, ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "captured"),
+    [
+        ([{"id": "1", "context": CONTEXT, "question": "?"}], "record 1: has no answers; the layout is that of SQuAD"),
+        ([flat("1", answers={"text": ["a"], "answer_start": []})], "record 1: answers has 1 of text, but 0 of"),
+        ([flat("1", answers="a")], 'record 1: answers is "a", which is no list'),
+        ([flat("1", context="\ud800")], "record 1: context holds half of a surrogate pair"),
+        ([flat("1", question=["?"])], 'question is ["?"], which is no text'),
+    ],
+)
+def test_damaged_records_are_refused_with_their_place(tmp_path: Path, records: list[Any], captured: str) -> None:
+    path = tmp_path / "flat.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    assert captured in complaint(path)
+
+
+def test_bad_lines_of_records_are_told_together(tmp_path: Path) -> None:
+    path = tmp_path / "flat.jsonl"
+    path.write_text("\n".join([json.dumps(FLAT[0]), "{", "[]", json.dumps(FLAT[1])]), encoding="utf-8")
+    assert ": 2 bad lines: line 2: not valid JSON (" in complaint(path)
+
+
+def test_documents_that_are_nested_too_deep_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    assert complaint(path) == f"{path}: not valid JSON (nested too deep)"
+
+
 def test_articles_are_held_out_whole(write: Write) -> None:
     squad = Squad(SquadData(train=str(write(*many(20))), validation_size=5, test_size=4))
     sets = squad.splits()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
+from seqlab.data.readers.reading import quote
 from seqlab.runs.statistics import Splits, Unit
 
 AnyExample = TypeVar("AnyExample", covariant=True)
@@ -46,6 +47,17 @@ class Overview:
     """what the lengths of texts are counted in; None: in the unit of the run"""
     remarks: Sequence[str] = ()
     """sentences below the tables"""
+
+
+def shown_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """The first of some pairs of texts, for those who want to see that a file was read as they mean it."""
+    return [
+        f'row {number}: "{quote(a, 60)}" -> "{quote(b, 60)}"' for number, (a, b) in enumerate(rows[:SHOWN], start=1)
+    ]
+
+
+SHOWN = 3
+"""Rows of a file that are shown."""
 
 
 class Corpus(Protocol[AnyExample]):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import OPTIMISTIC, Overview
+from seqlab.data.corpora.corpus import OPTIMISTIC, CountTable, Overview, shown_rows
 from seqlab.data.corpora.splitting import (
     check_sizes_are_used,
     fingerprint,
@@ -18,16 +18,46 @@ from seqlab.data.corpora.splitting import (
     sizes_of,
     take_units,
 )
-from seqlab.data.readers.lines import data_path, find, folder_hint, format_suffix
-from seqlab.data.readers.tables import Column, Columns, read_json_lines, read_table
+from seqlab.data.readers.columns import Column, Columns
+from seqlab.data.readers.lines import data_path, find, folder_hint, not_found
+from seqlab.data.readers.reading import OnError, Reading, ReadingConfig, quote
+from seqlab.data.readers.tables import read_table, table_format
 from seqlab.errors import UserError
 from seqlab.runs.statistics import HELD_OUT
 
 SETS = ("train", *HELD_OUT)
-TABLES = (".tsv", ".csv", ".jsonl")
+TABLES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
 LISTED = 3
 """Lines that a remark names; all are counted."""
+
+NO_LABEL = {
+    "-",
+    "--",
+    "?",
+    "_",
+    ".",
+    "n/a",
+    "na",
+    "nan",
+    "nil",
+    "none",
+    "null",
+    "no gold",
+    "no label",
+    "unlabeled",
+    "unlabelled",
+}
+"""What people write where there is no label, in lower case."""
+
+LARGEST = 30
+"""Classes of a table."""
+
+MANY = 20
+"""Texts of which it is odd that most have a label of their own."""
+
+MOST_DECIMALS = 10
+"""Different decimals that may still be classes, such as the half stars of a rating."""
 
 
 class LabelledData(Config):
@@ -36,7 +66,7 @@ class LabelledData(Config):
     kind: Literal["labelled"] = "labelled"
     """texts with labels, from tables"""
     train: str | None = None
-    """training file: .tsv, .csv or .jsonl, perhaps compressed"""
+    """training file: .tsv, .csv, .jsonl, .json or .parquet, perhaps compressed"""
     validation: str | None = None
     """file to watch while training; when absent, texts taken from training"""
     test: str | None = None
@@ -49,12 +79,18 @@ class LabelledData(Config):
     """column of the second text, where pairs are classified"""
     label: Column = "label"
     """column of the label"""
+    drop_labels: tuple[str, ...] = ()
+    """labels of rows that are left out and counted, as ["-"] where annotators did not agree"""
     validation_size: int | None = Field(default=None, ge=1)
     """distinct texts taken from training for validation; when absent one in 20, at most 1000"""
     test_size: int | None = Field(default=None, ge=1)
     """distinct texts taken from training for the test; when absent one in 20, at most 1000"""
     seed: int = 1
     """picks the texts that are held out"""
+    reading: ReadingConfig = ReadingConfig()
+    """how files are read: their encoding, and how much of them at once"""
+    on_error: OnError = "raise"
+    """bad lines of a file: refuse them, and list the first 20 (raise), or leave them out and count them (skip)"""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "LabelledData":
@@ -88,6 +124,7 @@ class LabelledCorpus:
 
     def __init__(self, config: LabelledData) -> None:
         self.config = config
+        self._reading = Reading(config.reading, config.on_error)
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing or of no known format, or none is named."""
@@ -97,7 +134,7 @@ class LabelledCorpus:
             for path in self._paths.values():
                 found = find(path)
                 if found is None:
-                    raise UserError(f"{path}: no such file")
+                    raise not_found(path)
                 _check_format(found)
 
     @cached_property
@@ -125,9 +162,14 @@ class LabelledCorpus:
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
 
     def overview(self) -> Overview:
-        """The lengths of texts; a label is a target of one word."""
+        """The size of every class, the lengths of texts, where a label is a target of one word, and some texts."""
         texts = {name: [(example.source, example.label) for example in part] for name, part in self.splits().items()}
-        return Overview(texts=texts, unit="words", remarks=self.remarks())
+        counts = {name: Counter(label for _, label in part) for name, part in texts.items()}
+        classes = sorted(counts["training"], key=lambda label: -counts["training"][label])[:LARGEST]
+        rows = {quote(label): [found[label] for found in counts.values()] for label in classes}
+        caption = f"The {LARGEST} largest of {len(counts['training'])}" if len(counts["training"]) > LARGEST else ""
+        table = CountTable([*counts], rows, "class", shares=not caption, caption=caption)
+        return Overview(table, texts, unit="words", remarks=[*self.remarks(), *shown_rows(texts["training"])])
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""
@@ -141,24 +183,26 @@ class LabelledCorpus:
         """The texts of a user's file, in the columns of this data; UserError for a blank text."""
         found = find(path) or path
         _check_format(found)
-        examples, blank = _read(found, self.config)
-        if blank:
-            raise UserError(f"{found}:{blank[0]}: the text is blank: it cannot be scored, take it out")
-        return examples
+        file = _read(found, self.config, Reading(self.config.reading))
+        if file.blank:
+            raise UserError(f"{found}:{file.blank[0]}: the text is blank: it cannot be scored, take it out")
+        return file.examples
 
     @cached_property
-    def _files(self) -> dict[str, tuple[list[Labelled], list[int]]]:
+    def _files(self) -> dict[str, "_File"]:
         paths = {name: find(path) or path for name, path in self._paths.items()}
-        files = {name: _read(path, self.config) for name, path in paths.items()}
-        for name, (examples, _) in files.items():
-            if not examples:
-                raise UserError(f"{paths[name]}: has no text")
+        files = {name: _read(path, self.config, self._reading) for name, path in paths.items()}
+        for name, file in files.items():
+            if not file.examples:
+                dropped = f" but for {file.dropped.total():,} with dropped labels" if file.dropped else ""
+                raise UserError(f"{paths[name]}: has no text{dropped}")
+        _check_classes(paths["train"], files["train"].examples, str(self.config.label))
         return files
 
     @cached_property
     def _parts(self) -> dict[str, list[Labelled]]:
-        parts = hold_out(self._files["train"][0], held_out_sizes(self.config, self._files), self.config.seed)
-        parts |= {name: examples for name, (examples, _) in self._files.items() if name != "train"}
+        parts = hold_out(self._files["train"].examples, held_out_sizes(self.config, self._files), self.config.seed)
+        parts |= {name: file.examples for name, file in self._files.items() if name != "train"}
         known = {example.label for example in parts["train"]}
         for name in HELD_OUT:
             if strange := next((example for example in parts[name] if example.label not in known), None):
@@ -166,16 +210,27 @@ class LabelledCorpus:
         return parts
 
     def _remarks(self) -> Iterator[str]:
-        for name, (_, blank) in self._files.items():
+        yield from self._reading.notes
+        for name, (_, blank, dropped) in self._files.items():
             if blank:
                 yield f"{name}: {len(blank):,} blank texts left out (lines {', '.join(map(str, blank[:LISTED]))} ...)"
+            for label, count in dropped.items():
+                yield f'{name}: {count:,} texts with the label "{quote(label)}" left out (data.drop_labels)'
         for name in HELD_OUT:
             if name not in self._files:
                 yield f"{name}: {len(self._parts[name]):,} texts held out of training (data.seed={self.config.seed})"
         training = self._parts["train"]
         counts = Counter(example.label for example in training)
         yield "training: " + ", ".join(f"{label} {count / len(training):.1%}" for label, count in counts.most_common())
-        first = self._files["train"][0][0]
+        for label in sorted(label for label in counts if label.casefold() in NO_LABEL):
+            setting = json.dumps([*self.config.drop_labels, label], ensure_ascii=False)
+            yield (
+                f'training: {counts[label]:,} texts have the label "{quote(label)}", which looks like no label: '
+                f"data.drop_labels={setting} leaves them out"
+            )
+        if len(training) >= MANY and len(counts) > len(training) / 2:
+            yield f"training: {len(counts):,} labels of {len(training):,} texts: is data.label the right column?"
+        first = self._files["train"].examples[0]
         if counts[first.label] == 1 and isinstance(self.config.text, int):
             yield f'only the first line has the label "{first.label}": if it is a header, name the columns instead'
         labels: dict[str, set[str]] = {}
@@ -215,44 +270,56 @@ def hold_out(examples: Sequence[Labelled], sizes: dict[str, int | None], seed: i
     for example in examples:
         parts[place.get(example.source, "train")].append(example)
     if not parts["train"]:
+        wanted = [f"{size:,} (data.{name}_size)" for name, size in zip(sizes, sizes_of(len(queue), sizes), strict=True)]
         raise UserError(
-            f"the training file has {len(place):,} distinct texts, too few to hold out so many: lower sizes"
+            f"the training file has {len(place):,} distinct texts, too few to hold out {', '.join(wanted)}: lower "
+            "these, or name files for data.validation and data.test"
         )
     return parts
 
 
-def _read(path: Path, config: LabelledData) -> tuple[list[Labelled], list[int]]:
-    """The examples of a file, and the lines whose text is blank. UserError for a blank label."""
-    wanted = tuple(column for column in (config.text, config.second, config.label) if column is not None)
-    rows = _read_jsonl(path, wanted) if format_suffix(path) == ".jsonl" else read_table(path, Columns(wanted))
-    examples: list[Labelled] = []
-    blank: list[int] = []
-    for number, (*texts, label) in rows:
-        if not all(text.strip() for text in texts):
-            blank.append(number)
-        elif not label.strip():
-            raise UserError(f"{path}:{number}: the label is blank")
-        else:
-            examples.append(Labelled(texts[0], texts[1] if len(texts) > 1 else None, label.strip()))
-    return examples, blank
+class _File(NamedTuple):
+    examples: list[Labelled]
+    blank: list[int]
+    """lines whose text is blank"""
+    dropped: Counter[str]
+    """rows whose label is to be left out"""
 
 
-def _read_jsonl(path: Path, wanted: Sequence[Column]) -> Iterator[tuple[int, list[str]]]:
-    """An object a line; labels may be numbers, or true and false."""
-    for number, record in read_json_lines(path, wanted):
-        if missing := next((column for column in wanted if column not in record), None):
-            raise UserError(f"{path}:{number}: no column {missing}; the columns are {', '.join(record)}")
-        yield number, [_value(record[str(column)], f"{path}:{number}") for column in wanted]
+def _read(path: Path, config: LabelledData, reading: Reading) -> _File:
+    """The examples of a file. A blank label is a bad line, unless it is one of those to be dropped."""
+    roles = {name: column for name in ("text", "second", "label") if (column := getattr(config, name)) is not None}
+    columns = Columns(tuple(roles.values()), names=tuple(roles), are_languages=False)
+    found = _File([], [], Counter())
+    with reading.faults(path) as faults:
+        for number, (*texts, label) in read_table(path, columns, reading=reading):
+            label = label.strip()
+            if label in config.drop_labels:
+                found.dropped[label] += 1
+            elif not all(text.strip() for text in texts):
+                found.blank.append(number)
+            elif not label:
+                faults.add(number, 'the label is blank (data.drop_labels=[""] leaves such rows out)')
+            else:
+                found.examples.append(Labelled(texts[0], texts[1] if len(texts) > 1 else None, label))
+    return found
 
 
-def _value(value: object, place: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str | int | float):
-        raise UserError(f"{place}: {json.dumps(value)[:60]} is neither a text nor a number")
-    return str(value)
+def _check_classes(path: Path, examples: Sequence[Labelled], column: str) -> None:
+    """Raises UserError when labels are decimals, too many of them to be classes."""
+    labels = {example.label for example in examples}
+    try:
+        decimals = {float(label) for label in labels}
+    except ValueError:
+        return
+    if len(decimals) > MOST_DECIMALS and not all(value.is_integer() for value in decimals):
+        shown = ", ".join(sorted(labels)[:LISTED])
+        raise UserError(
+            f"{path}: the labels in column {column} are {len(decimals):,} different decimals ({shown}, ...), which are "
+            "no classes: round them to a few in a column of their own, and name that in data.label"
+        )
 
 
 def _check_format(path: Path) -> None:
-    if format_suffix(path) not in TABLES:
-        raise UserError(f"{path}: not one of the formats {', '.join(TABLES)}, which its name would tell")
+    if table_format(path) not in TABLES:
+        raise UserError(f"{path}: not one of the formats {', '.join(TABLES)}, by its name or its first line")

@@ -6,7 +6,7 @@ line.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
@@ -16,9 +16,11 @@ from pydantic import Field, field_validator, model_validator
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.splitting import Pair
+from seqlab.data.readers.columns import Column, Columns
 from seqlab.data.readers.hub import hub_fingerprint, hub_splits, read_hub
-from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, find, format_suffix
-from seqlab.data.readers.tables import FORMATS, Column, Columns, Records, read_aligned, read_table
+from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, find, format_suffix, not_found
+from seqlab.data.readers.reading import Reading
+from seqlab.data.readers.tables import FORMATS, Records, read_aligned, read_table, table_format
 from seqlab.errors import UserError
 
 LANGUAGE = "{lang}"
@@ -65,7 +67,7 @@ class PairFile(Config):
     """what belongs together in this file"""
     label: Label | None = None
     """keep only the rows with this label"""
-    format: Literal["tsv", "csv", "jsonl", "parquet"] | None = None
+    format: Literal["tsv", "csv", "jsonl", "json", "tmx", "parquet"] | None = None
     """what the file is, where its name does not tell"""
     versions: Annotated[tuple[str | int, ...], Field(min_length=2)] | None = None
     """line-aligned files that say the same in other words, by what stands for {lang}, as in [1, 2, 3]"""
@@ -116,7 +118,7 @@ class Languages(NamedTuple):
         wanted = [self.columns.get(language, language) for language in sides]
         others = [asked.column for asked in (label, group) if asked is not None]
         guessed = not others and not any(language in self.columns for language in sides)
-        return Columns((*wanted, *others), guessed)
+        return Columns((*wanted, *others), guessed, names=sides)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Table:
     label: Label | None = None
     suffix: str | None = None
     """tells the format where the name does not"""
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     def check(self) -> None:
         """Raises UserError when the file is missing."""
@@ -137,7 +140,7 @@ class Table:
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the file."""
         file = self._file()
-        return _pairs(file, read_table(file, self.columns, self.suffix), self.group, self.label)
+        return _pairs(file, read_table(file, self.columns, self.suffix, self.reading), self.group, self.label)
 
     def contents(self) -> str:
         """The hash of the file."""
@@ -146,7 +149,7 @@ class Table:
     def _file(self) -> Path:
         file = find(self.path)
         if file is None:
-            raise UserError(f"{self.path}: no such file")
+            raise not_found(self.path)
         return file
 
 
@@ -157,6 +160,7 @@ class Aligned:
     path: Path
     """with `{lang}` where the language stands"""
     languages: Languages
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     def check(self) -> None:
         """Raises UserError when the file of a side is missing."""
@@ -165,7 +169,7 @@ class Aligned:
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the two files."""
         source, target = self._files()
-        return _pairs(source, read_aligned(source, target), None)
+        return _pairs(source, read_aligned(source, target, reading=self.reading), None)
 
     def contents(self) -> str:
         """The hashes of both files."""
@@ -185,6 +189,7 @@ class Versions:
     names: tuple[str, ...]
     only_one: bool
     """a pair of each line, not all of them"""
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     def check(self) -> None:
         """Raises UserError when a file is missing."""
@@ -192,7 +197,7 @@ class Versions:
 
     def pairs(self) -> Iterator[Pair]:
         """Of each line its texts with the next version, with the one after that, and so on; empty ones aside."""
-        for number, texts in read_aligned(*self._files()):
+        for number, texts in read_aligned(*self._files(), reading=self.reading):
             texts = [text for text in map(_one_line, texts) if text]
             found = [
                 Example(source, texts[(place + step) % len(texts)])
@@ -235,27 +240,51 @@ class HubSplit:
         return hub_fingerprint(self.name, self.subset, self.split)
 
 
-def origin(entry: str | PairFile, folder: Path | None, languages: Languages, group: Group | None) -> Origin:
+def origin(
+    entry: str | PairFile,
+    folder: Path | None,
+    languages: Languages,
+    group: Group | None,
+    reading: Reading | None = None,
+) -> Origin:
     """The place that an entry means, whose relative path starts where `data_path` says; its group replaces `group`.
 
-    Raises UserError when line-aligned files are to have columns or groups.
+    Raises UserError when line-aligned files are to have columns or groups, and where nothing tells what a file is.
     """
     entry = PairFile(path=entry) if isinstance(entry, str) else entry
+    reading = reading or Reading()
     group = entry.group or group
     languages = languages._replace(columns={**languages.columns, **entry.columns})
     path = data_path(entry.path, folder)
     if entry.versions is not None:
         if group is not None:
             raise UserError(f"{path}: a line of versions is a group already: leave out data.group")
-        return Versions(path, tuple(map(str, entry.versions)), entry.pairs == "one")
+        return Versions(path, tuple(map(str, entry.versions)), entry.pairs == "one", reading)
     suffix = f".{entry.format}" if entry.format else None
-    if LANGUAGE not in entry.path and (suffix or format_suffix(path)) in FORMATS:
-        return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix)
+    if suffix or (LANGUAGE not in entry.path and _is_table(path, languages)):
+        return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix, reading)
     if entry.columns or group is not None or entry.label is not None:
         raise UserError(
             f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry"
         )
-    return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages)
+    return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages, reading)
+
+
+def _is_table(path: Path, languages: Languages) -> bool:
+    """Whether a path means a file with both sides, not the stem of line-aligned files that are there; UserError for a
+    file of no known format."""
+    if format_suffix(path) in FORMATS:
+        return True
+    file = find(path)
+    if file is None or not path.name or find(path.with_name(f"{path.name}.{languages.source}")):
+        return False
+    if table_format(file) is None:
+        raise UserError(
+            f"{path}: neither its name nor its first line tells what it is: name the format (tsv, csv, ...), for "
+            f'example data.train=[{{path="{path.name}", format="csv"}}]; as the stem of line-aligned files it lacks '
+            f"{path.name}.{languages.source}"
+        )
+    return True
 
 
 def _aligned_file(path: Path, name: str) -> Path:
@@ -264,11 +293,8 @@ def _aligned_file(path: Path, name: str) -> Path:
     if file := find(wanted):
         return file
     stem = Path(str(path).removesuffix(f".{LANGUAGE}"))
-    if stem.is_file():
-        raise UserError(
-            f"{stem}: not a format that holds both sides ({', '.join(FORMATS)}), and as the stem of "
-            f"line-aligned files it lacks {wanted.name}"
-        )
+    if stem != path and stem.is_dir():
+        raise not_found(stem)
     raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import OPTIMISTIC, Example, Overview
+from seqlab.data.corpora.corpus import OPTIMISTIC, Example, Overview, shown_rows
 from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
 from seqlab.data.corpora.splitting import (
     Cleaning,
@@ -22,9 +22,10 @@ from seqlab.data.corpora.splitting import (
 )
 from seqlab.data.out_of_core.cache import Interleaved, cache_folder, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
+from seqlab.data.readers.columns import Column
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.lines import folder_hint
-from seqlab.data.readers.tables import Column
+from seqlab.data.readers.reading import OnError, Reading, ReadingConfig
 from seqlab.errors import UserError
 from seqlab.runs.statistics import HELD_OUT
 
@@ -79,6 +80,10 @@ class ParallelData(Config):
     """picks the sources that are held out, and the sample"""
     cleaning: Cleaning = Cleaning()
     """what is left out of the training pairs"""
+    reading: ReadingConfig = ReadingConfig()
+    """how files are read: their encoding, and how much of them at once"""
+    on_error: OnError = "raise"
+    """bad lines of a file: refuse them, and list the first 20 (raise), or leave them out and count them (skip)"""
     streaming: bool = False
     """for files that do not fit in memory: texts and ids are made once and kept in a cache on disk"""
     epoch_size: int = Field(default=500_000, ge=1)
@@ -120,6 +125,7 @@ class ParallelCorpus:
 
     def __init__(self, config: ParallelData) -> None:
         self.config = config
+        self._reading = Reading(config.reading, config.on_error)
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, or none is named."""
@@ -160,8 +166,8 @@ class ParallelCorpus:
         )
 
     def overview(self) -> Overview:
-        """The lengths of both sides."""
-        return Overview(texts=self.splits(), remarks=self.remarks())
+        """The lengths of both sides, and some pairs."""
+        return Overview(texts=self.splits(), remarks=[*self.remarks(), *shown_rows(self.training(0))])
 
     def remarks(self) -> list[str]:
         """What cleaning left out, what was held out, and which test sources are also trained on."""
@@ -182,7 +188,8 @@ class ParallelCorpus:
 
     def read(self, path: Path) -> list[Example]:
         """The pairs of a file or of line-aligned files; UserError for a pair with an empty side."""
-        examples = [pair.example for pair in origin(str(path), Path(), self._languages, None).pairs()]
+        place = origin(str(path), Path(), self._languages, None, Reading(self.config.reading))
+        examples = [pair.example for pair in place.pairs()]
         for number, example in enumerate(examples, start=1):
             if not all(example):
                 raise UserError(f"{path}: pair {number} has an empty side: it cannot be scored, take it out")
@@ -229,6 +236,7 @@ class ParallelCorpus:
 
     def _remarks(self) -> Iterator[str]:
         _, held_out, cleaned, left_out, _, available = self._sets
+        yield from self._reading.notes
         yield f"training: {cleaned}"
         if held_out:
             taken = " and ".join(f"{len(examples):,} for {name}" for name, examples in held_out.items())
@@ -259,7 +267,7 @@ class ParallelCorpus:
         config = self.config
         group = config.group if name == "train" else None
         if files := getattr(config, name):
-            return [origin(entry, config.folder, self._languages, group) for entry in files]
+            return [origin(entry, config.folder, self._languages, group, self._reading) for entry in files]
         if config.dataset is None or (name != "train" and not self._hub_has(name)):
             return []
         return [HubSplit(config.dataset, config.subset, name, self._languages.asked_for(group), group)]

@@ -12,7 +12,8 @@ from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import fingerprint, held_out_sizes, take_units
 from seqlab.data.corpora.squad import read_squad
-from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, read_lines
+from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, not_found, read_lines
+from seqlab.data.readers.reading import DEFAULT, ReadingConfig
 from seqlab.errors import UserError
 
 FEWEST = 2
@@ -50,6 +51,8 @@ class PassagesData(Config):
     """documents taken from training for the test; when absent one in 20, at most 100"""
     seed: int = 1
     """picks the documents that are held out"""
+    reading: ReadingConfig = ReadingConfig()
+    """how files are read: their encoding, and how much of them at once"""
 
 
 class Document(NamedTuple):
@@ -124,7 +127,8 @@ class Passages:
         return hold_out(documents, held_out_sizes(self.config), self.config.seed)
 
     def _read(self, path: Path) -> Iterator[Document]:
-        return read_documents(path, self.config.document_words, self.config.paragraph_ends)
+        config = self.config
+        return read_documents(path, config.document_words, config.paragraph_ends, config.reading)
 
     def _paths(self) -> Iterator[Path]:
         """Every file; those of a folder in the order of their names."""
@@ -138,12 +142,15 @@ class Passages:
                     raise UserError(f"{path}: no text file in this folder (.txt, or .txt{', .txt'.join(COMPRESSED)})")
                 yield from files
             else:
-                raise UserError(f"{path}: no such file")
+                raise not_found(path)
 
 
-def read_documents(path: Path, words: int, ends: ParagraphEnds = "blank-line") -> Iterator[Document]:
+def read_documents(
+    path: Path, words: int, ends: ParagraphEnds = "blank-line", reading: ReadingConfig = DEFAULT
+) -> Iterator[Document]:
     """The documents of a file, each of about so many words; UserError, which names the file, where it has no text."""
-    texts = _articles(path) if format_suffix(path) == ".json" else [(path.name, list(_paragraphs(path, ends)))]
+    is_squad = format_suffix(path) == ".json"
+    texts = _articles(path, reading) if is_squad else [(path.name, list(_paragraphs(path, ends, reading)))]
     if not any(paragraphs for _, paragraphs in texts):
         raise UserError(f"{path}: has no text")
     for name, paragraphs in texts:
@@ -180,9 +187,9 @@ def hold_out(documents: Sequence[Document], sizes: dict[str, int | None], seed: 
     return parts
 
 
-def _paragraphs(path: Path, ends: ParagraphEnds) -> Iterator[str]:
+def _paragraphs(path: Path, ends: ParagraphEnds, reading: ReadingConfig) -> Iterator[str]:
     """Each line that has words, or all of them up to a blank line, joined by spaces."""
-    lines = (line.split() for line in read_lines(path))
+    lines = (line.split() for line in read_lines(path, reading))
     if ends == "line":
         yield from (" ".join(words) for words in lines if words)
         return
@@ -191,10 +198,10 @@ def _paragraphs(path: Path, ends: ParagraphEnds) -> Iterator[str]:
             yield " ".join(word for words in paragraph for word in words)
 
 
-def _articles(path: Path) -> list[tuple[str, list[str]]]:
+def _articles(path: Path, reading: ReadingConfig) -> list[tuple[str, list[str]]]:
     """Title and paragraphs of the articles of a file in the layout of SQuAD, each paragraph once."""
     found: dict[str, dict[str, None]] = {}
-    for question in read_squad(path)[0]:
+    for question in read_squad(path, reading)[0]:
         found.setdefault(question.article, {})[" ".join(question.context.split())] = None
     return [(f"{path.name} {title}", list(paragraphs)) for title, paragraphs in found.items()]
 

@@ -22,7 +22,9 @@ from seqlab.data.corpora.splitting import (
     sizes_of,
     take_units,
 )
-from seqlab.data.readers.lines import data_path, find, folder_hint, opened
+from seqlab.data.readers.json_records import holds_lines, read_document, read_json_lines
+from seqlab.data.readers.lines import data_path, find, folder_hint, not_found
+from seqlab.data.readers.reading import DEFAULT, Reading, ReadingConfig, quote, text_fault
 from seqlab.errors import UserError
 from seqlab.runs.statistics import HELD_OUT
 
@@ -53,6 +55,8 @@ class SquadData(Config):
     """questions, at least, of the articles taken for the test; when absent one in 20, at most 1000"""
     seed: int = 1
     """picks the articles that are held out, and the fraction"""
+    reading: ReadingConfig = ReadingConfig()
+    """how files are read: how much of them at once"""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "SquadData":
@@ -126,7 +130,7 @@ class Squad:
         with folder_hint(self.config.folder):
             for path in self._paths.values():
                 if find(path) is None:
-                    raise UserError(f"{path}: no such file")
+                    raise not_found(path)
 
     def training(self, epoch: int) -> Sequence[Question]:
         """The same questions every epoch."""
@@ -162,7 +166,7 @@ class Squad:
 
     def read(self, path: Path) -> Sequence[Question]:
         """The questions of a user's file; UserError for one that cannot be scored."""
-        questions, faults = read_squad(path)
+        questions, faults = read_squad(path, self.config.reading)
         for kind in (NO_ANSWER, BLANK, REPEATED):
             if ids := faults.ids.get(kind):
                 raise UserError(f"{path}: {kind.removesuffix(' left out (ids)')}, {ids[0]} first: take them out")
@@ -170,7 +174,7 @@ class Squad:
 
     @cached_property
     def _files(self) -> dict[str, tuple[list[Question], Faults]]:
-        return {name: read_squad(path) for name, path in self._paths.items()}
+        return {name: read_squad(path, self.config.reading) for name, path in self._paths.items()}
 
     @cached_property
     def _parts(self) -> dict[str, list[Question]]:
@@ -248,28 +252,29 @@ def split_by_article(
     left = set(titles).difference(*chosen)
     parts["train"] = [question for question in questions if question.article in left]
     if not parts["train"]:
+        wanted = [
+            f"{size:,} (data.{name}_size)" for name, size in zip(sizes, sizes_of(len(questions), sizes), strict=True)
+        ]
         raise UserError(
             f"the training file has {len(questions):,} questions of {len(articles)} articles, too few to hold out "
-            "whole articles: name files for data.validation and data.test, or lower their sizes"
+            f"whole articles with {', '.join(wanted)}: lower these, or name files for data.validation and data.test"
         )
     return parts
 
 
-def read_squad(path: Path) -> tuple[list[Question], Faults]:
+def read_squad(path: Path, config: ReadingConfig = DEFAULT) -> tuple[list[Question], Faults]:
     """The questions of a file, `.gz`, `.xz` or `.zst` perhaps, and what is wrong with some.
+
+    A file may also have a record for each question, with a `context` of its own, as the library `datasets` keeps them:
+    in `data`, in an array, or on a line each.
 
     Raises UserError that names file and paragraph where the layout is not that of SQuAD.
     """
     found = find(path) or path
-    with opened(found) as file:
-        try:
-            document = json.loads(file.read())
-        except ValueError as error:
-            raise UserError(f"{found}: not valid JSON ({error})") from None
     faults, known = Faults(), set[str]()
     questions = [
         question
-        for paragraph in _paragraphs(document, found)
+        for paragraph in _paragraphs(found, config)
         for qa in paragraph.questions
         if (question := _question(qa, paragraph, faults, known)) is not None
     ]
@@ -285,20 +290,48 @@ class _Paragraph(NamedTuple):
     questions: list[Any]
 
 
-def _paragraphs(document: object, path: Path) -> Iterator[_Paragraph]:
-    for number, article in enumerate(_get(document, "data", list, str(path)), start=1):
+def _paragraphs(path: Path, config: ReadingConfig) -> Iterator[_Paragraph]:
+    if holds_lines(path, config):
+        with Reading(config).faults(path) as faults:
+            for number, record in read_json_lines(path, FLAT, config, faults):
+                yield _flat_paragraph(record, f"{path}:{number}")
+        return
+    document = read_document(path, config)
+    is_array = isinstance(document, list) and all(isinstance(article, dict) for article in document)
+    articles = document if is_array else _get(document, "data", list, str(path))
+    for number, article in enumerate(articles, start=1):
+        if isinstance(article, dict) and "context" in article and "paragraphs" not in article:
+            yield _flat_paragraph(article, f"{path}: record {number}")
+            continue
         place = f"{path}: article {number}"
-        title = _get(article, "title", str, place) if "title" in article else f"article {number}"
+        title = _get(article, "title", str, place) if _has(article, "title") else f"article {number}"
         for index, paragraph in enumerate(_get(article, "paragraphs", list, place), start=1):
-            here = f"{path}: article {number} ({title}), paragraph {index}"
+            here = f"{path}: article {number} ({quote(title)}), paragraph {index}"
             yield _Paragraph(here, title, _get(paragraph, "context", str, here), _get(paragraph, "qas", list, here))
+
+
+def _flat_paragraph(record: dict[str, Any], place: str) -> _Paragraph:
+    """A record that is a question with its text. Without a title the text is the article."""
+    context = _get(record, "context", str, place)
+    title = _get(record, "title", str, place) if _has(record, "title") else context
+    answers = _get(record, "answers", (dict, list), place)
+    if isinstance(answers, dict):
+        texts, starts = _get(answers, "text", list, place), _get(answers, "answer_start", list, place)
+        if len(texts) != len(starts):
+            raise UserError(f"{place}: answers has {len(texts)} of text, but {len(starts)} of answer_start")
+        answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    return _Paragraph(place, title, context, [{"is_impossible": not answers, **record, "answers": answers}])
+
+
+def _has(record: object, key: str) -> bool:
+    return isinstance(record, dict) and record.get(key) is not None
 
 
 def _question(qa: object, paragraph: _Paragraph, faults: Faults, known: set[str]) -> Question | None:
     """None for a question that is left out."""
     place, context = paragraph.place, paragraph.context
     id = str(_get(qa, "id", (str, int), place))
-    place = f"{place}, question {id}"
+    place = f"{place}, question {quote(id)}"
     text = _get(qa, "question", str, place)
     assert isinstance(qa, dict)
     if id in known:
@@ -345,13 +378,22 @@ def _is_whole(context: str, start: int, end: int) -> bool:
 def _get(record: object, key: str, kind: type | tuple[type, ...], place: str) -> Any:
     """A value of a JSON object; UserError when it is not there, or something else."""
     if not isinstance(record, dict):
-        raise UserError(f"{place}: {json.dumps(record)[:60]} stands where an object with {key} is expected")
+        raise UserError(f"{place}: {_shown(record)} stands where an object with {key} is expected")
     if key not in record:
         raise UserError(f"{place}: has no {key}; the layout is that of SQuAD 1.1 or 2.0")
     value = record[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise UserError(f"{place}: {key} is {json.dumps(value)[:60]}, which is no {_NAMES.get(kind, 'text')}")
+        raise UserError(f"{place}: {key} is {_shown(value)}, which is no {_NAMES.get(kind, 'text')}")
+    if isinstance(value, str) and (fault := text_fault(value)):
+        raise UserError(f"{place}: {key} {fault}")
     return value
 
 
-_NAMES: dict[object, str] = {list: "list", str: "text", int: "number"}
+def _shown(value: object) -> str:
+    return quote(json.dumps(value), 60)
+
+
+_NAMES: dict[object, str] = {list: "list", str: "text", int: "number", (dict, list): "list"}
+
+FLAT = ("id", "context", "question", "answers")
+"""Keys of a record that is a question with its text."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from seqlab.data.readers.tables import Columns, Records, record_texts
+from seqlab.data.readers.columns import Columns
+from seqlab.data.readers.tables import Records, record_texts
 from seqlab.errors import UserError
 
 

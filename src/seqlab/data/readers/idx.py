@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seqlab.data.readers.lines import opened
+from seqlab.data.readers.reading import DEFAULT
 from seqlab.errors import UserError
 
 UNSIGNED_BYTES = 8
@@ -37,6 +38,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         if len(sizes) < 4 * dimensions:
             raise UserError(f"{path}: the idx file ends within its header; copy or download it again")
         shape = [int(size) for size in np.frombuffer(sizes, dtype=">u4")]
+        if prod(shape) > DEFAULT.max_file_bytes:
+            raise UserError(f"{path}: its header says {_times(shape)}, more than {DEFAULT.max_file_bytes:,} bytes")
         if not prod(shape):
             raise UserError(f"{path}: holds nothing: its header says {_times(shape)}")
         values = _read(path, file, shape)

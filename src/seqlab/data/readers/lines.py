@@ -1,9 +1,11 @@
 """Files on disk: where the config means them to be, their bytes and their lines.
 
-Plain, `.gz`, `.xz` and `.zst` files are read alike, as UTF-8. Whatever is wrong with a file is a UserError that names
-the file and, where there is one, the line (counted from 1).
+Plain, `.gz`, `.xz` and `.zst` files are read alike. Every reader gets its bytes here, and no more of them at once than
+`ReadingConfig` allows: an archive of a few megabytes may hold gigabytes. Whatever is wrong with a file is a UserError
+that names the file and, where there is one, the line (counted from 1).
 """
 
+import codecs
 import gzip
 import hashlib
 import lzma
@@ -13,9 +15,12 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedIOBase
+from itertools import chain
 from pathlib import Path
 
+from seqlab.data.readers.reading import DEFAULT, ENCODING_ADVICE, NOT_UTF8, Fault, ReadingConfig, quote, text_fault
 from seqlab.errors import UserError
 
 if sys.version_info >= (3, 14):
@@ -24,6 +29,26 @@ else:
     from backports import zstd
 
 COMPRESSED = (".gz", ".xz", ".zst")
+
+BLOCK = 1 << 16
+"""Bytes that are read at once of a file that has no lines."""
+
+MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte order marks; that of UTF-32 begins like one of UTF-16."""
+
+WORKBOOK = "a workbook or another document: save its table as CSV (UTF-8)"
+
+BINARY = {
+    b"\x1f\x8b": "a gzip archive: add .gz to its name",
+    b"\xfd7zXZ\0": "an xz archive: add .xz to its name",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive: add .zst to its name",
+    b"BZh": "a bzip2 archive: unpack it",
+    b"PK\x03\x04": "a workbook (XLSX, ODS) or a zip archive: save its table as CSV (UTF-8), or unpack it",
+    b"\xd0\xcf\x11\xe0": WORKBOOK,
+    b"%PDF": "a PDF document: save its text, or its table as CSV (UTF-8)",
+    b"PAR1": "a Parquet file: end its name in .parquet",
+}
+"""What files are that are no text, by their first bytes, and what to do with them."""
 
 DATA_VARIABLE = "SEQLAB_DATA"
 """Environment variable that names the folder of the data, which so need not be in a recipe."""
@@ -37,7 +62,10 @@ def data_path(path: str, folder: Path | None) -> Path:
         folder: `data.folder`; None where it is not set.
     """
     start = folder or Path(os.environ.get(DATA_VARIABLE, "."))
-    return start.expanduser() / Path(path).expanduser()
+    try:
+        return start.expanduser() / Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: no such home folder") from None
 
 
 @contextmanager
@@ -58,8 +86,22 @@ def folder_hint(named: object) -> Iterator[None]:
 
 def find(path: Path) -> Path | None:
     """The file, or the same with `.gz`, `.xz` or `.zst` at its end; None when there is none of them."""
-    candidates = (path.with_name(path.name + suffix) for suffix in ("", *COMPRESSED))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    candidates = (path.parent / (path.name + suffix) for suffix in ("", *COMPRESSED))
+    return next((candidate for candidate in candidates if is_file(candidate)), None)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def not_found(path: Path) -> UserError:
+    """What is said of a path where a file should be and is not."""
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - a name that no file can have is no folder, and no error
+    return UserError(f"{quote(str(path), 300)}: {'a folder, not a file' if is_folder else 'no such file'}")
 
 
 def format_suffix(path: Path) -> str:
@@ -82,8 +124,8 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
     try:
         with _open(path) as file:
             yield file
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise not_found(path) from None
     except EOFError:
         raise UserError(f"{path}: the archive is cut off; copy or download it again") from None
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstd.ZstdError) as error:
@@ -92,27 +134,133 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_all(path: Path, config: ReadingConfig = DEFAULT) -> bytes:
+    """All bytes of a file that can only be read as a whole; UserError when there are more than `max_file_bytes`."""
+    with opened(path) as file:
+        content = bytearray()
+        while block := file.read(min(BLOCK, config.max_file_bytes + 1 - len(content))):
+            content += block
+    if len(content) > config.max_file_bytes:
+        raise UserError(
+            f"{path}: more than {config.max_file_bytes:,} bytes, and must be read as a whole: "
+            "JSON lines (.jsonl) need not be; data.reading.max_file_bytes sets the bound"
+        )
+    return bytes(content)
+
+
+def read_lines(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[str]:
     """The lines of a text file without their ends (`\\n` or `\\r\\n`) and without a byte order mark, lazily.
 
-    Raises UserError: the file is missing, unreadable, empty, not UTF-8 (with the line), or a broken archive.
+    Raises UserError: the file is missing, unreadable, empty, not text (with the line), or a broken archive.
     """
-    number = 0
+    for number, line in enumerate(scan_lines(path, config), start=1):
+        if isinstance(line, Fault):
+            raise UserError(f"{path}:{number}: {line}{ENCODING_ADVICE * line.startswith(NOT_UTF8)}")
+        yield line
+
+
+def scan_lines(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[str]:
+    """The same, with a `Fault` in the place of every line that is no text, for those who can do without it.
+
+    Raises UserError for what ends the reading: the file is missing, empty, an archive by mistake or a broken one, or
+    has a line longer than `max_line_bytes`.
+    """
     with opened(path) as file:
+        blocks = iter(partial(file.readline, config.max_line_bytes + 1), b"")
         try:
-            for number, raw in enumerate(file, start=1):
-                line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise UserError(f"{path}:{number}: not UTF-8 text (byte 0x{byte:02x}); convert the file to UTF-8") from None
+            first = next(blocks, b"")
         except EOFError:
-            raise UserError(f"{path}: the archive is cut off after line {number}; copy or download it again") from None
-    if number == 0:
-        raise UserError(f"{path}: the file is empty")
+            raise _cut_off(path, 0) from None
+        if not first:
+            raise UserError(f"{path}: the file is empty")
+        refuse_binary(path, first)
+        encoding = config.encoding or marked_encoding(first)
+        if encoding is None:
+            yield from _lines_of_utf8(path, chain([first], blocks), config)
+        else:
+            yield from _lines(path, chain([first], blocks), encoding, config)
+
+
+def _lines_of_utf8(path: Path, lines: Iterator[bytes], config: ReadingConfig) -> Iterator[str]:
+    number, longest = 0, config.max_line_bytes
+    try:
+        for number, raw in enumerate(lines, start=1):
+            if len(raw) > longest and not raw.endswith(b"\n"):
+                raise too_long(f"{path}:{number}", config)
+            if number == 1:
+                raw = raw.removeprefix(BOM_UTF8)
+            try:
+                text = raw.removesuffix(b"\n").removesuffix(b"\r").decode()
+            except UnicodeDecodeError as error:
+                yield Fault(f"{NOT_UTF8} (byte 0x{error.object[error.start]:02x})")
+                continue
+            yield Fault("holds a NUL byte: is this a text file?") if "\0" in text else text
+    except EOFError:
+        raise _cut_off(path, number) from None
+
+
+def _lines(path: Path, blocks: Iterator[bytes], encoding: str, config: ReadingConfig) -> Iterator[str]:
+    """Lines in any encoding. What comes after bytes that are not in it cannot be told, so these end the reading."""
+    number, rest = 0, ""
+    try:
+        for text in decoded(path, blocks, encoding):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                number += 1
+                yield _checked(line.removesuffix("\r"))
+            if len(rest) > config.max_line_bytes:
+                raise too_long(f"{path}:{number + 1}", config)
+    except EOFError:
+        raise _cut_off(path, number) from None
+    if rest:
+        yield _checked(rest)
+
+
+def _cut_off(path: Path, number: int) -> UserError:
+    return UserError(f"{path}: the archive is cut off after line {number}; copy or download it again")
+
+
+def _checked(line: str) -> str:
+    fault = text_fault(line)
+    return Fault(fault) if fault else line
+
+
+def decoded(path: Path, blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
+    """The text of blocks of bytes, without a byte order mark; UserError with the line that was reached."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    number, start = 1, True
+    for block in chain(blocks, [None]):
+        try:
+            text = decoder.decode(block or b"", block is None)
+        except UnicodeError as error:
+            raise UserError(f"{path}:{number}: not {quote(encoding)} text ({quote(str(error), 100)})") from None
+        yield text.removeprefix("\ufeff") if start else text
+        start = start and not text
+        number += text.count("\n")
+
+
+def too_long(place: str, config: ReadingConfig) -> UserError:
+    """What is said of a line, or what stands for one, over the bound."""
+    return UserError(
+        f"{place}: longer than {config.max_line_bytes:,} bytes; data.reading.max_line_bytes sets the bound"
+    )
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """The encoding that a byte order mark at the start of a file tells; None for UTF-8 or no mark."""
+    return next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
+
+
+def refuse_binary(path: Path, start: bytes) -> None:
+    """Raises UserError for a file whose first bytes tell that it is no text, and what to do with it."""
+    for magic, what in BINARY.items():
+        if start.startswith(magic):
+            raise UserError(f"{path}: is {what}")
 
 
 def _open(path: Path) -> BufferedIOBase:
+    if "\0" in str(path):
+        raise not_found(path)
     match _suffix(path):
         case ".gz":
             return gzip.open(path, "rb")

@@ -1,207 +1,269 @@
-"""Rows of text from tables (TSV, CSV, JSON lines, TMX, Parquet), or from files that are aligned line by line.
+"""Rows of text from tables (TSV, CSV, JSON, TMX, Parquet), or from files that are aligned line by line.
 
 Every reader is lazy and yields `(place, texts)`: the line (or record, from 1) and the texts of the columns asked for.
 Whatever is wrong is a UserError that names file and place.
 """
 
-import csv
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from io import BufferedReader
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any
+from typing import IO, Any
 
-from pydantic import Field
-
-from seqlab.data.readers.lines import format_suffix, opened, read_lines
+from seqlab.data.readers.columns import Columns, missing, proposed
+from seqlab.data.readers.delimited import read_csv, read_tsv
+from seqlab.data.readers.json_records import holds_lines, read_json_array, read_json_lines
+from seqlab.data.readers.languages import language_of
+from seqlab.data.readers.lines import format_suffix, opened, read_all, refuse_binary, scan_lines, too_long
+from seqlab.data.readers.reading import Fault, Faults, Reading, quote, text_fault
 from seqlab.data.readers.tmx import read_tmx
 from seqlab.errors import UserError
-
-Column = str | Annotated[int, Field(ge=1)]
-"""A column by its name in the header, or by its number (from 1) in a file without a header."""
 
 Records = Iterator[tuple[int, Sequence[str]]]
 """Line or record number, and the texts of the columns asked for."""
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table are asked for."""
+def read_table(path: Path, columns: Columns, suffix: str | None = None, reading: Reading | None = None) -> Records:
+    """The wanted columns of a file of any format in `FORMATS`: `suffix`, or what `table_format` tells.
 
-    wanted: tuple[Column, ...]
-    guessed: bool = False
-    """nobody said where they are, so a table of exactly two columns without a header has them in this order"""
-
-
-def read_table(path: Path, columns: Columns, suffix: str | None = None) -> Records:
-    """The wanted columns of a file of any format in `FORMATS`: `suffix`, or what its name tells (`.gz`, ... aside).
-
-    Raises UserError: a column that is not there (with those that are), a line that is not as the others, and all that
-    `read_lines` raises.
+    Bad lines go where `reading` says. Raises UserError: a column that is not there (with those that are), bad lines
+    (the first of them listed), and all that `scan_lines` raises.
     """
-    return FORMATS[suffix or format_suffix(path)](path, columns)
+    reading = reading or Reading()
+    suffix = suffix or table_format(path, reading)
+    if suffix is None:
+        raise UserError(f"{path}: neither its name nor its first line tells the format: one of {', '.join(FORMATS)}")
+    return FORMATS[suffix](path, columns, reading)
 
 
-def read_aligned(*paths: Path) -> Records:
-    """Line n of the first file with line n of all others; UserError when one of them is longer."""
-    files = [read_lines(path) for path in paths]
-    for number, texts in enumerate(zip_longest(*files), start=1):
-        if None in texts:
-            counts = [number - (text is None) + sum(1 for _ in file) for text, file in zip(texts, files, strict=True)]
-            other = next(place for place, count in enumerate(counts) if count != counts[0])
-            raise UserError(
-                f"{paths[0]} has {counts[0]:,} lines, but {paths[other]} has {counts[other]:,}: "
-                "in line-aligned files, line n of one translates line n of the other"
-            )
-        yield number, texts
+def table_format(path: Path, reading: Reading | None = None) -> str | None:
+    """The suffix that tells the format of a table: that of its name, or what goes with its first line; None if nothing.
 
-
-def _read_tsv(path: Path, columns: Columns) -> Records:
-    """Cells between tabs; quotes mean nothing."""
-    lines = ((number, line.split("\t")) for number, line in enumerate(read_lines(path), start=1) if line)
-    return _select(path, lines, columns)
-
-
-def _read_csv(path: Path, columns: Columns) -> Records:
-    """Cells between commas; a cell in double quotes may hold commas, line breaks and doubled quotes."""
-    reader = csv.reader((f"{line}\n" for line in read_lines(path)), strict=True)
-    return _select(path, _csv_lines(path, reader), columns)
-
-
-def _csv_lines(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    try:
-        yield from ((reader.line_num, cells) for cells in reader if cells)
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not valid CSV ({error})") from None
-
-
-def _select(path: Path, lines: Iterator[tuple[int, list[str]]], columns: Columns) -> Records:
-    """The wanted cells of every line below the header, if there is one."""
-    number, first = next(lines, (1, [""]))
-    positions, is_header = _positions(f"{path}:{number}", first, columns)
-    if not is_header:
-        yield number, [first[position] for position in positions]
-    for number, cells in lines:
-        if len(cells) != len(first):
-            raise UserError(f"{path}:{number}: {len(cells)} columns, but the first line has {len(first)}")
-        yield number, [cells[position] for position in positions]
-
-
-def _positions(place: str, first: list[str], columns: Columns) -> tuple[list[int], bool]:
-    """Where the wanted columns stand, and whether the first line is a header.
-
-    It is one if a column is asked for by name; unless nobody said where the columns are, and it names none of them.
+    Raises UserError for a file that is no table: a workbook, an archive.
     """
-    names = [column for column in columns.wanted if isinstance(column, str)]
-    size = f"{len(first)} column" + "s" * (len(first) > 1)
-    if columns.guessed and not {*names} & {*first}:
-        if len(first) != len(names):
-            numbers = ", ".join(f"{name}={number}" for number, name in enumerate(names, start=1))
-            raise UserError(
-                f"{place}: the first line names neither {' nor '.join(names)} and has {size}: "
-                f"say where they are, for example data.columns={{{numbers}}}"
-            )
-        return list(range(len(first))), False
-    for column in columns.wanted:
-        if column not in first if isinstance(column, str) else column > len(first):
-            known = f"the columns are {', '.join(first)}" if names else f"the first line has {size}"
-            raise UserError(f"{place}: no column {column}; {known}")
-    return [first.index(column) if isinstance(column, str) else column - 1 for column in columns.wanted], bool(names)
+    suffix = format_suffix(path)
+    if suffix in FORMATS:
+        return suffix
+    with opened(path) as file:
+        first = file.readline(1 << 16)
+    if first.startswith(b"PAR1"):
+        return ".parquet"
+    refuse_binary(path, first)
+    start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in (b"{", b"["):
+        found = ".json"
+    elif start.startswith((b"<?xml", b"<!DOCTYPE tmx", b"<tmx")):
+        found = ".tmx"
+    else:
+        found = ".tsv" if b"\t" in first else None
+    if reading is not None and found is not None:
+        reading.note(f"{path.name}: read as {found.removeprefix('.').upper()}, by its first line")
+    return found
 
 
-def _read_jsonl(path: Path, columns: Columns) -> Records:
+def read_aligned(*paths: Path, reading: Reading | None = None) -> Records:
+    """Line n of the first file with line n of all others; UserError when one of them is longer.
+
+    A line that is bad in one file is left out, or told, with those that it is aligned with.
+    """
+    reading = reading or Reading()
+    files = [scan_lines(path, reading.config) for path in paths]
+    with reading.faults(paths[0]) as faults:
+        for number, texts in enumerate(zip_longest(*files), start=1):
+            if None in texts:
+                counts = [
+                    number - (text is None) + sum(1 for _ in file) for text, file in zip(texts, files, strict=True)
+                ]
+                other = next(place for place, count in enumerate(counts) if count != counts[0])
+                raise UserError(
+                    f"{paths[0]} has {counts[0]:,} lines, but {paths[other]} has {counts[other]:,}: "
+                    "in line-aligned files, line n of one translates line n of the other"
+                )
+            bad = next((place for place, text in enumerate(texts) if isinstance(text, Fault)), None)
+            if bad is None:
+                yield number, texts
+            else:
+                faults.add(number, texts[bad] if bad == 0 else f"{texts[bad]} (in {paths[bad].name})")
+
+
+def _read_jsonl(path: Path, columns: Columns, reading: Reading) -> Records:
     """The texts of an object a line."""
-    for number, record in read_json_lines(path, columns.wanted):
-        yield number, record_texts(record, columns, f"{path}:{number}")
+    with reading.faults(path) as faults:
+        records = read_json_lines(path, columns.by_name, reading.config, faults)
+        yield from _record_texts(records, columns, faults)
 
 
-def read_json_lines(path: Path, wanted: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The line and the object of every line that is not blank; UserError, which shows `wanted` keys, for anything else.
+def _read_json(path: Path, columns: Columns, reading: Reading) -> Records:
+    """The texts of the objects of an array, or of those on the lines of a file that is JSON lines by what it holds."""
+    if holds_lines(path, reading.config):
+        yield from _read_jsonl(path, columns, reading)
+        return
+    with reading.faults(path, "record") as faults:
+        yield from _record_texts(read_json_array(path, columns.by_name, reading.config, faults), columns, faults)
 
-    Whether an object has these keys is left to the caller.
-    """
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
+
+def _record_texts(records: Iterator[tuple[int, dict[str, Any]]], columns: Columns, faults: Faults) -> Records:
+    """The wanted texts of records. What the first of them lacks is a wrong setting, what another lacks a bad line."""
+    for place, (number, record) in enumerate(records):
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
-        if not isinstance(record, dict):
-            example = json.dumps({str(column): "..." for column in wanted})
-            raise UserError(f"{path}:{number}: not a JSON object: write for example {example}")
-        yield number, record
+            yield number, record_texts(record, columns, faults.place(number))
+        except RecordError as error:
+            if place == 0 and error.is_missing:
+                raise
+            faults.add(number, error.reason)
 
 
-def _read_parquet(path: Path, columns: Columns) -> Records:
-    """Rows of a Parquet file, a group of them at a time."""
+def _read_parquet(path: Path, columns: Columns, reading: Reading) -> Records:
+    """Rows of a Parquet file, some of them at a time."""
     try:
         import pyarrow
-        from pyarrow import parquet
     except ModuleNotFoundError:
         raise UserError(f"{path}: Parquet files need pyarrow: pip install 'seqlab[hf]'") from None
-    with opened(path) as packed, TemporaryFile() as unpacked:
-        if isinstance(packed, BufferedReader):
-            file = packed
-        else:  # the reader jumps about in the file, which an archive can only do from its start
-            shutil.copyfileobj(packed, unpacked)
-            file = unpacked
+    with reading.faults(path, "row") as faults, _seekable(path, reading) as file:
         try:
-            table = parquet.ParquetFile(file)
-            there, wanted = table.schema_arrow.names, {*columns.wanted}
-            needed = [name for name in there if name in {*wanted, NESTED}]
-            # without a wanted column all are read, for the message that lists them
-            batches = table.iter_batches(1024, columns=needed if NESTED in there or wanted <= {*there} else there)
-            records = (record for batch in batches for record in batch.to_pylist())
-            for number, record in enumerate(records, start=1):
-                yield number, record_texts(record, columns, f"{path}: row {number}")
-        except pyarrow.ArrowException as error:
-            raise UserError(f"{path}: not a sound Parquet file ({str(error).splitlines()[0]})") from None
+            records = (row for row in enumerate(_parquet_rows(file, path, columns, reading), start=1))
+            yield from _record_texts(_without_faults(records, faults), columns, faults)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = quote(str(error) or type(error).__name__, 120)
+            raise UserError(f"{path}: not a sound Parquet file ({reason})") from None
 
 
-def _read_tmx(path: Path, columns: Columns) -> Records:
+@contextmanager
+def _seekable(path: Path, reading: Reading) -> Iterator[IO[bytes]]:
+    """A file to jump about in, which in an archive is only possible from its start."""
+    with opened(path) as packed:
+        if isinstance(packed, BufferedReader):
+            yield packed
+            return
+    with TemporaryFile() as unpacked:
+        unpacked.write(read_all(path, reading.config))
+        yield unpacked
+
+
+def _parquet_rows(file: IO[bytes], path: Path, columns: Columns, reading: Reading) -> Iterator[dict[str, Any] | Fault]:
+    """The rows of a Parquet file, each a record, or a fault where a text is not UTF-8."""
+    from pyarrow import parquet
+
+    schema = parquet.ParquetFile(file).schema
+    texts = [column.path for column in map(schema.column, range(len(schema))) if column.physical_type == "BYTE_ARRAY"]
+    # as dictionaries, so that a long text that is repeated is in memory once, before its length is known
+    table = parquet.ParquetFile(file, read_dictionary=texts)
+    there, wanted = table.schema_arrow.names, {*columns.by_name}
+    needed = [name for name in there if name in {*wanted, NESTED}]
+    for group in range(table.metadata.num_row_groups):
+        if table.metadata.row_group(group).total_byte_size > reading.config.max_file_bytes:
+            raise UserError(
+                f"{path}: row group {group + 1} has more than {reading.config.max_file_bytes:,} bytes: write smaller "
+                "ones; data.reading.max_file_bytes sets the bound"
+            )
+    # without a wanted column all are read, for the message that lists them
+    for batch in table.iter_batches(PARQUET_ROWS, columns=needed if NESTED in there or wanted <= {*there} else there):
+        if any(_longest(column) > reading.config.max_line_bytes for column in batch.columns):
+            raise too_long(str(path), reading.config)
+        try:
+            yield from batch.to_pylist()
+        except UnicodeDecodeError:
+            yield from (_row(batch, number) for number in range(batch.num_rows))
+
+
+def _longest(column: Any) -> int:
+    """Bytes of the longest text of a column of texts, those of a struct one level down too; 0 for other columns."""
+    import pyarrow
+    from pyarrow import compute as compute_functions
+
+    compute: Any = compute_functions  # its functions are made when it is imported
+
+    if pyarrow.types.is_struct(column.type):
+        return max((_longest(part) for part in column.flatten()), default=0)
+    texts = column.dictionary if pyarrow.types.is_dictionary(column.type) else column
+    is_text = pyarrow.types.is_string(texts.type) or pyarrow.types.is_large_string(texts.type)
+    is_text = is_text or pyarrow.types.is_binary(texts.type) or pyarrow.types.is_large_binary(texts.type)
+    return (compute.max(compute.binary_length(texts)).as_py() or 0) if is_text else 0
+
+
+def _row(batch: Any, number: int) -> dict[str, Any] | Fault:
+    try:
+        return batch.slice(number, 1).to_pylist()[0]
+    except UnicodeDecodeError:
+        return Fault("a text that is not UTF-8")
+
+
+def _without_faults(
+    rows: Iterator[tuple[int, dict[str, Any] | Fault]], faults: Faults
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, row in rows:
+        if isinstance(row, Fault):
+            faults.add(number, row)
+        else:
+            yield number, row
+
+
+def _read_tmx(path: Path, columns: Columns, reading: Reading) -> Records:
     """Translation units."""
-    if not all(isinstance(column, str) for column in columns.wanted) or len(columns.wanted) != 2:
-        raise UserError(f"{path}: TMX has languages, but no numbered columns and no groups: leave them out")
-    return read_tmx(path, [str(column) for column in columns.wanted])
+    if len(columns.by_name) != 2 or not columns.are_languages:
+        raise UserError(f"{path}: TMX has two languages, but no other columns and no groups: leave them out")
+    languages = [
+        name if language_of(name) is not None or place >= len(columns.names) else columns.names[place]
+        for place, name in enumerate(columns.by_name)
+    ]
+    return read_tmx(path, languages, reading)
+
+
+class RecordError(UserError):
+    """What is wrong with one record of many."""
+
+    def __init__(self, place: str, reason: str, *, is_missing: bool = False) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.reason = reason
+        self.is_missing = is_missing
 
 
 def record_texts(record: Mapping[str, object], columns: Columns, place: str) -> list[str]:
     """The wanted texts of a record, or of the record under its key `translation`, where the hub has them.
 
-    Nothing (null) is an empty text. Raises UserError for a key that is not there, and for a value that is no text.
+    Nothing (null) is an empty text. Raises RecordError for a key that is not there, and for a value that is no text.
     """
     nested = record.get(NESTED)
     known = {**record, **(nested if isinstance(nested, Mapping) else {})}
-    return [_record_text(known, column, place) for column in columns.wanted]
+    exact = columns.by_name
+    found = exact if all(name in known for name in exact) else columns.find(known, place)
+    if None in found:
+        values = [value if isinstance(value, str) else json.dumps(value, default=str)[:80] for value in known.values()]
+        proposal = proposed(list(known), [values], columns, header=True) if columns.names else ""
+        raise RecordError(place, missing(exact[found.index(None)], known) + proposal, is_missing=True)
+    return [_record_text(known[column], column, columns, place) for column in found if column is not None]
 
 
-def _record_text(record: Mapping[Any, object], column: Column, place: str) -> str:
-    if column not in record:
-        raise UserError(f"{place}: no column {column}; the columns are {', '.join(record)}")
-    value = record[column]
+def _record_text(value: object, column: str, columns: Columns, place: str) -> str:
     if value is None:
         return ""
+    if isinstance(value, int | float) and not columns.are_languages:
+        return str(value)
     if not isinstance(value, str):
-        raise UserError(f"{place}: {column} is not a text but {json.dumps(value, default=str)[:80]}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{place}: {column} holds half of a surrogate pair, which is no character") from None
+        shown = quote(json.dumps(value, default=str), 80)
+        is_wrong = (
+            f" is not a text but {shown}" if columns.are_languages else f": {shown} is neither a text nor a number"
+        )
+        raise RecordError(place, f"{quote(column)}{is_wrong}")
+    if fault := text_fault(value):
+        raise RecordError(place, f"{quote(column)} {fault}")
     return value
 
 
 NESTED = "translation"
 """Key of a record under which data sets of the hub keep one text a language."""
 
-FORMATS: dict[str, Callable[[Path, Columns], Records]] = {
-    ".tsv": _read_tsv,
-    ".csv": _read_csv,
+PARQUET_ROWS = 256
+"""Rows that are in memory at once."""
+
+FORMATS: dict[str, Callable[[Path, Columns, Reading], Records]] = {
+    ".tsv": read_tsv,
+    ".csv": read_csv,
     ".jsonl": _read_jsonl,
+    ".json": _read_json,
     ".tmx": _read_tmx,
     ".parquet": _read_parquet,
 }
