@@ -40,10 +40,10 @@ from seqlab.data.batching.pairs import PairBatch
 from seqlab.engine.machine import describe, prepare_cpu
 from seqlab.engine.optimizers import AdamW, build_optimizer
 from seqlab.engine.precision import Clip, Precision
-from seqlab.layers.alignment import Source
+from seqlab.layers.alignment import AttendedSource
 from seqlab.layers.functional import cross_entropy_sum
 from seqlab.layers.recurrent import Recurrence
-from seqlab.models.recurrent import Memory, RecurrentConfig, RecurrentEncoderDecoder
+from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder, RecurrentMemory
 from step import VOCABULARY, sentence_batches, spread
 from timing import rounds_within
 
@@ -153,7 +153,7 @@ class PlainDecoder(nn.Module):
             self.cell.bias_hh.zero_()
         self.model = model
 
-    def states(self, memory: Memory, target: Tensor) -> Iterator[Tensor]:
+    def states(self, memory: RecurrentMemory, target: Tensor) -> Iterator[Tensor]:
         """The attentional state (B, D) of each target place."""
         assert memory.source is not None
         assert self.model.attention is not None
@@ -225,7 +225,7 @@ def updater(module: nn.Module, loss: Callable[[PairBatch], Tensor]) -> Callable[
 
 
 def decoder_of(
-    model: RecurrentEncoderDecoder, decode: Callable[[Memory, Tensor], Tensor]
+    model: RecurrentEncoderDecoder, decode: Callable[[RecurrentMemory, Tensor], Tensor]
 ) -> Callable[[PairBatch], None]:
     """Makes forward and backward of a call, to the encoded source, which is random: its values cost nothing."""
 
@@ -233,7 +233,9 @@ def decoder_of(
         rows, length = batch.source.shape
         hidden, cell = (torch.randn(rows, WIDTH, requires_grad=True) for _ in range(2))
         encoded, keys = (torch.randn(rows, length, WIDTH, requires_grad=True) for _ in range(2))
-        decode(Memory(((hidden, cell),), Source(encoded, keys, batch.source_mask)), batch.target).sum().backward()
+        decode(
+            RecurrentMemory(((hidden, cell),), AttendedSource(encoded, keys, batch.source_mask)), batch.target
+        ).sum().backward()
         model.zero_grad()
 
     return run

@@ -22,7 +22,7 @@ from typing import Any
 import sentencepiece
 
 from generator import machine
-from seqlab.text.subwords import CHARACTERS, Pieces, SubwordTokenizer, _prefixed, _splitter, train_unigram
+from seqlab.text.subwords import CHARACTERS, SubwordTokenizer, UnigramPieces, _prefixed, _splitter, train_unigram
 from seqlab.text.tokenizer import SPECIALS
 from seqlab.text.unigram import LONGEST_PIECE
 from vocabularies import lines
@@ -76,7 +76,7 @@ def drop_in(texts: list[str]) -> SubwordTokenizer:
     found = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [found.id_to_piece(number).replace(THEIR_SPACE, SPACE) for number in range(1, found.vocab_size())]
     scores = dict(zip(pieces, map(found.get_score, range(1, found.vocab_size())), strict=True))
-    return SubwordTokenizer(Pieces({character: scores[character] for character in CHARACTERS} | scores))
+    return SubwordTokenizer(UnigramPieces({character: scores[character] for character in CHARACTERS} | scores))
 
 
 def measure(

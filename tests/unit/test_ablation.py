@@ -22,7 +22,7 @@ from seqlab.ablation import queue
 from seqlab.ablation.figures import spread
 from seqlab.ablation.measured import at, measure, read_ablation, step_seconds, to_csv
 from seqlab.ablation.page import summary_table, write_ablation
-from seqlab.ablation.plan import AblationFolder, Cell, Plan, Run, words
+from seqlab.ablation.plan import AblationFolder, Cell, Plan, PlannedRun, words
 from seqlab.ablation.queue import Request, make_plan, minutes
 from seqlab.ablation.switches import NAMES, OF_TRANSFORMERS, BaseConfig, find_switch
 from seqlab.errors import UserError
@@ -279,7 +279,7 @@ def test_a_folder_holds_one_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def write_run(
     plan: Plan,
     folder: AblationFolder,
-    run: Run,
+    run: PlannedRun,
     *,
     speed: float = 1000.0,
     step_s: float = 0.5,
@@ -314,7 +314,9 @@ def write_run(
     paths.results.write_text(json.dumps(results), encoding="utf-8")
 
 
-def finish_all(plan: Plan, folder: AblationFolder, of_run: Callable[[Run], dict[str, Any]] = lambda run: {}) -> None:
+def finish_all(
+    plan: Plan, folder: AblationFolder, of_run: Callable[[PlannedRun], dict[str, Any]] = lambda run: {}
+) -> None:
     queue._begin(plan, folder)
     for run in plan.runs:
         write_run(plan, folder, run, **of_run(run))
@@ -367,7 +369,7 @@ def test_what_a_switch_changes_is_paired_by_seed(tmp_path: Path) -> None:
     """Seeds differ a lot, the switch always makes 1.5 times the speed and 0.1 more: no doubt is left."""
     plan, folder = plan_of("buckets,ema", seeds=3), AblationFolder(tmp_path)
 
-    def measured(run: Run) -> dict[str, Any]:
+    def measured(run: PlannedRun) -> dict[str, Any]:
         on = "buckets" in run.cell.on
         return {"speed": 100.0 * run.seed * (1.5 if on else 1), "accuracy": 0.2 * run.seed + (0.1 if on else 0)}
 
@@ -418,7 +420,7 @@ def test_page_tells_what_was_measured(tmp_path: Path) -> None:
     plan = plan_of("one-cycle,buckets,mixed-precision", seeds=2, until="accuracy>=0.5", steps=40)
     folder = AblationFolder(tmp_path)
 
-    def measured(run: Run) -> dict[str, Any]:
+    def measured(run: PlannedRun) -> dict[str, Any]:
         return {"speed": 1000 + 500 * len(run.cell.on), "reached": run.seed > len(run.cell.on)}
 
     finish_all(plan, folder, measured)

@@ -16,7 +16,7 @@ from seqlab.report import wording
 from seqlab.report.folder import RunRecord, load_run
 from seqlab.report.page import render, results_table, write_report
 from seqlab.report.sections import classification, passages
-from seqlab.report.sections.passages import Asked, Found, Gold, Stretch
+from seqlab.report.sections.passages import Asked, FoundSpan, Gold, Stretch
 from seqlab.report.sections.samples import samples_table
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
@@ -136,7 +136,7 @@ def test_a_text_is_cut_where_answers_begin_and_end(gold: Any, found: Any, expect
     text = "Ada wrote"
     answer = Gold("elsewhere" if gold[0] is None else text[slice(*gold)], gold[0])
     shown = Asked(
-        "Who?", text, [answer], [Found(text[slice(*found)], found[0], found[1], -1.0)], 0.0, exact_match=False
+        "Who?", text, [answer], [FoundSpan(text[slice(*found)], found[0], found[1], -1.0)], 0.0, exact_match=False
     )
     assert passages.stretches(shown) == [Stretch(*part) for part in expected]
 

@@ -15,10 +15,10 @@ from seqlab.experiment.assembly import Assembly
 from seqlab.experiment.config import Experiment
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence
 from seqlab.tools import checks
-from seqlab.tools.checks import Outcome, run_checks, shrunk
+from seqlab.tools.checks import CheckResult, run_checks, shrunk
 from seqlab.training.state import seeded_assembly
 
-Check = Callable[[Experiment, Assembly, Any], Outcome]
+Check = Callable[[Experiment, Assembly, Any], CheckResult]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from seqlab.decode.contract import RowSelection
-from seqlab.layers.alignment import Source
+from seqlab.layers.alignment import AttendedSource
 from seqlab.layers.attention import AttentionMask, KeyValue
 from seqlab.models import recurrent, transformer
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
@@ -142,8 +142,8 @@ class RecurrentStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens: Tensor, layers: Any, fed: Tensor | None, source: Source | None) -> Any:
-        logits, state = self.model.step(tokens, recurrent.DecoderState(layers, fed, source, step=0))
+    def forward(self, tokens: Tensor, layers: Any, fed: Tensor | None, source: AttendedSource | None) -> Any:
+        logits, state = self.model.step(tokens, recurrent.RecurrentState(layers, fed, source, step=0))
         return logits, state.layers
 
 
@@ -180,7 +180,7 @@ def test_recurrent(options: dict[str, Any]) -> None:
         {0: ANY},
         tuple(tuple({0: ANY} for _ in layer) for layer in state.layers),
         None if state.fed is None else {0: ANY},
-        Source(*({0: ANY, 1: ANY},) * 3),  # pyright: ignore[reportArgumentType]
+        AttendedSource(*({0: ANY, 1: ANY},) * 3),  # pyright: ignore[reportArgumentType]
     )
     example = (torch.zeros(3, dtype=torch.long), state.layers, state.fed, state.source)
     step = export(RecurrentStep(model), example, dynamic_shapes=shapes).module()

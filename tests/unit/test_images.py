@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.config.settings import build
-from seqlab.data.batching.pixels import EncodedImages, Facts, Reading
+from seqlab.data.batching.pixels import EncodedImages, Facts, ReadingOrder
 from seqlab.data.batching.stream import BatchConfig, Stream
 from seqlab.data.corpora.images import ImageCorpus, Images, ImagesData, LabelledImage, permutation
 from seqlab.data.readers.idx import read_idx
@@ -342,8 +342,8 @@ def test_images_are_a_sequence_whose_slices_are_images() -> None:
 # Sequences
 
 
-def reading(**settings: Any) -> Reading:
-    return Reading.of(ImagesData(**settings), Facts(["0", "1", "2"], 4, 3, mean=100.0, std=50.0))
+def reading(**settings: Any) -> ReadingOrder:
+    return ReadingOrder.of(ImagesData(**settings), Facts(["0", "1", "2"], 4, 3, mean=100.0, std=50.0))
 
 
 def test_pixels_in_order_are_the_image_line_by_line() -> None:
@@ -399,7 +399,7 @@ def test_facts_are_those_of_numpy_and_survive_a_file(tmp_path: Path) -> None:
     assert Facts.load(tmp_path / "images.json") == facts
     assert json.loads((tmp_path / "images.json").read_text())["classes"] == ["a", "b", "c"]
     normalised = (
-        EncodedImages.encode(found, Reading.of(ImagesData(), facts)).batch(np.arange(500), 0, 0).inputs.double()
+        EncodedImages.encode(found, ReadingOrder.of(ImagesData(), facts)).batch(np.arange(500), 0, 0).inputs.double()
     )
     assert normalised.mean().item() == pytest.approx(0, abs=1e-5)
     assert normalised.std(correction=0).item() == pytest.approx(1, abs=1e-5)

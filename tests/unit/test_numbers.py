@@ -10,7 +10,7 @@ from seqlab.config.settings import build
 from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.numbers import Numbers, NumbersData
 from seqlab.data.corpora.splitting import take
-from seqlab.data.synthetic.spelling import Number, Ordinal, Speller
+from seqlab.data.synthetic.spelling import Ordinal, SpelledNumber, Speller
 from seqlab.errors import UserError
 from seqlab.text.vocabularies import TextConfig, build_vocabularies
 
@@ -87,13 +87,13 @@ def test_every_word_is_in_the_vocabularies(target: str, largest: int):
 def test_the_largest_number_is_kept_to():
     data = corpus(subjects=["numbers"], largest=1100, epoch_size=2000)
     speller = Speller("en")
-    assert set(data.texts()[0]) <= {speller.spell(Number(value)) for value in range(1, 1101)}
+    assert set(data.texts()[0]) <= {speller.spell(SpelledNumber(value)) for value in range(1, 1101)}
 
 
 def test_small_numbers_are_for_training():
     data = corpus(subjects=["numbers", "ordinals"], largest=999, epoch_size=2000, validation_size=300, test_size=300)
     speller = Speller("en")
-    small = {speller.spell(kind(value)) for kind in (Number, Ordinal) for value in range(1, 100)}
+    small = {speller.spell(kind(value)) for kind in (SpelledNumber, Ordinal) for value in range(1, 100)}
     assert small.isdisjoint(e.source for e in [*data.validation(), *data.test()])
     assert len(small & {e.source for e in data.training(0)}) > 150
 

@@ -7,7 +7,7 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.metrics import paraphrase
 from seqlab.metrics.bleu import BleuConfig
 from seqlab.metrics.registry import MetricsConfig, build_metrics
-from seqlab.tasks.sequence_to_sequence.evaluation import Counts, Evaluation
+from seqlab.tasks.sequence_to_sequence.evaluation import OutputEvaluation, TokenCounts
 from seqlab.tasks.task import Prediction
 
 SOURCES = ["how do i learn to swim in the sea ?", "what is the capital of france today ?", "a man rides a red horse ."]
@@ -40,9 +40,9 @@ def test_distinct_outputs_are_counted() -> None:
 
 
 def test_an_evaluation_shows_the_copy_beside_the_scores() -> None:
-    found = Evaluation(
+    found = OutputEvaluation(
         build_metrics(MetricsConfig(names=PARAPHRASE)),
-        Counts(characters=9, tokens=3, right=1, nats=2.0),
+        TokenCounts(characters=9, tokens=3, right=1, nats=2.0),
         [False] * 3,
         [Prediction(text, -1.0) for text in GOOD],
         [Example(*pair) for pair in zip(SOURCES, REFERENCES, strict=True)],

@@ -18,7 +18,7 @@ from rich.console import Console
 from seqlab.errors import UserError
 from seqlab.report import compare, figures, wording
 from seqlab.report.figures import COLOURS, canvas, score_axis
-from seqlab.report.folder import Curve, Prediction, Score, load_run
+from seqlab.report.folder import Curve, Score, TextPrediction, load_run
 from seqlab.report.page import results_table, write_report
 from seqlab.report.sections import attention, samples
 from seqlab.runs.events import EventLog
@@ -589,8 +589,8 @@ def test_thinning_keeps_the_extremes_and_the_order():
 # Samples
 
 
-def prediction(target: str, predicted: str, score: float) -> Prediction:
-    return Prediction("q", target, predicted, target == predicted, score)
+def prediction(target: str, predicted: str, score: float) -> TextPrediction:
+    return TextPrediction("q", target, predicted, target == predicted, score)
 
 
 def test_best_worst_and_random_samples_are_different_answers():

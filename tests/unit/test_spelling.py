@@ -13,9 +13,9 @@ from seqlab.data.synthetic.spelling import (
     Duration,
     Language,
     Money,
-    Number,
     Ordinal,
     Quantity,
+    SpelledNumber,
     Speller,
     Time,
     spelled,
@@ -73,7 +73,7 @@ def check(quantity: Quantity, english: str, french: str, german: str) -> None:
     ],
 )
 def test_numbers(value, english, french, german):
-    check(Number(value), english, french, german)
+    check(SpelledNumber(value), english, french, german)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from seqlab.text import subwords
 from seqlab.text.merging import DropoutMerging
-from seqlab.text.subwords import CHARACTERS, Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
+from seqlab.text.subwords import CHARACTERS, Merges, SubwordTokenizer, UnigramPieces, train_bpe, train_unigram
 from seqlab.text.tokenizer import SPECIALS, UNK_ID, ByteTokenizer
 from seqlab.text.unigram import Lattice, learn_pieces
 
@@ -161,7 +161,7 @@ class TestUnigram:
 
     def test_a_word_becomes_its_most_probable_pieces(self) -> None:
         tokenizer = train_unigram(words(300, "abc"), 290)
-        assert isinstance(tokenizer.learned, Pieces)
+        assert isinstance(tokenizer.learned, UnigramPieces)
         scores = tokenizer.learned.scores
         for word in ("abcab", "cabba", "bbbbbb", "acacbcb"):
             best = max(ways(f"Ġ{word}", scores), key=lambda way: sum(scores[piece] for piece in way))

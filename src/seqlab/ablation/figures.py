@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from seqlab.ablation.measured import Ablation, Pair, validation
+from seqlab.ablation.measured import Ablation, SwitchPair, validation
 from seqlab.ablation.plan import Cell
 from seqlab.metrics.intervals import Interval
 from seqlab.report import wording
@@ -25,7 +25,7 @@ LINE = 0.052
 """Height of a line of text as a share of the height of the axes."""
 
 
-class Group(NamedTuple):
+class BarGroup(NamedTuple):
     """Configurations that belong together have one colour."""
 
     name: str
@@ -33,18 +33,18 @@ class Group(NamedTuple):
 
 
 BASELINE, ALONE, ALL_BUT_ONE, ALL = (
-    Group("baseline", INK),
-    Group("one switch on", SERIES[0]),
-    Group("all but one on", SERIES[1]),
-    Group("all on", SERIES[2]),
+    BarGroup("baseline", INK),
+    BarGroup("one switch on", SERIES[0]),
+    BarGroup("all but one on", SERIES[1]),
+    BarGroup("all on", SERIES[2]),
 )
 
 
-def group(ablation: Ablation, cell: Cell) -> Group:
+def group(ablation: Ablation, cell: Cell) -> BarGroup:
     """Where a configuration belongs; in a grid, every one is a group of its own."""
     if not ablation.plan.switches:
         index = ablation.plan.cells.index(cell)
-        return Group(cell.name, SERIES[index % len(SERIES)])
+        return BarGroup(cell.name, SERIES[index % len(SERIES)])
     match len(cell.on):
         case 0:
             return BASELINE
@@ -126,7 +126,7 @@ def _curves(ablation: Ablation, score: str) -> Plot | None:
         return Plot(title, seeds + better, drawing.svg(f"{title}, one line a configuration"))
 
 
-def _draw_seeds(axes: "Axes", curves: Sequence[Curve], cell: Cell, group: Group) -> Ended:
+def _draw_seeds(axes: "Axes", curves: Sequence[Curve], cell: Cell, group: BarGroup) -> Ended:
     """The mean of the seeds where all of them were measured."""
     start, end = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)
     x = np.array(curves[0].x) if len(curves) == 1 else np.linspace(start, max(end, start), POINTS)
@@ -267,7 +267,7 @@ def _effects(ablation: Ablation, key: str, title: str, caption: str) -> Plot | N
         return Plot(title, caption, drawing.svg(f"{title}, by switch"))
 
 
-def _draw_change(axes: "Axes", pair: Pair, change: Interval, place: int) -> None:
+def _draw_change(axes: "Axes", pair: SwitchPair, change: Interval, place: int) -> None:
     alone = pair.company == "alone"
     height, colour = place + (0.16 if alone else -0.16), (ALONE if alone else ALL).colour
     if change.low is not None and change.high is not None:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from seqlab.ablation.plan import AblationFolder, Cell, Plan, Run, read_plan
+from seqlab.ablation.plan import AblationFolder, Cell, Plan, PlannedRun, read_plan
 from seqlab.metrics.intervals import Interval, student
 from seqlab.report import wording
 from seqlab.report.folder import Curve, RunRecord, load_run
@@ -27,7 +27,7 @@ Company = Literal["alone", "with all others"]
 COMPANIES: tuple[Company, ...] = ("alone", "with all others")
 
 
-class Measure(NamedTuple):
+class MeasuredColumn(NamedTuple):
     """A column of the table."""
 
     key: str
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
     step: float
 
 
-class Pair(NamedTuple):
+class SwitchPair(NamedTuple):
     """Two configurations that differ in one switch."""
 
     switch: str
@@ -100,7 +100,7 @@ class Ablation:
         return [self.records[run.name] for run in self.plan.runs if run.cell == cell and run.name in self.records]
 
     @cached_property
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> list[SwitchPair]:
         """For every switch: the baseline against it alone, and all but it against all."""
         everything = frozenset(switch.name for switch in self.plan.switches)
         found = []
@@ -109,10 +109,10 @@ class Ablation:
                 others = everything - {switch.name} if company == "with all others" else frozenset[str]()
                 without, having = self.plan.with_on(others), self.plan.with_on(others | {switch.name})
                 if without is not None and having is not None:
-                    found.append(Pair(switch.name, company, without, having))
+                    found.append(SwitchPair(switch.name, company, without, having))
         return found if len(everything) > 1 else found[:1]
 
-    def change(self, pair: Pair, key: str, compared: Compared) -> Interval | None:
+    def change(self, pair: SwitchPair, key: str, compared: Compared) -> Interval | None:
         """What the switch changed, seed by seed: the difference, or the ratio (its interval on the scale of logs)."""
         before, after = self.values(pair.without, key), self.values(pair.having, key)
         both = sorted(before.keys() & after.keys())
@@ -191,7 +191,7 @@ def to_csv(ablation: Ablation) -> str:
     return text.getvalue()
 
 
-def _row(ablation: Ablation, run: Run) -> dict[str, object]:
+def _row(ablation: Ablation, run: PlannedRun) -> dict[str, object]:
     """The same keys for every run; what was not measured is empty."""
     record, moment = ablation.records.get(run.name), ablation.moment
     state = "finished" if record else "failed" if run.name in ablation.failures else "waiting"
@@ -211,29 +211,29 @@ def _row(ablation: Ablation, run: Run) -> dict[str, object]:
     }
 
 
-def measures(ablation: Ablation) -> list[Measure]:
+def measures(ablation: Ablation) -> list[MeasuredColumn]:
     """The columns of the table, as far as there is something to measure."""
     records = list(ablation.records.values())
     unit = wording.counted_unit(records[0]) if records else "tokens"
     counted = "real tokens" if unit == "tokens" else unit
     columns = [
-        Measure("step_s", "a step", _step_time, "less", "ratio"),
-        Measure("tokens_per_s", f"{counted} per second", "{:,.0f}".format, "more", "ratio"),
-        Measure("padding_share", "padding", wording.per_cent, "less"),
-        Measure("peak_memory_mb", "peak memory", wording.memory, "less"),
-        Measure("parameters", "parameters", lambda count: wording.parameters(round(count)), "less"),
+        MeasuredColumn("step_s", "a step", _step_time, "less", "ratio"),
+        MeasuredColumn("tokens_per_s", f"{counted} per second", "{:,.0f}".format, "more", "ratio"),
+        MeasuredColumn("padding_share", "padding", wording.per_cent, "less"),
+        MeasuredColumn("peak_memory_mb", "peak memory", wording.memory, "less"),
+        MeasuredColumn("parameters", "parameters", lambda count: wording.parameters(round(count)), "less"),
     ]
     if (moment := ablation.moment) is not None:
         time, step = wording.duration(moment.time_s), f"{moment.step:,.0f}"
         columns += [
-            Measure("loss_at_equal_time", f"loss after {time}", "{:.3f}".format, "less"),
-            Measure("loss_at_equal_updates", f"loss after {step} updates", "{:.3f}".format, "less"),
+            MeasuredColumn("loss_at_equal_time", f"loss after {time}", "{:.3f}".format, "less"),
+            MeasuredColumn("loss_at_equal_updates", f"loss after {step} updates", "{:.3f}".format, "less"),
         ]
     if target := ablation.plan.config.get("train", {}).get("until"):
-        columns.append(Measure("time_to_target_s", f"time to {target}", wording.duration, "less"))
+        columns.append(MeasuredColumn("time_to_target_s", f"time to {target}", wording.duration, "less"))
     if (score := ablation.main_score) is not None:
         shown = wording.per_cent if wording.is_share(score) else "{:.2f}".format
-        columns.append(Measure(f"test_{score}", f"test {wording.title(score)}", shown, "more"))
+        columns.append(MeasuredColumn(f"test_{score}", f"test {wording.title(score)}", shown, "more"))
     return columns
 
 

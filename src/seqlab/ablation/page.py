@@ -7,7 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from seqlab.ablation.figures import effect_plots, group, quality_plots
-from seqlab.ablation.measured import Ablation, Compared, Measure, Pair, measure, measures, read_ablation, to_csv
+from seqlab.ablation.measured import (
+    Ablation,
+    Compared,
+    MeasuredColumn,
+    SwitchPair,
+    measure,
+    measures,
+    read_ablation,
+    to_csv,
+)
 from seqlab.ablation.plan import AblationFolder, Cell, words
 from seqlab.metrics.intervals import Interval
 from seqlab.report import wording
@@ -30,7 +39,7 @@ class Shown(NamedTuple):
     is_best: bool = False
 
 
-class Row(NamedTuple):
+class PageRow(NamedTuple):
     """A configuration, with the colour of its group in the figures."""
 
     name: str
@@ -162,11 +171,11 @@ def _formats(ablation: Ablation) -> list[str]:
 # The table
 
 
-def _rows(ablation: Ablation) -> list[Row]:
+def _rows(ablation: Ablation) -> list[PageRow]:
     columns = measures(ablation)
     best = {column.key: _best(ablation, column) for column in columns}
     return [
-        Row(
+        PageRow(
             cell.name,
             COLOURS[group(ablation, cell).colour],
             [_shown(ablation, cell, column, best[column.key]) for column in columns],
@@ -175,12 +184,12 @@ def _rows(ablation: Ablation) -> list[Row]:
     ]
 
 
-def _shown(ablation: Ablation, cell: Cell, column: Measure, best: str | None) -> Shown:
+def _shown(ablation: Ablation, cell: Cell, column: MeasuredColumn, best: str | None) -> Shown:
     value = _value(ablation, cell, column)
     return Shown(value, _aside(ablation, cell, column), value == best)
 
 
-def _value(ablation: Ablation, cell: Cell, column: Measure) -> str:
+def _value(ablation: Ablation, cell: Cell, column: MeasuredColumn) -> str:
     mean = ablation.mean(cell, column.key)
     if mean is not None:
         return column.shown(mean.value)
@@ -190,7 +199,7 @@ def _value(ablation: Ablation, cell: Cell, column: Measure) -> str:
     return wording.ABSENT
 
 
-def _aside(ablation: Ablation, cell: Cell, column: Measure) -> str:
+def _aside(ablation: Ablation, cell: Cell, column: MeasuredColumn) -> str:
     """What stands under a value: its interval, how it stands to the baseline, or how many runs it is from."""
     mean = ablation.mean(cell, column.key)
     if mean is None:
@@ -214,7 +223,7 @@ def _ends(interval: Interval, shown: Callable[[float], str]) -> str:
     return f"{low.removesuffix(f' {unit}')} to {high}"
 
 
-def _best(ablation: Ablation, column: Measure) -> str | None:
+def _best(ablation: Ablation, column: MeasuredColumn) -> str | None:
     """The best value as it is shown; None where all are the same."""
     means = [ablation.mean(cell, column.key) for cell in ablation.plan.cells]
     values = [mean.value for mean in means if mean is not None]
@@ -233,13 +242,13 @@ def _groups(ablation: Ablation) -> dict[str, str]:
 # What a switch changes
 
 
-def _effect(ablation: Ablation, pair: Pair, columns: list[tuple[Measure, Compared]]) -> Effect:
+def _effect(ablation: Ablation, pair: SwitchPair, columns: list[tuple[MeasuredColumn, Compared]]) -> Effect:
     return Effect(
         pair.switch, pair.company, [_change(ablation, pair, column, compared) for column, compared in columns]
     )
 
 
-def _changes(ablation: Ablation) -> list[tuple[Measure, Compared]]:
+def _changes(ablation: Ablation) -> list[tuple[MeasuredColumn, Compared]]:
     """Speed, memory and size as multiples, losses and quality as differences."""
     multiples = ("tokens_per_s", "peak_memory_mb", "parameters")
     others = ("step_s", "padding_share", "time_to_target_s")
@@ -250,7 +259,7 @@ def _changes(ablation: Ablation) -> list[tuple[Measure, Compared]]:
     ]
 
 
-def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared) -> Shown:
+def _change(ablation: Ablation, pair: SwitchPair, column: MeasuredColumn, compared: Compared) -> Shown:
     change = ablation.change(pair, column.key, compared)
     if change is None:
         return Shown(wording.ABSENT)
@@ -261,7 +270,7 @@ def _change(ablation: Ablation, pair: Pair, column: Measure, compared: Compared)
     return Shown(shown(change.value), "" if column.key == "parameters" else _ends(change, shown))
 
 
-def _signed(value: float, column: Measure) -> str:
+def _signed(value: float, column: MeasuredColumn) -> str:
     """A difference in the unit of its score; shares in points of a hundred."""
     if wording.is_share(column.key.removeprefix("test_")):
         shown = f"{100 * value:+.1f} points"

@@ -46,7 +46,7 @@ class Cell(Config):
         return frozenset(name for name, level in self.levels.items() if level == ON)
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
     """One training: a configuration and a seed."""
 
     cell: Cell
@@ -75,12 +75,12 @@ class Plan(Config):
     """each is trained with the seeds 1 to this"""
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlannedRun]:
         """In the order of training: one seed of all configurations before the next.
 
         A queue that ends early has then compared like with like, and what else the machine does hits all alike.
         """
-        return [Run(cell, seed) for seed in range(1, self.seeds + 1) for cell in self.cells]
+        return [PlannedRun(cell, seed) for seed in range(1, self.seeds + 1) for cell in self.cells]
 
     @property
     def command(self) -> str:
@@ -124,11 +124,11 @@ class AblationFolder:
         """The last line of every run that failed, by its name."""
         return self.root / "failures.json"
 
-    def run(self, run: Run) -> RunFolder:
+    def run(self, run: PlannedRun) -> RunFolder:
         """A run folder like any other."""
         return RunFolder(self.root / "runs" / run.name)
 
-    def log(self, run: Run) -> Path:
+    def log(self, run: PlannedRun) -> Path:
         """What a training printed."""
         return self.root / "logs" / f"{run.name}.log"
 

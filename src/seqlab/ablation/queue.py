@@ -15,7 +15,19 @@ from typing import NamedTuple, Self
 
 from seqlab.ablation.measured import read_failures
 from seqlab.ablation.page import run_line, write_ablation
-from seqlab.ablation.plan import OFF, ON, AblationFolder, Cell, Plan, Run, Settings, Switch, read_plan, slug, words
+from seqlab.ablation.plan import (
+    OFF,
+    ON,
+    AblationFolder,
+    Cell,
+    Plan,
+    PlannedRun,
+    Settings,
+    Switch,
+    read_plan,
+    slug,
+    words,
+)
 from seqlab.ablation.switches import BaseConfig, find_switch, sharing_settings
 from seqlab.config.settings import differences
 from seqlab.errors import UserError
@@ -69,7 +81,7 @@ class Request(NamedTuple):
         return {"": (self.recipe, *self.changes), "--grid": tuple(self.grid), **given}
 
 
-class Outcome(NamedTuple):
+class QueueResult(NamedTuple):
     """How a queue ended."""
 
     failed: int
@@ -191,7 +203,7 @@ def _check(cell: Cell, recipe: str) -> None:
 # The queue
 
 
-def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[[str], None]) -> Outcome:
+def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[[str], None]) -> QueueResult:
     """Trains what is not trained yet, one run after the other; page and table are written after each.
 
     Args:
@@ -229,7 +241,7 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[
             write_ablation(folder)
             if trainings.stopped:
                 break
-    return Outcome(len(failures), trainings.stopped)
+    return QueueResult(len(failures), trainings.stopped)
 
 
 class _Trainings:
@@ -296,7 +308,7 @@ def _difference(old: Plan, new: Plan) -> str | None:
     return next((f"recipe {new.recipe}: {line}" for line in changed), None)
 
 
-def _command(plan: Plan, folder: AblationFolder, run: Run, device: str) -> list[str]:
+def _command(plan: Plan, folder: AblationFolder, run: PlannedRun, device: str) -> list[str]:
     """Goes on with a run that has a checkpoint; starts it, or starts it again, otherwise."""
     paths = folder.run(run)
     start = [sys.executable, "-m", "seqlab", "train"]

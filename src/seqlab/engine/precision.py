@@ -121,7 +121,7 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PrecisionChoice:
     """The format of a run and why."""
 
     mode: Mode
@@ -135,7 +135,7 @@ class Choice:
 
 def choose_precision(
     requested: Literal["auto"] | Mode, device: torch.device, timed_step: Callable[[Mode], float]
-) -> Choice:
+) -> PrecisionChoice:
     """The format asked for, or for "auto" the fastest safe one of `device`.
 
     `timed_step(mode)` makes one real training step and returns its seconds of processor time, which other programs on
@@ -145,16 +145,16 @@ def choose_precision(
     """
     if requested != "auto":
         _check_supported(requested, device)
-        return Choice(requested, f"{requested} was asked for.")
+        return PrecisionChoice(requested, f"{requested} was asked for.")
     match device.type:
         case "cuda" if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Choice("bf16", "bf16: this GPU computes in it natively, and it needs no loss scaling.")
+            return PrecisionChoice("bf16", "bf16: this GPU computes in it natively, and it needs no loss scaling.")
         case "cuda":
-            return Choice("fp16", "fp16 with loss scaling: this GPU has no bf16 units.")
+            return PrecisionChoice("fp16", "fp16 with loss scaling: this GPU has no bf16 units.")
         case "cpu":
             return _measured_choice(timed_step)
         case _:
-            return Choice("fp32", f"fp32: half precision is not chosen by itself on {device.type}.")
+            return PrecisionChoice("fp32", f"fp32: half precision is not chosen by itself on {device.type}.")
 
 
 def _check_supported(mode: Mode, device: torch.device) -> None:
@@ -165,9 +165,11 @@ def _check_supported(mode: Mode, device: torch.device) -> None:
         raise UserError("precision is bf16, which this GPU cannot do: use fp16, fp32 or auto")
 
 
-def _measured_choice(timed_step: Callable[[Mode], float]) -> Choice:
+def _measured_choice(timed_step: Callable[[Mode], float]) -> PrecisionChoice:
     if (slowdown := bf16_slowdown()) > TOO_SLOW:
-        return Choice("fp32", f"fp32: a bare matrix product takes {slowdown:.0f} times as long in bf16 on this CPU.")
+        return PrecisionChoice(
+            "fp32", f"fp32: a bare matrix product takes {slowdown:.0f} times as long in bf16 on this CPU."
+        )
     for mode in ("fp32", "bf16"):
         timed_step(mode)  # the first step also prepares kernels
     pairs = [(timed_step("fp32"), timed_step("bf16")) for _ in range(ROUNDS)]
@@ -175,8 +177,8 @@ def _measured_choice(timed_step: Callable[[Mode], float]) -> Choice:
     gain = fp32_s / bf16_s
     measured = f"a step takes {1000 * bf16_s:.0f} ms of processor time in bf16 and {1000 * fp32_s:.0f} ms in fp32"
     if gain >= WORTHWHILE:
-        return Choice("bf16", f"bf16: {measured}, {gain:.2f} times as fast.", fp32_s, bf16_s)
-    return Choice("fp32", f"fp32: {measured}; bf16 must be {WORTHWHILE} times as fast to pay.", fp32_s, bf16_s)
+        return PrecisionChoice("bf16", f"bf16: {measured}, {gain:.2f} times as fast.", fp32_s, bf16_s)
+    return PrecisionChoice("fp32", f"fp32: {measured}; bf16 must be {WORTHWHILE} times as fast to pay.", fp32_s, bf16_s)
 
 
 def bf16_slowdown() -> float:

@@ -31,7 +31,7 @@ Score = Literal["dot", "general", "concat", "location"]
 Window = Literal["global", "local-m", "local-p"]
 
 
-class Source(NamedTuple):
+class AttendedSource(NamedTuple):
     """What is attended to, made once a source: states (B, S, D), their keys, and the mask of real ones (B, S)."""
 
     states: Tensor
@@ -58,11 +58,11 @@ class Attention(nn.Module):
         self.width, self.radius = width, radius
         self.centre = PredictedCentre(width) if window == "local-p" else None
 
-    def prepare(self, states: Tensor, mask: Tensor) -> Source:
+    def prepare(self, states: Tensor, mask: Tensor) -> AttendedSource:
         """States (B, S, D) with the mask of real ones, padding on the right."""
-        return Source(states, self.score.keys(states), mask)
+        return AttendedSource(states, self.score.keys(states), mask)
 
-    def forward(self, query: Tensor, source: Source, places: Tensor) -> Alignment:
+    def forward(self, query: Tensor, source: AttendedSource, places: Tensor) -> Alignment:
         """Decoder states (B, T, D) at target places (T,), counted from 1 -> their alignment.
 
         One place for all queries is enough: then `places` is (1,).
@@ -95,7 +95,7 @@ class Attention(nn.Module):
         return (places - centres[..., None]).abs()
 
 
-def context(alignment: Alignment, source: Source) -> Tensor:
+def context(alignment: Alignment, source: AttendedSource) -> Tensor:
     """The sum of the source states by their weights, (B, T, D)."""
     return alignment.weights @ source.states
 

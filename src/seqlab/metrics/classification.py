@@ -30,7 +30,7 @@ class ClassRow(NamedTuple):
     """number of examples of this class"""
 
 
-class Counts(NamedTuple):
+class ClassCounts(NamedTuple):
     """What scores follow from: counts of each class, of one set of examples or of many: (..., K)."""
 
     right: np.ndarray
@@ -131,7 +131,7 @@ def _line(width: int, name: str, *cells: object) -> str:
 # Scores
 
 
-def _precision_recall_f1(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _precision_recall_f1(counts: ClassCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every class, each (..., K)."""
     return (
         _ratio(counts.right, counts.predicted),
@@ -140,15 +140,15 @@ def _precision_recall_f1(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
-def _macro_f1(counts: Counts) -> np.ndarray:
+def _macro_f1(counts: ClassCounts) -> np.ndarray:
     return _precision_recall_f1(counts)[2].sum(-1) / counts.occurs.sum(-1)
 
 
-def _weighted_f1(counts: Counts) -> np.ndarray:
+def _weighted_f1(counts: ClassCounts) -> np.ndarray:
     return (_precision_recall_f1(counts)[2] * counts.true).sum(-1) / counts.total
 
 
-def _matthews(counts: Counts) -> np.ndarray:
+def _matthews(counts: ClassCounts) -> np.ndarray:
     """Source: Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient"."""
     right, true, predicted = (count.astype(float) for count in counts)
     total = true.sum(-1)
@@ -164,11 +164,11 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 # Counts
 
 
-def _counts(matrix: np.ndarray) -> Counts:
-    return Counts(np.diagonal(matrix), matrix.sum(1), matrix.sum(0))
+def _counts(matrix: np.ndarray) -> ClassCounts:
+    return ClassCounts(np.diagonal(matrix), matrix.sum(1), matrix.sum(0))
 
 
-def _resampled(matrix: np.ndarray, resamples: int, seed: int) -> Counts:
+def _resampled(matrix: np.ndarray, resamples: int, seed: int) -> ClassCounts:
     """Counts (`resamples`, K) of as many examples, drawn from the matrix."""
     true, predicted = np.nonzero(matrix)
     cells, classes = matrix[true, predicted], np.arange(len(matrix))
@@ -176,7 +176,7 @@ def _resampled(matrix: np.ndarray, resamples: int, seed: int) -> Counts:
     drawn = np.random.default_rng(seed).multinomial(total, cells / total, size=resamples).astype(float)
     of_true, of_predicted = true[:, None] == classes, predicted[:, None] == classes  # (cells that are not empty, K)
     # sums of whole numbers, which floats hold exactly and multiply fast
-    return Counts(drawn @ (of_true & of_predicted), drawn @ of_true, drawn @ of_predicted)
+    return ClassCounts(drawn @ (of_true & of_predicted), drawn @ of_true, drawn @ of_predicted)
 
 
 def _percentiles(value: float, resampled: np.ndarray) -> Interval:

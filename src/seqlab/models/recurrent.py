@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seqlab.config.settings import Config
 from seqlab.decode.contract import RowSelection
 from seqlab.errors import UserError
-from seqlab.layers.alignment import Alignment, Attention, Score, Source, Window, context
+from seqlab.layers.alignment import Alignment, AttendedSource, Attention, Score, Window, context
 from seqlab.layers.functional import Dropout
 from seqlab.layers.recurrent import GATES, CellKind, RecurrentDecoder, RecurrentEncoder, State, full_precision
 
@@ -84,15 +84,15 @@ class RecurrentConfig(Config):
             )
 
 
-class Memory(NamedTuple):
+class RecurrentMemory(NamedTuple):
     """An encoded source: the last state of each encoder layer, and what attention sees of it."""
 
     states: tuple[State, ...]
-    source: Source | None
+    source: AttendedSource | None
 
 
 @dataclass(frozen=True)
-class DecoderState:
+class RecurrentState:
     """What the decoder remembers of N rows.
 
     The first axis of `source` is the sources, each shared by N / B rows in a line; that of all others is rows.
@@ -101,7 +101,7 @@ class DecoderState:
     layers: tuple[State, ...]
     fed: Tensor | None
     """the attentional state (N, D) of the step before, if it is fed back"""
-    source: Source | None
+    source: AttendedSource | None
     step: int
 
 
@@ -166,13 +166,13 @@ class RecurrentEncoderDecoder(nn.Module):
         states = self.decode(self.encode(source, source_mask), target).states
         return self.logits(states.flatten(0, 1).index_select(0, target_index))
 
-    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+    def encode(self, source: Tensor, source_mask: Tensor) -> RecurrentMemory:
         """Source ids (B, S) and the mask of real ones (B, S) -> memory."""
         with full_precision(source.device):
             states, last = self.encoder(self.embed(source, self.source_table), source_mask)
-            return Memory(last, self.attention.prepare(states, source_mask) if self.attention else None)
+            return RecurrentMemory(last, self.attention.prepare(states, source_mask) if self.attention else None)
 
-    def decode(self, memory: Memory, target: Tensor) -> Decoded:
+    def decode(self, memory: RecurrentMemory, target: Tensor) -> Decoded:
         """Teacher forcing: target ids (B, T) -> states (B, T, D), each of which sees only the ids up to its own."""
         with full_precision(target.device):
             x = self.embed(target, self.target_table)
@@ -189,26 +189,26 @@ class RecurrentEncoderDecoder(nn.Module):
         matrix = self.target_table if self.output is None else self.output.weight
         return F.linear(self.dropout(states), matrix)
 
-    def start(self, memory: Memory) -> DecoderState:
+    def start(self, memory: RecurrentMemory) -> RecurrentState:
         """The state of B rows before their first token."""
         fed = torch.zeros_like(memory.states[-1][0]) if self.config.input_feeding else None
-        return DecoderState(memory.states, fed, memory.source, step=0)
+        return RecurrentState(memory.states, fed, memory.source, step=0)
 
-    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """The last token of every row (N,) -> logits of the next one (N, V), and the state after it."""
         with full_precision(tokens.device):
             projected = self.decoder.project(self.embed(tokens, self.target_table))
             decoded, state = self._advance(projected, state)
         return self.logits(decoded.states), state
 
-    def select_rows(self, state: DecoderState, selection: RowSelection) -> DecoderState:
+    def select_rows(self, state: RecurrentState, selection: RowSelection) -> RecurrentState:
         """The state of the selected rows; those of one source share it."""
         rows, sources = selection
         source = state.source
-        return DecoderState(
+        return RecurrentState(
             layers=tuple(tuple(part.index_select(0, rows) for part in layer) for layer in state.layers),
             fed=None if state.fed is None else state.fed.index_select(0, rows),
-            source=None if source is None else Source(*(part.index_select(0, sources) for part in source)),
+            source=None if source is None else AttendedSource(*(part.index_select(0, sources) for part in source)),
             step=state.step,
         )
 
@@ -285,7 +285,7 @@ class RecurrentEncoderDecoder(nn.Module):
         if self.output is not None:
             nn.init.normal_(self.output.weight, std=self.config.width**-0.5)
 
-    def _step_by_step(self, memory: Memory, projected: Tensor) -> Decoded:
+    def _step_by_step(self, memory: RecurrentMemory, projected: Tensor) -> Decoded:
         """Teacher forcing where steps look back; `projected` (B, T, G * D) is what the gates get from the tokens."""
         state, states, alignments = self.start(memory), [], []
         for at_place in projected.unbind(1):  # not by index: the gradient of each would be as large as all together
@@ -294,7 +294,7 @@ class RecurrentEncoderDecoder(nn.Module):
             alignments.append(alignment)
         return Decoded(torch.stack(states, dim=1), _side_by_side(alignments))
 
-    def _advance(self, projected: Tensor, state: DecoderState) -> tuple[Decoded, DecoderState]:
+    def _advance(self, projected: Tensor, state: RecurrentState) -> tuple[Decoded, RecurrentState]:
         """One step of N rows, whose gates get `projected` (N, G * D) from their tokens."""
         match self.config.attention:
             case "none":
@@ -308,15 +308,15 @@ class RecurrentEncoderDecoder(nn.Module):
                 layers = self.decoder.step(self._beside(projected, state.fed), state.layers)
                 decoded = self._attentional(layers[-1][0], self._look_once(layers[-1][0], state))
         fed = decoded.states if self.config.input_feeding else None
-        return decoded, DecoderState(layers, fed, state.source, state.step + 1)
+        return decoded, RecurrentState(layers, fed, state.source, state.step + 1)
 
-    def _look(self, query: Tensor, source: Source, places: Tensor) -> Glimpse:
+    def _look(self, query: Tensor, source: AttendedSource, places: Tensor) -> Glimpse:
         """Decoder states (B, T, D) at target places (T,), counted from 1, or all at one place (1,)."""
         assert self.attention is not None
         alignment = self.attention(query, source, places)
         return Glimpse(context(alignment, source), alignment)
 
-    def _look_once(self, query: Tensor, state: DecoderState) -> Glimpse:
+    def _look_once(self, query: Tensor, state: RecurrentState) -> Glimpse:
         """Decoder states (N, D) at the place of this step. The rows of a source stand where its places would."""
         assert state.source is not None
         rows = query.unflatten(0, (state.source.mask.shape[0], -1))

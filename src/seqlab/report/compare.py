@@ -35,7 +35,7 @@ class Named(NamedTuple):
     colour: str
 
 
-class Row(NamedTuple):
+class ComparisonRow(NamedTuple):
     """One measure of every run, in the order of the runs."""
 
     name: str
@@ -69,7 +69,7 @@ def compare_table(records: Sequence[RunRecord]) -> Table:
     return table
 
 
-def comparison_rows(records: Sequence[RunRecord]) -> list[Row]:
+def comparison_rows(records: Sequence[RunRecord]) -> list[ComparisonRow]:
     """Differing settings, then scores, then time, speed, memory and size."""
     return [*_differing_settings(records), *_scores(records), *_best_validation(records), *_measures(records)]
 
@@ -142,33 +142,37 @@ def _draw(axes: "Axes", panel: Panel, curves: list[Curve]) -> None:
         score_axis(axes, values, share=panel.is_share)
 
 
-def _differing_settings(records: Sequence[RunRecord]) -> list[Row]:
+def _differing_settings(records: Sequence[RunRecord]) -> list[ComparisonRow]:
     trees = [wording.flat({**record.config, "about": {}}) for record in records]
     configs = [{key: wording.setting(value) for key, value in tree.items()} for tree in trees]
-    rows = [Row(key, [config.get(key, wording.ABSENT) for config in configs]) for key in _union(configs)]
+    rows = [ComparisonRow(key, [config.get(key, wording.ABSENT) for config in configs]) for key in _union(configs)]
     return [row for row in rows if len(set(row.cells)) > 1]
 
 
-def _scores(records: Sequence[RunRecord]) -> list[Row]:
+def _scores(records: Sequence[RunRecord]) -> list[ComparisonRow]:
     found = [{score.name: wording.with_interval(score) for score in record.scores} for record in records]
     return [
-        Row(f"test {wording.title(name)}", [scores.get(name, wording.ABSENT) for scores in found])
+        ComparisonRow(f"test {wording.title(name)}", [scores.get(name, wording.ABSENT) for scores in found])
         for name in _union(found)
     ]
 
 
-def _best_validation(records: Sequence[RunRecord]) -> list[Row]:
+def _best_validation(records: Sequence[RunRecord]) -> list[ComparisonRow]:
     """What a run without a test score can be judged by."""
     rows = []
     for name in _union(dict.fromkeys(record.score_names, "") for record in records):
         best = [wording.best(name, record.evaluations("validation", name).y) for record in records]
-        rows.append(Row(f"best validation {wording.title(name)}", [wording.score_value(name, value) for value in best]))
+        rows.append(
+            ComparisonRow(
+                f"best validation {wording.title(name)}", [wording.score_value(name, value) for value in best]
+            )
+        )
     return rows
 
 
-def _measures(records: Sequence[RunRecord]) -> list[Row]:
+def _measures(records: Sequence[RunRecord]) -> list[ComparisonRow]:
     found = [wording.measures(record) for record in records]
-    return [Row(name, [measures[name] for measures in found]) for name in found[0]]
+    return [ComparisonRow(name, [measures[name] for measures in found]) for name in found[0]]
 
 
 def _union(trees: Iterable[dict[str, str]]) -> list[str]:

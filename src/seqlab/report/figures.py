@@ -213,7 +213,7 @@ MAX_MARKERS = 60
 """More evaluations than this are a line without dots."""
 
 
-class Measure(NamedTuple):
+class UpdatePlot(NamedTuple):
     """What is measured at every update, and what to look for; `{unit}` is what throughput counts."""
 
     name: str
@@ -224,35 +224,35 @@ class Measure(NamedTuple):
 
 
 MEASURES = (
-    Measure(
+    UpdatePlot(
         "learning_rate",
         "Learning rate",
         "The schedule as it was used: the loss should fall fastest near the top and settle on the way down.",
         is_noisy=False,
     ),
-    Measure(
+    UpdatePlot(
         "grad_norm",
         "Gradient norm",
         "Before clipping: single spikes are harmless, steady growth means the learning rate is too high.",
     ),
-    Measure(
+    UpdatePlot(
         "tokens_per_s",
         "{unit} per second",
         "Padding does not count; a curve that sags means that something else was using the machine.",
     ),
-    Measure(
+    UpdatePlot(
         "padding_share",
         "Padding",
         "The share of each batch that is not text: work for nothing, which length buckets keep to a few per cent.",
         is_share=True,
     ),
-    Measure(
+    UpdatePlot(
         "mfu",
         "Utilisation (MFU)",
         "Useful arithmetic as a share of the fastest matrix product measured on this machine: the higher, the better.",
         is_share=True,
     ),
-    Measure(
+    UpdatePlot(
         "memory_mb",
         "Memory, MB",
         "The most memory held so far: it should be flat after the longest batch has been seen.",
@@ -308,7 +308,7 @@ def score(record: RunRecord, name: str) -> Plot | None:
         return Plot(wording.heading(name), caption, drawing.svg(f"{wording.title(name)} against update"))
 
 
-def _of_updates(record: RunRecord, measure: Measure) -> Plot | None:
+def _of_updates(record: RunRecord, measure: UpdatePlot) -> Plot | None:
     curve = record.updates(measure.name)
     if not curve.x:
         return None

@@ -46,7 +46,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class TextPrediction:
     """A text and the text that the run made of it; `score` is its log-probability."""
 
     source: str
@@ -95,7 +95,7 @@ class AttentionMap:
     """places on either side of a centre that could be seen"""
 
 
-AnyPrediction = TypeVar("AnyPrediction", Prediction, LabelPrediction)
+AnyPrediction = TypeVar("AnyPrediction", TextPrediction, LabelPrediction)
 Artifact = TypeVar("Artifact")
 
 
@@ -147,7 +147,7 @@ class RunRecord:
     environment: Tree
     events: list[Tree]
     results: Tree | None
-    judged: list[Prediction] | list[LabelPrediction] | list[Judged]
+    judged: list[TextPrediction] | list[LabelPrediction] | list[Judged]
     """the rows of predictions/test.jsonl, in the form that its columns make possible"""
     data: Statistics | None
     attention: list[AttentionMap]
@@ -168,9 +168,9 @@ class RunRecord:
         return str(self.about.get("name") or (self.results or {}).get("recipe") or self.name)
 
     @cached_property
-    def predictions(self) -> list[Prediction]:
+    def predictions(self) -> list[TextPrediction]:
         """Test examples whose answers are texts."""
-        return [row for row in self.judged if isinstance(row, Prediction)]
+        return [row for row in self.judged if isinstance(row, TextPrediction)]
 
     @cached_property
     def label_predictions(self) -> list[LabelPrediction]:
@@ -338,7 +338,7 @@ def _read_predictions(path: Path) -> list[Any]:
     return found
 
 
-def _row_type(row: Tree) -> type[Prediction] | type[LabelPrediction] | type[Judged]:
+def _row_type(row: Tree) -> type[TextPrediction] | type[LabelPrediction] | type[Judged]:
     if {"label", "probability"} <= row.keys():
         return LabelPrediction
-    return Prediction if {"source", "target"} <= row.keys() else Judged
+    return TextPrediction if {"source", "target"} <= row.keys() else Judged

@@ -31,6 +31,9 @@ BUNDLES = {
 }
 """Values of `task.metrics` in version 0.1, and the metrics that they stand for."""
 
+FACTS = {"usual_sentences": "max_sentences_p99"}
+"""Keys of environment.json in version 0.1, and what they are called now."""
+
 Tree = dict[str, Any]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.runs.compatibility import FORMAT
+from seqlab.runs.compatibility import FACTS, FORMAT
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def read_environment(paths: RunFolder) -> dict[str, Any]:
         if not {"precision", "matrix_flops"} <= facts.keys():
             raise ValueError
         written_in = int(facts.get("format", 1))
+        facts = {FACTS.get(name) or name: value for name, value in facts.items()}
     except OSError as error:
         raise UserError(f"{paths.environment}: cannot be read ({error.strerror}); take it from the run again") from None
     except (ValueError, TypeError, AttributeError):

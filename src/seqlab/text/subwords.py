@@ -72,7 +72,7 @@ class Merges:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class UnigramPieces:
     """What unigram learns: pieces with their log-probabilities, by id without the special ones, first the bytes."""
 
     scores: dict[str, float]
@@ -98,7 +98,7 @@ class Pieces:
 class SubwordTokenizer(Tokenizer):
     """Pieces of words that are frequent in the training texts, down to single bytes."""
 
-    def __init__(self, learned: Merges | Pieces) -> None:
+    def __init__(self, learned: Merges | UnigramPieces) -> None:
         entries = learned.entries()
         if tuple(entries[:256]) != CHARACTERS:
             raise ValueError("the first 256 pieces are not the bytes")
@@ -194,7 +194,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, min_frequency: int, dropout
 def train_unigram(texts: Iterable[str], vocab_size: int) -> SubwordTokenizer:
     """Keeps the pieces without which the texts would be much less probable, until `vocab_size` ids are left."""
     words = Counter(word for text in texts for word, _ in _splitter().pre_tokenize_str(_prefixed(text)))
-    return SubwordTokenizer(Pieces(learn_pieces(words, CHARACTERS, vocab_size - len(SPECIALS))))
+    return SubwordTokenizer(UnigramPieces(learn_pieces(words, CHARACTERS, vocab_size - len(SPECIALS))))
 
 
 @cache

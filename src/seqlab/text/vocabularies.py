@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from seqlab.config.settings import Config
 from seqlab.errors import UserError
 from seqlab.text.hf.pretrained import PretrainedTokenizer
-from seqlab.text.subwords import Merges, Pieces, SubwordTokenizer, train_bpe, train_unigram
+from seqlab.text.subwords import Merges, SubwordTokenizer, UnigramPieces, train_bpe, train_unigram
 from seqlab.text.tokenizer import (
     SPECIALS,
     ByteTokenizer,
@@ -140,7 +140,7 @@ def tokenizer_from_json(text: str) -> Tokenizer:
             pairs = (str.split(merge, " ") for merge in merges)
             tokenizer = SubwordTokenizer(Merges(tuple((left, right) for left, right in pairs), dropout))
         case {"kind": "unigram", "pieces": dict(pieces)}:
-            tokenizer = SubwordTokenizer(Pieces({piece: float(score) for piece, score in pieces.items()}))
+            tokenizer = SubwordTokenizer(UnigramPieces({piece: float(score) for piece, score in pieces.items()}))
         case {"kind": "pretrained"}:
             tokenizer = PretrainedTokenizer.from_fields(fields)
         case _:

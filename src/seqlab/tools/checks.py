@@ -30,7 +30,7 @@ ROUNDING = 1e-4
 """Relative difference that another order of fp32 additions may cause."""
 
 
-class Outcome(NamedTuple):
+class CheckResult(NamedTuple):
     """One claim, whether it held, and what was measured."""
 
     claim: str
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
     measured: str
 
 
-def run_checks(experiment: Experiment, device: DeviceName = "auto") -> Iterator[Outcome]:
+def run_checks(experiment: Experiment, device: DeviceName = "auto") -> Iterator[CheckResult]:
     """Runs all checks, one after the other."""
     world = World(0, 1, resolve_device(device))
     small = shrunk(experiment)
@@ -80,7 +80,7 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     return check(tree, "self-check")
 
 
-def accumulation_is_exact(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
+def accumulation_is_exact(experiment: Experiment, assembly: Assembly, world: World) -> CheckResult:
     """One batch of N rows and N batches of one row have the same gradient, though targets differ in length."""
     batch = _batch(experiment, assembly, world)
     whole = _gradient(assembly, [batch])
@@ -88,30 +88,32 @@ def accumulation_is_exact(experiment: Experiment, assembly: Assembly, world: Wor
     rows = [encoded.batch(np.array([row]), *encoded.shapes[row]).to(world.device) for row in batch.rows]
     split = _gradient(assembly, rows)
     difference = ((whole - split).norm() / whole.norm()).item()
-    return Outcome("1 x N accumulation equals N x 1", difference < ROUNDING, f"gradients differ by {difference:.1e}")
+    return CheckResult(
+        "1 x N accumulation equals N x 1", difference < ROUNDING, f"gradients differ by {difference:.1e}"
+    )
 
 
-def padding_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
+def padding_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> CheckResult:
     """Eight more columns of padding on both sides leave the logits as they are."""
     batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     wider: Any = assembly.task.training(0).batch(batch.rows, batch.source.shape[1] + 8, batch.target.shape[1] + 8)
     with torch.inference_mode():
         plain, padded = model(*batch.inputs), model(*wider.to(world.device).inputs)
     difference = ((plain - padded).abs().max() / plain.abs().max()).item()
-    return Outcome("padding changes nothing", difference < ROUNDING, f"logits differ by {difference:.1e}")
+    return CheckResult("padding changes nothing", difference < ROUNDING, f"logits differ by {difference:.1e}")
 
 
-def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
+def cache_changes_nothing(experiment: Experiment, assembly: Assembly, world: World) -> CheckResult:
     """Logits token by token through the cache equal those of the whole target at once."""
     batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     with torch.inference_mode():
         whole = model(*batch.inputs)
         stepwise = _stepwise(model, batch)
     difference = ((stepwise - whole).abs().max() / whole.abs().max()).item()
-    return Outcome("cache equals no cache", difference < ROUNDING, f"logits differ by {difference:.1e}")
+    return CheckResult("cache equals no cache", difference < ROUNDING, f"logits differ by {difference:.1e}")
 
 
-def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: World) -> Outcome:
+def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: World) -> CheckResult:
     """A beam of width one, where length earns nothing, writes what greedy search writes."""
     batch, model = _batch(experiment, assembly, world), _decoder(assembly)
     length = min(experiment.decode.max_length, 16)
@@ -125,10 +127,10 @@ def beam_of_one_is_greedy(experiment: Experiment, assembly: Assembly, world: Wor
         )
     )
     same = sum(left[0].ids == right[0].ids for left, right in zip(greedy, beam, strict=True))
-    return Outcome("beam 1 equals greedy", same == len(greedy), f"{same} of {len(greedy)} outputs are the same")
+    return CheckResult("beam 1 equals greedy", same == len(greedy), f"{same} of {len(greedy)} outputs are the same")
 
 
-def resume_is_exact(experiment: Experiment, device: DeviceName) -> Outcome:
+def resume_is_exact(experiment: Experiment, device: DeviceName) -> CheckResult:
     """A run that lost its end and was resumed has the weights of one that was never stopped, bit for bit."""
     with tempfile.TemporaryDirectory() as folder:
         straight, broken = Path(folder) / "straight", Path(folder) / "broken"
@@ -145,7 +147,7 @@ def resume_is_exact(experiment: Experiment, device: DeviceName) -> Outcome:
             for name, tensor in load_weights(straight / file).items()
             if not torch.equal(tensor, load_weights(broken / file)[name])
         ]
-    return Outcome("resume is exact", not differing, f"{len(differing)} tensors differ in any bit")
+    return CheckResult("resume is exact", not differing, f"{len(differing)} tensors differ in any bit")
 
 
 def _forget_the_end(run: Path) -> None:

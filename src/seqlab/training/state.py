@@ -27,7 +27,7 @@ from seqlab.engine.machine import (
     seed_everything,
 )
 from seqlab.engine.optimizers import build_optimizer
-from seqlab.engine.precision import DTYPES, Choice, Mode, Precision, choose_precision
+from seqlab.engine.precision import DTYPES, Mode, Precision, PrecisionChoice, choose_precision
 from seqlab.engine.recorder import Display, Recorder, open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
@@ -235,7 +235,7 @@ def build_engine(experiment: Experiment, assembly: Assembly, world: World, mode:
     )
 
 
-def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> Choice:
+def choose_mode(experiment: Experiment, assembly: Assembly, world: World) -> PrecisionChoice:
     """The precision of the run; "auto" measures forward and backward of a real batch on the main process's machine.
 
     Leaves weights, data and random numbers as they were.

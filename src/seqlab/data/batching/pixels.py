@@ -74,7 +74,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOrder:
     """How images are read as sequences."""
 
     steps: int  # L
@@ -84,7 +84,7 @@ class Reading:
     std: float
 
     @classmethod
-    def of(cls, config: ImagesData, facts: Facts) -> "Reading":
+    def of(cls, config: ImagesData, facts: Facts) -> "ReadingOrder":
         """What the config asks for, for images of the size of training."""
         num_pixels = facts.height * facts.width
         width = facts.width if config.by == "rows" else 1
@@ -130,10 +130,10 @@ class EncodedImages:
 
     pixels: np.ndarray  # (N, H * W), uint8
     labels: np.ndarray  # (N,), int64
-    reading: Reading
+    reading: ReadingOrder
 
     @classmethod
-    def encode(cls, images: Images, reading: Reading) -> "EncodedImages":
+    def encode(cls, images: Images, reading: ReadingOrder) -> "EncodedImages":
         """The same images, flat; nothing is copied."""
         return cls(images.pixels.reshape(len(images), images.height * images.width), images.labels, reading)
 

@@ -14,9 +14,9 @@ from seqlab.data.corpora.corpus import OPTIMISTIC, CountTable, Overview
 from seqlab.data.corpora.splitting import set_seed
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.images import (
+    ImageFiles,
     Images,
     LabelledImage,
-    Source,
     check_folder,
     digits,
     folder_of_idx,
@@ -143,7 +143,7 @@ class ImageCorpus:
         return data_path(self.config.source, self.config.folder)
 
     @cached_property
-    def _source(self) -> Source:
+    def _source(self) -> ImageFiles:
         config = self.config
         if config.dataset is not None:
             return hub_images(config.dataset, config.subset)

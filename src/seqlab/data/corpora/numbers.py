@@ -29,9 +29,9 @@ from seqlab.data.synthetic.spelling import (
     Duration,
     Language,
     Money,
-    Number,
     Ordinal,
     Quantity,
+    SpelledNumber,
     Speller,
     Time,
     Unit,
@@ -150,7 +150,7 @@ class Numbers:
 
     @cached_property
     def _held_out(self) -> tuple[list[Example], list[Example]]:
-        known = {self._example(kind(value)).source for kind in (Number, Ordinal) for value in range(1, 100)}
+        known = {self._example(kind(value)).source for kind in (SpelledNumber, Ordinal) for value in range(1, 100)}
         validation = take_distinct(self._drawn("validation", 0), self.config.validation_size, exclude=known)
         known.update(example.source for example in validation)
         return validation, take_distinct(self._drawn("test", 0), self.config.test_size, exclude=known)
@@ -178,7 +178,7 @@ class Numbers:
 def _draw(rng: Random, subject: Subject, largest: int) -> Quantity:
     match subject:
         case "numbers":
-            return Number(_number(rng, largest))
+            return SpelledNumber(_number(rng, largest))
         case "ordinals":
             return Ordinal(_number(rng, largest))
         case "dates":
@@ -208,7 +208,7 @@ def _every_word(subject: Subject, largest: int) -> Iterator[Quantity]:
     numbers = [*range(1, 1000), *range(1000, largest + 1, 1000)]
     match subject:
         case "numbers":
-            yield from map(Number, numbers)
+            yield from map(SpelledNumber, numbers)
         case "ordinals":
             yield from map(Ordinal, numbers)
         case "dates":

@@ -29,7 +29,7 @@ LANGUAGE = "{lang}"
 _LINE_BREAK = re.compile(r"[\r\n]+")
 
 
-class Group(Config):
+class FileGroup(Config):
     """What belongs together when training data is split, such as the verses of a chapter."""
 
     column: Column
@@ -63,7 +63,7 @@ class PairFile(Config):
     """file, stem of line-aligned files, or their name with {lang} in place of the language"""
     columns: dict[str, Column] = Field(default={})
     """columns of the languages, as in {en = 2, fr = 3}, where they differ from data.columns"""
-    group: Group | None = None
+    group: FileGroup | None = None
     """what belongs together in this file"""
     label: Label | None = None
     """keep only the rows with this label"""
@@ -112,7 +112,7 @@ class Languages(NamedTuple):
     target: str
     columns: dict[str, Column]
 
-    def asked_for(self, group: Group | None, label: Label | None = None) -> Columns:
+    def asked_for(self, group: FileGroup | None, label: Label | None = None) -> Columns:
         """The columns of source, target, label and group; guessed where nothing is said of them."""
         sides = (self.source, self.target)
         wanted = [self.columns.get(language, language) for language in sides]
@@ -127,7 +127,7 @@ class Table:
 
     path: Path
     columns: Columns
-    group: Group | None
+    group: FileGroup | None
     label: Label | None = None
     suffix: str | None = None
     """tells the format where the name does not"""
@@ -224,7 +224,7 @@ class HubSplit:
     subset: str | None
     split: str
     columns: Columns
-    group: Group | None
+    group: FileGroup | None
 
     def check(self) -> None:
         """Raises UserError when the data set has no such split."""
@@ -244,7 +244,7 @@ def origin(
     entry: str | PairFile,
     folder: Path | None,
     languages: Languages,
-    group: Group | None,
+    group: FileGroup | None,
     reading: Reading | None = None,
 ) -> Origin:
     """The place that an entry means, whose relative path starts where `data_path` says; its group replaces `group`.
@@ -298,7 +298,7 @@ def _aligned_file(path: Path, name: str) -> Path:
     raise UserError(f"{wanted}: no such file (nor with {', '.join(COMPRESSED)})")
 
 
-def _pairs(place: object, records: Records, group: Group | None, label: Label | None = None) -> Iterator[Pair]:
+def _pairs(place: object, records: Records, group: FileGroup | None, label: Label | None = None) -> Iterator[Pair]:
     key = re.compile(group.key) if group else None
     for number, (source, target, *rest) in records:
         if label is not None and rest.pop(0).strip() != label.value:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import OPTIMISTIC, Example, Overview, shown_rows
-from seqlab.data.corpora.pair_files import Group, HubSplit, Languages, Origin, PairFile, origin
+from seqlab.data.corpora.pair_files import FileGroup, HubSplit, Languages, Origin, PairFile, origin
 from seqlab.data.corpora.splitting import (
     Cleaning,
     Order,
@@ -68,7 +68,7 @@ class ParallelData(Config):
     """where relative paths start; when absent, the environment variable SEQLAB_DATA, else the current folder"""
     columns: dict[str, Column] = Field(default={})
     """columns that are not named for their language, or numbers in files without a header, as in {en = 1, fr = 2}"""
-    group: Group | None = None
+    group: FileGroup | None = None
     """what belongs together in every training file, so that validation and test get all of it or nothing"""
     validation_size: int | None = Field(default=None, ge=1)
     """distinct sources taken from training for validation; when absent one in 20, at most 1000"""

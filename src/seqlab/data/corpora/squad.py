@@ -88,7 +88,7 @@ class Question(NamedTuple):
 
 
 @dataclass
-class Faults:
+class QuestionFaults:
     """Ids of what is wrong in a file and was put right or left out, by kind."""
 
     ids: dict[str, list[str]] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class Squad:
         return questions
 
     @cached_property
-    def _files(self) -> dict[str, tuple[list[Question], Faults]]:
+    def _files(self) -> dict[str, tuple[list[Question], QuestionFaults]]:
         return {name: read_squad(path, self.config.reading) for name, path in self._paths.items()}
 
     @cached_property
@@ -262,7 +262,7 @@ def split_by_article(
     return parts
 
 
-def read_squad(path: Path, config: ReadingConfig = DEFAULT) -> tuple[list[Question], Faults]:
+def read_squad(path: Path, config: ReadingConfig = DEFAULT) -> tuple[list[Question], QuestionFaults]:
     """The questions of a file, `.gz`, `.xz` or `.zst` perhaps, and what is wrong with some.
 
     A file may also have a record for each question, with a `context` of its own, as the library `datasets` keeps them:
@@ -271,7 +271,7 @@ def read_squad(path: Path, config: ReadingConfig = DEFAULT) -> tuple[list[Questi
     Raises UserError that names file and paragraph where the layout is not that of SQuAD.
     """
     found = find(path) or path
-    faults, known = Faults(), set[str]()
+    faults, known = QuestionFaults(), set[str]()
     questions = [
         question
         for paragraph in _paragraphs(found, config)
@@ -327,7 +327,7 @@ def _has(record: object, key: str) -> bool:
     return isinstance(record, dict) and record.get(key) is not None
 
 
-def _question(qa: object, paragraph: _Paragraph, faults: Faults, known: set[str]) -> Question | None:
+def _question(qa: object, paragraph: _Paragraph, faults: QuestionFaults, known: set[str]) -> Question | None:
     """None for a question that is left out."""
     place, context = paragraph.place, paragraph.context
     id = str(_get(qa, "id", (str, int), place))
@@ -347,7 +347,7 @@ def _question(qa: object, paragraph: _Paragraph, faults: Faults, known: set[str]
     return Question(id, paragraph.article, text, context, tuple(answer for answer in answers if answer.text.strip()))
 
 
-def _span(answer: object, context: str, place: str, id: str, faults: Faults) -> Span:
+def _span(answer: object, context: str, place: str, id: str, faults: QuestionFaults) -> Span:
     """The answer where it stands: at its `answer_start`, else at the nearest place, whole words first."""
     text, start = _get(answer, "text", str, place), _get(answer, "answer_start", int, place)
     if text and start >= 0 and context.startswith(text, start):

@@ -128,7 +128,7 @@ def _delimiter(path: Path, columns: Columns, reading: Reading) -> str:
             continue
         if rows and len(rows[0]) > 1:
             names = sum(_is_there(name, rows[0], columns) for name in columns.by_name)
-            whole = rows[:-1] if len(lines) == SAMPLE else rows  # the last one may go on below
+            whole = rows[:-1] if len(lines) == SAMPLE else rows  # the last one may continue below
             fits.append((names, all(len(row) == len(rows[0]) for row in whole), delimiter))
     return max(fits, key=lambda fit: fit[:2])[2] if fits else ","
 

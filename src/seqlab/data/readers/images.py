@@ -67,7 +67,7 @@ class Images(Sequence[LabelledImage]):
         return self.pixels.shape[2]
 
 
-class Source(NamedTuple):
+class ImageFiles(NamedTuple):
     """All images that are to be had in one place."""
 
     training: Images
@@ -77,20 +77,20 @@ class Source(NamedTuple):
     """name of every class, by its number"""
 
 
-def digits() -> Source:
+def digits() -> ImageFiles:
     """1,797 handwritten digits of 8 x 8 pixels with shades from 0 to 16, which lie beside this file.
 
     Source: Alpaydin and Kaynak (1998), "Optical recognition of handwritten digits", UCI machine learning repository.
     """
-    return Source(read_images(SHIPPED_DIGITS), None, [str(number) for number in range(10)])
+    return ImageFiles(read_images(SHIPPED_DIGITS), None, [str(number) for number in range(10)])
 
 
-def folder_of_idx(folder: Path) -> Source:
+def folder_of_idx(folder: Path) -> ImageFiles:
     """The training and test files of a folder in the format of MNIST. UserError for a test image of another kind."""
     training, test = (read_images(_part(folder, name, "images")) for name in PARTS)
     classes = [str(number) for number in range(int(training.labels.max()) + 1)]
     check_alike(test, training.height, training.width, len(classes), str(folder / PARTS["test"]))
-    return Source(training, test, classes)
+    return ImageFiles(training, test, classes)
 
 
 def check_folder(folder: Path) -> None:
@@ -100,7 +100,7 @@ def check_folder(folder: Path) -> None:
             _part(folder, part, kind)
 
 
-def hub_images(name: str, subset: str | None) -> Source:
+def hub_images(name: str, subset: str | None) -> ImageFiles:
     """The splits `train` and `test` of a data set of the hub, in shades of grey.
 
     Raises UserError: no library `datasets`, no such data set, no columns with an image and a class, or images that are
@@ -111,7 +111,7 @@ def hub_images(name: str, subset: str | None) -> Source:
         raise UserError(f"data.dataset={name} has no split train")
     image, label = _columns(training.features, name)
     classes = list(training.features[label].names)
-    source = Source(
+    source = ImageFiles(
         training=_grey(training, image, label, f"{name} (train)"),
         test=_grey(test, image, label, f"{name} (test)") if test is not None else None,
         classes=classes,

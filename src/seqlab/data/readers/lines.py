@@ -200,7 +200,7 @@ def _lines_of_utf8(path: Path, lines: Iterator[bytes], config: ReadingConfig) ->
 
 
 def _lines(path: Path, blocks: Iterator[bytes], encoding: str, config: ReadingConfig) -> Iterator[str]:
-    """Lines in any encoding. What comes after bytes that are not in it cannot be told, so these end the reading."""
+    """Lines in any encoding. What comes after bytes that are not in it is unknown, so these end the reading."""
     number, rest = 0, ""
     try:
         for text in decoded(path, blocks, encoding):

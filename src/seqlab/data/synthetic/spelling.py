@@ -38,7 +38,7 @@ DATES: dict[Language, dict[DateForm, str]] = {
 MISSPELLED: dict[Language, tuple[str, str]] = {"fr": ("tsième", "tième"), "de": ("einstausend", "eintausend")}
 
 
-class Number(NamedTuple):
+class SpelledNumber(NamedTuple):
     """0 to 999,999: "three hundred and ninety-one"."""
 
     value: int
@@ -78,7 +78,7 @@ class Money(NamedTuple):
     currency: Currency
 
 
-Quantity = Number | Ordinal | Date | Time | Duration | Money
+Quantity = SpelledNumber | Ordinal | Date | Time | Duration | Money
 
 
 class Speller:
@@ -103,7 +103,7 @@ class Speller:
     def spell(self, quantity: Quantity) -> str:
         """The quantity in words."""
         match quantity:
-            case Number(value):
+            case SpelledNumber(value):
                 return spelled(self.language, "cardinal", value)
             case Ordinal(value):
                 return spelled(self.language, "ordinal", value)

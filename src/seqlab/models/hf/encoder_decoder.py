@@ -68,7 +68,7 @@ class PretrainedEncoderDecoderConfig(Config):
             yield 'the checkpoint brings its own vocabulary: set text.unit="pretrained"'
 
 
-class Memory(NamedTuple):
+class PretrainedMemory(NamedTuple):
     """An encoded source: states (B, S, D) and the mask of real tokens (B, S)."""
 
     states: Tensor
@@ -76,7 +76,7 @@ class Memory(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DecoderState:
+class PretrainedState:
     """What the decoder remembers; the first axis of every tensor is rows, or the sources that they share.
 
     `own` has the keys and values of the tokens so far in each layer, `source` those of the source. Both are empty
@@ -130,11 +130,11 @@ class PretrainedEncoderDecoder(nn.Module):
         states = self._decode(memory, target).last_hidden_state[:, len(self.decoder_prefix) :]
         return self.logits(states.flatten(0, 1).index_select(0, target_index))
 
-    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+    def encode(self, source: Tensor, source_mask: Tensor) -> PretrainedMemory:
         """Source ids (B, S) and the mask of real ones (B, S) -> memory."""
         self._check_length(source.shape[1])
         bias = _bias(source_mask)
-        return Memory(self._encoder(input_ids=source, attention_mask=bias).last_hidden_state, source_mask)
+        return PretrainedMemory(self._encoder(input_ids=source, attention_mask=bias).last_hidden_state, source_mask)
 
     def rate_factors(self) -> dict[str, float]:
         """The share of the learning rate that each parameter has, by name; empty where all have the same.
@@ -170,22 +170,22 @@ class PretrainedEncoderDecoder(nn.Module):
         bias = getattr(self.network, "final_logits_bias", None)
         return logits if bias is None else logits + bias
 
-    def start(self, memory: Memory) -> DecoderState:
+    def start(self, memory: PretrainedMemory) -> PretrainedState:
         """The state of B rows before their first token; the marks before it have been read."""
-        state = DecoderState((), (), memory.states, _bias(memory.mask))
+        state = PretrainedState((), (), memory.states, _bias(memory.mask))
         for mark in self.decoder_prefix:
             _, state = self._advance(mark.expand(len(memory.states)), state)
         return state
 
-    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(self, tokens: Tensor, state: PretrainedState) -> tuple[Tensor, PretrainedState]:
         """The last token of every row (B,) -> logits of the next one (B, V), and the state after it."""
         states, state = self._advance(tokens, state)
         return self.logits(states), state
 
-    def select_rows(self, state: DecoderState, selection: RowSelection) -> DecoderState:
+    def select_rows(self, state: PretrainedState, selection: RowSelection) -> PretrainedState:
         """The state of the selected rows; those of one source share it."""
         rows, sources = selection
-        return DecoderState(
+        return PretrainedState(
             own=tuple(heads.select(rows) for heads in state.own),
             source=tuple(heads.select(sources) for heads in state.source),
             states=state.states.index_select(0, sources),
@@ -249,7 +249,7 @@ class PretrainedEncoderDecoder(nn.Module):
     def _decoder(self) -> Any:
         return self.network.get_decoder()
 
-    def _decode(self, memory: Memory, target: Tensor, **asked: bool) -> Any:
+    def _decode(self, memory: PretrainedMemory, target: Tensor, **asked: bool) -> Any:
         """Teacher forcing: what the decoder makes of the marks and the target ids (B, T), at (B, P + T) places."""
         self._check_length(target.shape[1])
         read = torch.cat([self.decoder_prefix.expand(len(target), -1), target], dim=1)
@@ -263,7 +263,7 @@ class PretrainedEncoderDecoder(nn.Module):
             **asked,
         )
 
-    def _advance(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def _advance(self, tokens: Tensor, state: PretrainedState) -> tuple[Tensor, PretrainedState]:
         """One more token a row (B,) -> the states above it (B, D), and the state after it."""
         cache = _cache(state)
         found = self._decoder(
@@ -278,7 +278,7 @@ class PretrainedEncoderDecoder(nn.Module):
             for part in (cache.self_attention_cache, cache.cross_attention_cache)
         )
         # The layers have made of the source what they need of it: nothing of its states has to be kept.
-        after = DecoderState(own, source, state.states[:, :0], state.bias)
+        after = PretrainedState(own, source, state.states[:, :0], state.bias)
         return found.last_hidden_state[:, 0], after
 
     def _check_length(self, length: int) -> None:
@@ -363,7 +363,7 @@ def _bias(mask: Tensor) -> Tensor | None:
     return None if hidden is None else hidden.bias[..., : mask.shape[1]]
 
 
-def _cache(state: DecoderState) -> Any:
+def _cache(state: PretrainedState) -> Any:
     """A state in the form that `transformers` reads and extends; the tensors of the state stay as they are."""
     from transformers import DynamicCache, EncoderDecoderCache
     from transformers.cache_utils import DynamicLayer

@@ -139,7 +139,7 @@ def batch_correlations(values: Sequence[float], whole: float | None) -> Plot:
 # Classes
 
 
-class Label(NamedTuple):
+class AxisLabel(NamedTuple):
     """A text of the matrix around its height; turned ones are read from below."""
 
     x: float
@@ -170,7 +170,7 @@ class Drawing(NamedTuple):
     ground: tuple[float, float, float]
     """left, top, side"""
     fields: list[Field]
-    labels: list[Label]
+    labels: list[AxisLabel]
 
 
 def confusion_of(labels: Sequence[tuple[str, str]]) -> Confusion | None:
@@ -246,9 +246,9 @@ def matrix_drawing(matrix: np.ndarray, names: Sequence[str]) -> Drawing:
     width, height = left + cell * num_classes, top + cell * num_classes
     places = [(cell * (i + 0.5), label) for i, label in enumerate(labels)]
     marks = [
-        Label(left + cell * num_classes / 2, 0.55 * AXIS, "predicted", FONT, css="axis"),
-        Label(0.45 * AXIS, top + cell * num_classes / 2, "true", FONT, css="axis", turned=True),
-        *(Label(left - 8, top + place, label, font, anchor="end") for place, label in places),
+        AxisLabel(left + cell * num_classes / 2, 0.55 * AXIS, "predicted", FONT, css="axis"),
+        AxisLabel(0.45 * AXIS, top + cell * num_classes / 2, "true", FONT, css="axis", turned=True),
+        *(AxisLabel(left - 8, top + place, label, font, anchor="end") for place, label in places),
         *(_column_label(left + place, top - 8, label, font, is_upright) for place, label in places),
     ]
     fields = list(_fields(matrix, names, cell, left, top))
@@ -259,7 +259,7 @@ def matrix_drawing(matrix: np.ndarray, names: Sequence[str]) -> Drawing:
 
 def _fields(
     matrix: np.ndarray, names: Sequence[str], cell: float, left: float, top: float
-) -> Iterator[tuple[Field, Label | None]]:
+) -> Iterator[tuple[Field, AxisLabel | None]]:
     """A field for every count that is not 0, and the count as a number where it is legible."""
     most_wrong, totals = max(int(_wrong(matrix).max()), 1), matrix.sum(1)
     font = min(FONT, (cell - 4) / (LETTER * len(f"{matrix.max():,}")))
@@ -273,7 +273,7 @@ def _fields(
         colour = "accent" if is_right else "bad"
         field = Field(x + gap / 2, y + gap / 2, cell - gap, colour, opacity, title)
         css = "strong" if opacity > 0.6 else ""
-        number = Label(x + cell / 2, y + cell / 2, f"{count:,}", font, css=css) if font >= SMALLEST_NUMBER else None
+        number = AxisLabel(x + cell / 2, y + cell / 2, f"{count:,}", font, css=css) if font >= SMALLEST_NUMBER else None
         yield field, number
 
 
@@ -281,10 +281,10 @@ def _wrong(matrix: np.ndarray) -> np.ndarray:
     return matrix - np.diag(np.diagonal(matrix))
 
 
-def _column_label(x: float, y: float, label: str, font: float, is_upright: bool) -> Label:
+def _column_label(x: float, y: float, label: str, font: float, is_upright: bool) -> AxisLabel:
     if is_upright:
-        return Label(x, y - font / 2, label, font)
-    return Label(x, y, label, font, anchor="start", turned=True)
+        return AxisLabel(x, y - font / 2, label, font)
+    return AxisLabel(x, y, label, font, anchor="start", turned=True)
 
 
 # Pictures

@@ -21,7 +21,7 @@ class Gold:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSpan:
     """A passage that the model chose, from `start` to before `end`; from 0 to 0 it says that there is no answer."""
 
     text: str
@@ -38,7 +38,7 @@ class Asked:
     question: str
     context: str
     answers: list[Gold]
-    predicted: Annotated[list[Found], Field(min_length=1)]
+    predicted: Annotated[list[FoundSpan], Field(min_length=1)]
     """the best first"""
     f1: float
     exact_match: bool
@@ -52,7 +52,7 @@ class Stretch(NamedTuple):
     found: bool
 
 
-class Card(NamedTuple):
+class QuestionCard(NamedTuple):
     """A question on a page, its text cut into stretches, and what was answered by name."""
 
     question: str
@@ -92,7 +92,7 @@ def _covered(place: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start <= place < end for start, end in spans)
 
 
-def _card(asked: Asked) -> Card:
+def _card(asked: Asked) -> QuestionCard:
     first, *others = asked.predicted
     gold = ", ".join(dict.fromkeys(answer.text for answer in asked.answers)) or "no answer"
     facts = {"people": gold, "model": _answer(first)}
@@ -100,10 +100,10 @@ def _card(asked: Asked) -> Card:
         facts["next"] = "; ".join(map(_answer, others))
     facts["agreement"] = "exact match" if asked.exact_match else f"F1 {wording.per_cent(asked.f1)}"
     css = "right" if asked.exact_match else "" if asked.f1 else "wrong"
-    return Card(asked.question, stretches(asked), facts, css)
+    return QuestionCard(asked.question, stretches(asked), facts, css)
 
 
-def _answer(found: Found) -> str:
+def _answer(found: FoundSpan) -> str:
     return f"{found.text or 'no answer'} ({wording.per_cent(math.exp(found.score))})"
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from seqlab.metrics.chrf import sentence_scores
 from seqlab.metrics.warnings import repeated_ngram
 from seqlab.report import wording
-from seqlab.report.folder import AnyPrediction, LabelPrediction, Prediction, RunRecord
+from seqlab.report.folder import AnyPrediction, LabelPrediction, RunRecord, TextPrediction
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """What is marked as a whole in a translation: a word, or a punctuation mark."""
@@ -39,7 +39,7 @@ class Card(NamedTuple):
     heading: str = ""
 
 
-class Group(NamedTuple):
+class SampleGroup(NamedTuple):
     """Answers of one kind."""
 
     heading: str
@@ -47,13 +47,13 @@ class Group(NamedTuple):
     cards: list[Card]
 
 
-class Choice(NamedTuple):
+class SampleChoice(NamedTuple):
     """Answers to read; no answer stands in two lists."""
 
-    best: list[Prediction]
-    worst: list[Prediction]
-    drawn: list[Prediction]
-    repeating: list[Prediction]
+    best: list[TextPrediction]
+    worst: list[TextPrediction]
+    drawn: list[TextPrediction]
+    repeating: list[TextPrediction]
 
 
 # Page
@@ -89,24 +89,24 @@ def compares_words(record: RunRecord) -> bool:
     return record.writes_prose or record.finds_passages
 
 
-def _answers(record: RunRecord) -> list[Group]:
+def _answers(record: RunRecord) -> list[SampleGroup]:
     choice = choose(record.predictions, NUM_ANSWERS, translations=False)
     by_words = compares_words(record)
 
-    def cards(predictions: Sequence[Prediction]) -> list[Card]:
+    def cards(predictions: Sequence[TextPrediction]) -> list[Card]:
         return [_card(each, "right" if each.correct else "wrong", by_words=by_words) for each in predictions]
 
     return [
-        Group("Best", "Nearest to the target, and sure of it.", cards(choice.best)),
-        Group("Worst", "Furthest from the target, and sure of it.", cards(choice.worst)),
-        Group("At random", "What to expect of the next question.", cards(choice.drawn)),
+        SampleGroup("Best", "Nearest to the target, and sure of it.", cards(choice.best)),
+        SampleGroup("Worst", "Furthest from the target, and sure of it.", cards(choice.worst)),
+        SampleGroup("At random", "What to expect of the next question.", cards(choice.drawn)),
     ]
 
 
-def _translations(predictions: Sequence[Prediction]) -> list[Group]:
+def _translations(predictions: Sequence[TextPrediction]) -> list[SampleGroup]:
     choice = choose(predictions, NUM_TRANSLATIONS, translations=True)
 
-    def cards(predictions: Sequence[Prediction]) -> list[Card]:
+    def cards(predictions: Sequence[TextPrediction]) -> list[Card]:
         return [
             _card(each, "right" if each.correct else "", by_words=True, heading=f"chrF {chrf(each):.0f}")
             for each in predictions
@@ -114,20 +114,20 @@ def _translations(predictions: Sequence[Prediction]) -> list[Group]:
 
     stuck = f"{wording.counted(len(repeating(predictions)), 'translation')} with a phrase three times in a row"
     return [
-        Group("Best", "Nearest to the target by chrF, long ones first.", cards(choice.best)),
-        Group("Worst", "Furthest from the target by chrF.", cards(choice.worst)),
-        Group("At random", "What to expect of the next sentence.", cards(choice.drawn)),
-        Group("Repeating itself", f"{stuck}, marked here.", [_repetition(each) for each in choice.repeating]),
+        SampleGroup("Best", "Nearest to the target by chrF, long ones first.", cards(choice.best)),
+        SampleGroup("Worst", "Furthest from the target by chrF.", cards(choice.worst)),
+        SampleGroup("At random", "What to expect of the next sentence.", cards(choice.drawn)),
+        SampleGroup("Repeating itself", f"{stuck}, marked here.", [_repetition(each) for each in choice.repeating]),
     ]
 
 
-def _card(prediction: Prediction, css: str, *, by_words: bool, heading: str = "") -> Card:
+def _card(prediction: TextPrediction, css: str, *, by_words: bool, heading: str = "") -> Card:
     target, predicted = differences(prediction.target, prediction.predicted, by_words=by_words)
     lines = [("source", _plain(prediction.source)), ("target", target), ("predicted", predicted)]
     return Card(lines, css, heading)
 
 
-def _repetition(prediction: Prediction) -> Card:
+def _repetition(prediction: TextPrediction) -> Card:
     source, target = _plain(prediction.source), _plain(prediction.target)
     return Card([("source", source), ("target", target), ("predicted", repetitions(prediction.predicted))], "wrong")
 
@@ -139,7 +139,7 @@ def _plain(text: str) -> list[Piece]:
 # Choice and differences
 
 
-def choose(predictions: Sequence[Prediction], n: int, *, translations: bool, seed: int = 0) -> Choice:
+def choose(predictions: Sequence[TextPrediction], n: int, *, translations: bool, seed: int = 0) -> SampleChoice:
     """The `n` best, the `n` worst and `n` at random; fewer of each when there are few.
 
     Good is what resembles its target. Among equal translations the longer ones are better: they are harder. Among
@@ -158,7 +158,7 @@ def choose(predictions: Sequence[Prediction], n: int, *, translations: bool, see
     best, rest = rest[::-1][:n], rest[: max(len(rest) - n, 0)]
     drawn = random.Random(seed).sample(sorted(rest), min(n, len(rest)))
     best, worst, drawn = ([others[i] for i in chosen] for chosen in (best, worst, drawn))
-    return Choice(best, worst, drawn, stuck)
+    return SampleChoice(best, worst, drawn, stuck)
 
 
 def draw(predictions: Sequence[AnyPrediction], n: int, seed: int = 0) -> list[AnyPrediction]:
@@ -168,12 +168,12 @@ def draw(predictions: Sequence[AnyPrediction], n: int, seed: int = 0) -> list[An
     ]
 
 
-def repeating(predictions: Sequence[Prediction]) -> list[Prediction]:
+def repeating(predictions: Sequence[TextPrediction]) -> list[TextPrediction]:
     """Answers with a phrase three times in a row where their target has none: `petite petite petite`."""
     return [p for p in predictions if repeated_ngram(p.predicted) and not repeated_ngram(p.target)]
 
 
-def chrf(prediction: Prediction) -> float:
+def chrf(prediction: TextPrediction) -> float:
     """How much a translation resembles its target, 0 to 100."""
     return sentence_scores([prediction.predicted], [prediction.target])[0]
 
@@ -211,7 +211,7 @@ def repetitions(text: str) -> list[Piece]:
     return _pieces(text, marked)
 
 
-def on_the_way(record: RunRecord, n: int) -> list[tuple[int, Prediction]]:
+def on_the_way(record: RunRecord, n: int) -> list[tuple[int, TextPrediction]]:
     """`n` answers to the question that was asked most often, as (step, answer).
 
     They are from the whole length of training, the first and the last among them.
@@ -223,7 +223,7 @@ def on_the_way(record: RunRecord, n: int) -> list[tuple[int, Prediction]]:
     asked = [sample for sample in samples if sample["source"] == source]
     by_step = {sample["step"]: (str(sample["target"]), str(sample["predicted"])) for sample in asked}
     rows = [
-        (step, Prediction(source, target, predicted, target == predicted, 0.0))
+        (step, TextPrediction(source, target, predicted, target == predicted, 0.0))
         for step, (target, predicted) in by_step.items()
     ]
     if len(rows) <= n:
@@ -231,12 +231,12 @@ def on_the_way(record: RunRecord, n: int) -> list[tuple[int, Prediction]]:
     return [rows[round(i * (len(rows) - 1) / (n - 1))] for i in range(n)]
 
 
-def _likeness_of_translations(predictions: Sequence[Prediction]) -> list[tuple[float, float]]:
+def _likeness_of_translations(predictions: Sequence[TextPrediction]) -> list[tuple[float, float]]:
     scores = sentence_scores([p.predicted for p in predictions], [p.target for p in predictions])
     return [(score, len(p.target)) for score, p in zip(scores, predictions, strict=True)]
 
 
-def _likeness(prediction: Prediction) -> tuple[float, float]:
+def _likeness(prediction: TextPrediction) -> tuple[float, float]:
     likeness = SequenceMatcher(None, prediction.target, prediction.predicted, autojunk=False).ratio()
     return likeness, prediction.score if prediction.correct else -prediction.score
 
@@ -276,7 +276,7 @@ def samples_table(record: RunRecord, n: int) -> Table:
     return table
 
 
-def _verdict(record: RunRecord, prediction: Prediction) -> Text:
+def _verdict(record: RunRecord, prediction: TextPrediction) -> Text:
     if record.writes_prose:
         return Text(f"chrF {chrf(prediction):.0f}")
     if prediction.f1 and not prediction.correct:
@@ -284,5 +284,5 @@ def _verdict(record: RunRecord, prediction: Prediction) -> Text:
     return _right(prediction)
 
 
-def _right(prediction: Prediction | LabelPrediction) -> Text:
+def _right(prediction: TextPrediction | LabelPrediction) -> Text:
     return Text("right", style="green") if prediction.correct else Text("wrong", style="red")

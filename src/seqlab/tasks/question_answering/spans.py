@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
     """sum of the logits of its first and its last token"""
 
 
-class Found(NamedTuple):
+class SpanCandidates(NamedTuple):
     """The best spans of windows, the best first."""
 
     first: Tensor  # (B, K), tokens
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     null: Tensor  # (B,), the score of "not in this window": both logits at the first token
 
 
-def best_spans(start: Tensor, end: Tensor, text: Tensor, longest: int, number: int = CANDIDATES) -> Found:
+def best_spans(start: Tensor, end: Tensor, text: Tensor, longest: int, number: int = CANDIDATES) -> SpanCandidates:
     """The spans with the highest sum of logits, from all whose tokens are text and that have at most `longest` tokens.
 
     Args:
@@ -48,7 +48,7 @@ def best_spans(start: Tensor, end: Tensor, text: Tensor, longest: int, number: i
     scores = start.masked_fill(~text, hidden)[..., None] + ends
     best, index = scores.flatten(1).topk(min(number, scores[0].numel()), dim=1)
     first = index // longest
-    return Found(first, first + index % longest, best, start[:, 0] + end[:, 0])
+    return SpanCandidates(first, first + index % longest, best, start[:, 0] + end[:, 0])
 
 
 def merged(windows: Iterable[Sequence[Candidate]], number: int = CANDIDATES) -> list[Candidate]:

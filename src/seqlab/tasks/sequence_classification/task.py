@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from seqlab.config.settings import Config
-from seqlab.data.batching.pixels import EncodedImages, Facts, ImageBatch, Reading
+from seqlab.data.batching.pixels import EncodedImages, Facts, ImageBatch, ReadingOrder
 from seqlab.data.corpora.images import ImageCorpus, Images, permutation
 from seqlab.data.readers.idx import read_idx
 from seqlab.data.readers.lines import read_lines
@@ -61,7 +61,7 @@ class ClassifySequence:
     def __init__(self, config: ClassifySequenceConfig, corpus: ImageCorpus, learned: Facts) -> None:
         """`learned` are the facts of the training images: a trained run needs no images."""
         self.config, self.corpus, self.learned = config, corpus, learned
-        self.reading = Reading.of(corpus.config, learned)
+        self.reading = ReadingOrder.of(corpus.config, learned)
 
     @classmethod
     def assemble(cls, parts: Parts) -> Assembly:

@@ -29,7 +29,7 @@ NUM_UNKNOWN = 10
 
 
 @dataclass(frozen=True)
-class Counts:
+class TokenCounts:
     """Sums over the real target tokens of a set of examples, under teacher forcing."""
 
     characters: int
@@ -43,12 +43,12 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class OutputEvaluation:
     """A set of examples, and what the model makes of them."""
 
     metrics: Sequence[Metric]
     """what the outputs are judged by, the most important first"""
-    counts: Counts
+    counts: TokenCounts
     correct: list[bool]
     """whether the whole answer is right"""
     predictions: list[Prediction]

@@ -8,7 +8,7 @@ from seqlab.errors import UserError
 from seqlab.text.sentences import cut, sentences
 
 
-class Pieces(NamedTuple):
+class SourcePieces(NamedTuple):
     """A source as the model reads it; a blank one has no pieces."""
 
     texts: list[str]
@@ -16,7 +16,7 @@ class Pieces(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
+class SourceLimits:
     """Which sources are answered whole."""
 
     tokens: int
@@ -26,7 +26,7 @@ class Reading:
     cuts: bool
     """whether others are cut: half a question of mathematics is none"""
 
-    def pieces(self, source: str, tokens: int, count: Callable[[str], int], number: int) -> Pieces:
+    def pieces(self, source: str, tokens: int, count: Callable[[str], int], number: int) -> SourcePieces:
         """The source whole, or cut at the ends of sentences, and inside those that are too long themselves.
 
         Args:
@@ -39,10 +39,10 @@ class Reading:
             UserError: if it is too long, and nothing is cut.
         """
         if not source.strip():
-            return Pieces([])
+            return SourcePieces([])
         too_many = self.cuts and self.sentences is not None and sum(1 for _ in sentences(source)) > self.sentences
         if tokens <= self.tokens and not too_many:
-            return Pieces([source])
+            return SourcePieces([source])
         if not self.cuts:
             raise UserError(
                 f"line {number}: {tokens:,} tokens, but the model reads {self.tokens:,} at most: shorten it"
@@ -50,4 +50,4 @@ class Reading:
         found = cut(source, lambda text: count(text) <= self.tokens)
         where = "also inside sentences" if len(found.pieces) > found.sentences else "at sentence ends"
         remark = f"line {number}: {tokens:,} tokens, over {self.tokens:,}: cut into {len(found.pieces)}, {where}"
-        return Pieces(found.pieces, remark if tokens > self.tokens else "")
+        return SourcePieces(found.pieces, remark if tokens > self.tokens else "")

@@ -30,8 +30,8 @@ from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import TransformersFiles
-from seqlab.tasks.sequence_to_sequence.evaluation import Counts, Evaluation, attention_maps
-from seqlab.tasks.sequence_to_sequence.reading import Reading
+from seqlab.tasks.sequence_to_sequence.evaluation import OutputEvaluation, TokenCounts, attention_maps
+from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.sentences import max_sentences_p99
@@ -108,7 +108,7 @@ class SequenceToSequence:
         """The task with vocabularies made from its training texts, or with those that the model brings along."""
         brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
         vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
-        usual = None if parts.trained is None else _known_sentences(read_environment(parts.trained))
+        usual = None if parts.trained is None else read_environment(parts.trained).get("max_sentences_p99")
         in_words = parts.text.unit != "character"
         task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words)
         return Assembly(task, model)
@@ -196,7 +196,7 @@ class SequenceToSequence:
         model(source, torch.ones_like(source, dtype=torch.bool), target, torch.arange(target_length, device="meta"))
 
     @torch.inference_mode()
-    def evaluate(self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Autocast) -> Evaluation:
+    def evaluate(self, model: Any, examples: Sequence[Example], *, quick: bool, autocast: Autocast) -> OutputEvaluation:
         """Loss under teacher forcing, and what the model writes by itself.
 
         Args:
@@ -220,7 +220,7 @@ class SequenceToSequence:
             hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
-        return Evaluation(
+        return OutputEvaluation(
             self._metrics,
             counts,
             correct,
@@ -250,7 +250,7 @@ class SequenceToSequence:
         answers = self.predict(model, [example.source for example in examples], autocast=autocast)
         return [Sample(*example, best.text) for example, (best, *_) in zip(examples, answers, strict=True)]
 
-    def artifacts(self, model: Any, evaluation: Evaluation, *, autocast: Autocast) -> dict[str, Any]:
+    def artifacts(self, model: Any, evaluation: OutputEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """Attention maps of a few examples."""
         return {"attention": attention_maps(self, model, evaluation.examples, autocast)}
 
@@ -287,13 +287,13 @@ class SequenceToSequence:
             for pieces in read
         ]
 
-    def _reading(self, readable: int) -> Reading:
+    def _reading(self, readable: int) -> SourceLimits:
         """Answered whole is what training saw alike; a translation is about as long as its source."""
         decode, translates = self.decode, self.corpus.languages is not None
         tokens = decode.max_source or (decode.max_length if translates else readable)
         most = decode.max_sentences or (self._max_sentences_p99 if translates else None)
         cuts = translates or decode.max_source is not None or decode.max_sentences is not None
-        return Reading(min(tokens, readable), most, cuts)
+        return SourceLimits(min(tokens, readable), most, cuts)
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best answer to a source is made of the k-th best ones to its pieces."""
@@ -309,8 +309,8 @@ class SequenceToSequence:
 
     def _counts(
         self, model: nn.Module, encoded: EncodedPairs, examples: Sequence[Example], autocast: Autocast
-    ) -> Counts:
-        counts = Counts(characters=sum(len(example.target) for example in examples))
+    ) -> TokenCounts:
+        counts = TokenCounts(characters=sum(len(example.target) for example in examples))
         for batch in evaluation_batches(encoded, model, self.config.evaluation_tokens):
             with autocast():
                 logits = self._logits(model, batch)
@@ -355,8 +355,3 @@ class SequenceToSequence:
 
     def _prediction(self, hypothesis: Hypothesis) -> Prediction:
         return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, hypothesis.cut)
-
-
-def _known_sentences(environment: dict[str, Any]) -> int | None:
-    """What a run knows of its training sources; runs of version 0.1 call it by another name."""
-    return environment.get("max_sentences_p99", environment.get("usual_sentences"))
