@@ -16,10 +16,11 @@ from seqlab.report import wording
 from seqlab.report.folder import RunRecord, load_run
 from seqlab.report.page import render, results_table, write_report
 from seqlab.report.sections import classification, passages
-from seqlab.report.sections.passages import Asked, FoundSpan, Gold, Stretch
+from seqlab.report.sections.passages import Stretch
 from seqlab.report.sections.samples import samples_table
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.schema import Asked, FoundSpan, Gold
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 

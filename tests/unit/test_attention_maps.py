@@ -15,8 +15,8 @@ from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.report.folder import AttentionMap
 from seqlab.report.sections import attention
+from seqlab.runs.schema import AttentionMap
 from seqlab.tasks.sequence_to_sequence.evaluation import LONGEST, NUM_MAPS, attention_maps
 from seqlab.tasks.sequence_to_sequence.task import SequenceToSequence, SequenceToSequenceConfig
 from seqlab.text.tokenizer import BOS_ID

@@ -18,11 +18,12 @@ from rich.console import Console
 from seqlab.errors import UserError
 from seqlab.report import compare, figures, wording
 from seqlab.report.figures import COLOURS, canvas, score_axis
-from seqlab.report.folder import Curve, Score, TextPrediction, load_run
+from seqlab.report.folder import Curve, Score, load_run
 from seqlab.report.page import results_table, write_report
 from seqlab.report.sections import attention, samples
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.schema import TextPrediction
 from seqlab.runs.statistics import describe
 from seqlab.tools import lr_range
 

@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
 from seqlab.runs import events
 from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.schema import (
+    AttentionMap,
+    Environment,
+    Judged,
+    LabelPrediction,
+    Results,
+    TextPrediction,
+    checked,
+    first_fault,
+)
 from seqlab.runs.statistics import Statistics
 
 NOT_SCORES = frozenset({"kind", "step", "time_s", "split", "loss"})
@@ -37,98 +47,8 @@ class Score(NamedTuple):
     high: float | None
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One test example, as every task writes it: what was predicted, and whether that is right."""
-
-    predicted: Any
-    correct: bool
-
-
-@dataclass(frozen=True)
-class TextPrediction:
-    """A text and the text that the run made of it; `score` is its log-probability."""
-
-    source: str
-    target: str
-    predicted: str
-    correct: bool
-    score: float = 0.0
-    f1: float | None = None
-    """words that an answer to a question shares with those of people, as a share"""
-
-
-ClassName = Annotated[str, BeforeValidator(str)]
-"""Numbers are names of classes too."""
-
-
-@dataclass(frozen=True)
-class LabelPrediction:
-    """The class of an example and the one that the run took it for, with its probability."""
-
-    label: ClassName
-    predicted: ClassName
-    correct: bool
-    probability: float
-    source: str | None = None
-    """the text, where texts are classified"""
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """What a model looked at while it wrote one answer; all weights are shares."""
-
-    text: str
-    """the source"""
-    source: list[str]
-    """S tokens"""
-    predicted: list[str]
-    """T tokens"""
-    layers: int
-    heads: list[list[list[float]]]
-    """(H, T, S), the weights of the last layer"""
-    all_layers: list[list[float]]
-    """(T, S), the mean over heads and layers"""
-    centres: list[float] | None = None
-    """(T), the place in the source, counted from 1, around which each row looked; None: it could look everywhere"""
-    window_radius: int | None = None
-    """places on either side of a centre that could be seen"""
-
-
 AnyPrediction = TypeVar("AnyPrediction", TextPrediction, LabelPrediction)
 Artifact = TypeVar("Artifact")
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the report reads of `results.json`; tasks write more."""
-
-    step: int | None = None
-    train_s: float | None = None
-    parameters: int | None = None
-    peak_memory_mb: float | None = None
-    stopped_because: str | None = None
-    examples: int | None = None
-    scores: dict[str, dict[str, float | None]] | None = None
-    baselines: dict[str, dict[str, float]] | None = None
-    signatures: dict[str, str] | None = None
-    time_to_target: dict[str, Any] | None = None
-    capped: int | None = None
-    unknown: dict[str, dict[str, int]] | None = None
-    warnings: list[str] | None = None
-    leaks: list[str] | None = None
-    by_question_word: dict[str, dict[str, float]] | None = None
-    by_answer_length: dict[str, dict[str, float]] | None = None
-    batch_matthews: list[float] | None = None
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What the report reads of `environment.json`; the rest is shown as it is."""
-
-    command: str | None = None
-    threads: int | None = None
-    matrix_flops: float | None = None
 
 
 class Curve(NamedTuple):
@@ -266,9 +186,12 @@ def load_run(path: Path) -> RunRecord:
         raise UserError(f"{path}: no such folder; name a run folder, as `seqlab train` printed it")
     if not folder.config.is_file():
         raise UserError(f"{path}: not a run folder: {folder.config.name} is missing")
+    config = upgraded(read_toml(folder.config))
+    for section in ("about", "task", "data", "train"):
+        checked(dict[str, Any], config.get(section, {}), f"{folder.config}, {section}")
     return RunRecord(
         folder=folder,
-        config=upgraded(read_toml(folder.config)),
+        config=config,
         environment=_read_object(folder.environment, Environment) or {},
         events=events.read(folder.events),
         results=_read_object(folder.results, Results),
@@ -291,7 +214,7 @@ def _read(path: Path, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(f"{path}: damaged ({_first(error)}): delete it to do without") from None
+        raise UserError(f"{path}: damaged ({first_fault(error)}): delete it to do without") from None
 
 
 def _read_object(path: Path, known: Any) -> Tree | None:
@@ -304,18 +227,8 @@ def _read_object(path: Path, known: Any) -> Tree | None:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected one JSON object, found {type(content).__name__}")
-    try:
-        TypeAdapter(known).validate_python(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: damaged ({_first(error)})") from None
+    checked(known, content, str(path))
     return content
-
-
-def _first(error: ValidationError) -> str:
-    """The first complaint: `scores.accuracy.value: Input should be a valid number`."""
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 def _read_predictions(path: Path) -> list[Any]:
@@ -332,7 +245,7 @@ def _read_predictions(path: Path) -> list[Any]:
                 adapter = adapter or TypeAdapter(_row_type(row))
                 found.append(adapter.validate_python(row))
         except ValidationError as error:
-            raise UserError(f"{path}, line {number}: not a prediction ({_first(error)})") from None
+            raise UserError(f"{path}, line {number}: not a prediction ({first_fault(error)})") from None
         except (ValueError, AttributeError):
             raise UserError(f"{path}, line {number}: not a JSON object of a prediction") from None
     return found

@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from seqlab.errors import UserError
 from seqlab.runs.folder import atomic_write
+from seqlab.runs.schema import EVENTS, first_fault
 
 Kind = Literal["update", "evaluation", "sample", "note"]
 Event = dict[str, Any]
@@ -66,6 +69,10 @@ def _events(path: Path) -> Iterator[tuple[str, Event]]:
             event = json.loads(text)
             if not isinstance(event["kind"], str) or not isinstance(event["step"], int):
                 raise TypeError
+            if event["kind"] in EVENTS:
+                EVENTS[event["kind"]].validate_python(event)
+        except ValidationError as error:
+            raise UserError(f"{path}, line {number}: damaged ({first_fault(error)}): delete this line") from None
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}, line {number}: not an event of a run: delete this line") from None
         yield text, event

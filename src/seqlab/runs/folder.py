@@ -10,6 +10,7 @@ from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.runs.compatibility import FACTS, FORMAT
+from seqlab.runs.schema import Environment, checked
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def read_environment(paths: RunFolder) -> dict[str, Any]:
         facts = json.loads(paths.environment.read_text(encoding="utf-8"))
         if not {"precision", "matrix_flops"} <= facts.keys():
             raise ValueError
+        checked(Environment, facts, str(paths.environment), "; take it from the run again")
         written_in = int(facts.get("format", 1))
         facts = {FACTS.get(name) or name: value for name, value in facts.items()}
     except OSError as error:

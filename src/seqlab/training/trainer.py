@@ -19,6 +19,7 @@ from seqlab.experiment.config import Experiment, Target
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
+from seqlab.runs.schema import ARTIFACTS, checked
 from seqlab.training.interruptions import bad_batch_kept, stop_signals
 from seqlab.training.state import TrainingState, check_free, check_resumable, final_weights, prepare, save
 
@@ -152,6 +153,8 @@ def finish(state: TrainingState, reason: str, train_s: float) -> None:
     paths.predictions.parent.mkdir(exist_ok=True)
     atomic_write(paths.predictions, "".join(f"{_json(record)}\n" for record in evaluation.records()))
     for name, value in task.artifacts(model.eval(), evaluation, autocast=autocast).items():
+        if name in ARTIFACTS:
+            checked(ARTIFACTS[name], value, str(paths.artifact(name)))  # what no report could read is found now
         atomic_write(paths.artifact(name), _json(value))
     write_json(paths.results, {**_facts(state, reason, train_s), **evaluation.to_json()})
     write_report(paths)

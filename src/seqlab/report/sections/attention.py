@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from seqlab.report.figures import GRID, INK, SERIES, Plot, canvas
-from seqlab.report.folder import AttentionMap, RunRecord
+from seqlab.report.folder import RunRecord
+from seqlab.runs.schema import AttentionMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

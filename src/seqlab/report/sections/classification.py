@@ -3,7 +3,6 @@
 import io
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from seqlab.metrics.classification import AVERAGES, class_table, confusion_matri
 from seqlab.report import wording
 from seqlab.report.figures import GRID, INK, SERIES, Plot, canvas, thin
 from seqlab.report.folder import Curve, RunRecord
+from seqlab.runs.schema import Classified, Mistake, Pictures, Pixels
 
 BESIDE = 14
 """Classes of which the table and the matrix stand beside each other; of more, the table opens on a click."""
@@ -22,52 +22,6 @@ NUM_CONFUSIONS = 3
 
 MAX_BARS = 120
 """Correlations of more batches than this are a line."""
-
-Pixels = list[list[int]]
-"""(H, W), shades from 0, black, to 255, white."""
-
-
-@dataclass(frozen=True)
-class Classified:
-    """A text, or two with a tab between them, its class, and the one that the model gave it."""
-
-    source: str
-    label: str
-    predicted: str
-    correct: bool
-    probability: float
-    """of the predicted class"""
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An image that was taken for another class; `row` is its number among the test images, from 0."""
-
-    row: int
-    pixels: Pixels
-    label: str
-    predicted: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class Orders:
-    """An image with its pixels in their places, and in those of the permutation."""
-
-    label: str
-    sequential: Pixels
-    permuted: Pixels
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What `pictures.json` holds."""
-
-    height: int
-    width: int
-    mistakes: list[Mistake]
-    """the surest first"""
-    orders: list[Orders]
 
 
 class Confusion(NamedTuple):

@@ -2,46 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import Field
+from typing import Any, NamedTuple
 
 from seqlab.report import wording
 from seqlab.report.folder import RunRecord
-
-
-@dataclass(frozen=True)
-class Gold:
-    """The answer of a person; `start` is its first character in the text, if it stands there."""
-
-    text: str
-    start: int | None
-
-
-@dataclass(frozen=True)
-class FoundSpan:
-    """A passage that the model chose, from `start` to before `end`; from 0 to 0 it says that there is no answer."""
-
-    text: str
-    start: int
-    end: int
-    score: float
-    """log-probability among the candidates"""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question about a text, with what people and the model answer."""
-
-    question: str
-    context: str
-    answers: list[Gold]
-    predicted: Annotated[list[FoundSpan], Field(min_length=1)]
-    """the best first"""
-    f1: float
-    exact_match: bool
+from seqlab.runs.schema import Asked, FoundSpan
 
 
 class Stretch(NamedTuple):

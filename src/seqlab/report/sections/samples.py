@@ -13,7 +13,8 @@ from rich.text import Text
 from seqlab.metrics.chrf import sentence_scores
 from seqlab.metrics.warnings import repeated_ngram
 from seqlab.report import wording
-from seqlab.report.folder import AnyPrediction, LabelPrediction, RunRecord, TextPrediction
+from seqlab.report.folder import AnyPrediction, RunRecord
+from seqlab.runs.schema import LabelPrediction, TextPrediction
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """What is marked as a whole in a translation: a word, or a punctuation mark."""

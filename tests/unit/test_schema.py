@@ -1,0 +1,94 @@
+"""Files of a run that are damaged or of a wrong type: one line that names the file and the key."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seqlab.errors import UserError
+from seqlab.report.folder import load_run
+from seqlab.runs.folder import RunFolder, read_environment
+
+OLD = Path(__file__).parents[1] / "data" / "runs" / "translation"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(OLD, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "complaint"),
+    [
+        ("results.json", "scores", 3, "scores: Input should be a valid dictionary"),
+        ("results.json", "scores", {"bleu": 3}, "scores.bleu: Input should be a valid dictionary"),
+        ("results.json", "step", "many", "step: Input should be a valid integer"),
+        ("environment.json", "precision", "fp99", "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
+        ("environment.json", "matrix_flops", [], "matrix_flops: Input should be a valid number"),
+    ],
+)
+def test_a_wrong_value_is_named(run: Path, name: str, key: str, value: object, complaint: str) -> None:
+    path = run / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(UserError) as error:
+        load_run(run)
+    assert str(error.value).startswith(f"{path}: damaged ({complaint}")
+
+
+def test_predictions_need_a_precision_that_exists(run: Path) -> None:
+    path = run / "environment.json"
+    path.write_text(path.read_text().replace('"fp32"', '"fp99"'))
+    with pytest.raises(UserError, match=r"environment\.json: damaged \(precision: .*take it from the run again"):
+        read_environment(RunFolder(run))
+
+
+def test_a_run_of_a_newer_version_is_refused(run: Path) -> None:
+    path = run / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(UserError, match="written by a newer seqlab"):
+        read_environment(RunFolder(run))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"heads": []}, "0.heads: List should have at least 1 item"),
+        ({"heads": [[[0.5]]]}, "predicted by source tokens"),
+        ({"source": None}, "0.source: Input should be a valid list"),
+    ],
+)
+def test_attention_without_its_weights(run: Path, change: dict[str, object], complaint: str) -> None:
+    path = run / "attention.json"
+    first, *others = json.loads(path.read_text())
+    path.write_text(json.dumps([first | change, *others]))
+    with pytest.raises(UserError) as error:
+        load_run(run)
+    assert str(path) in str(error.value)
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "complaint"),
+    [
+        ({"kind": "sample", "step": 3}, "source: Field required"),
+        ({"kind": "note", "step": 3}, "text: Field required"),
+        ({"kind": "evaluation", "step": 3}, "split: Field required"),
+        ({"kind": "update", "step": "x"}, "not an event of a run"),
+    ],
+)
+def test_an_event_that_lacks_something(run: Path, event: dict[str, object], complaint: str) -> None:
+    path = run / "events.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, json.dumps(event), lines[-1]]) + "\n")
+    with pytest.raises(UserError) as error:
+        load_run(run)
+    assert f"{path}, line {len(lines) + 1}: " in str(error.value)
+    assert complaint in str(error.value)
+
+
+def test_a_section_of_the_config_that_is_no_table(run: Path) -> None:
+    path = run / "config.toml"
+    path.write_text("about = 3\n" + path.read_text().replace("[about]", "[train.extra]", 1))
+    with pytest.raises(UserError, match=r"config\.toml, about: damaged"):
+        load_run(run)
