@@ -132,6 +132,7 @@ def read_text(path: Path, reading: Reading) -> Iterable[object]:
 
 def read_beside(path: Path, reading: Reading) -> Iterable[object]:
     other = path.with_suffix(".other")
+    other.unlink(missing_ok=True)
     other.write_text("x\n" * 8, encoding="utf-8")
     return (list(texts) for _, texts in read_aligned(path, other, reading=reading))
 
@@ -208,6 +209,7 @@ def damaged(content: bytes, random: Random) -> bytes:
 def outcome(target: Target, content: bytes, folder: Path, on_error: bool) -> str:
     """`read` or `refused`; anything else fails the test or raises."""
     path = folder / target.name
+    path.unlink(missing_ok=True)  # some file systems wait for the disk when a file is overwritten
     path.write_bytes(content)
     try:
         records = list(target.read(path, Reading(SMALL, "skip" if on_error else None)))

@@ -55,7 +55,7 @@ def test_a_run_of_a_newer_version_is_refused(run: Path) -> None:
     [
         ({"heads": []}, "0.heads: List should have at least 1 item"),
         ({"heads": [[[0.5]]]}, "predicted by source tokens"),
-        ({"source": None}, "0.source: Input should be a valid list"),
+        ({"source": None}, "0.source: Input should be a valid array"),
     ],
 )
 def test_attention_without_its_weights(run: Path, change: dict[str, object], complaint: str) -> None:
