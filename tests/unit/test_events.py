@@ -32,7 +32,7 @@ def test_events_come_back_in_order(path: Path) -> None:
 
 def test_a_new_log_goes_on_in_the_same_file(path: Path) -> None:
     for step in (1, 2):
-        EventLog(path).write("note", step)
+        EventLog(path).write("note", step, text="x")
     assert [event["step"] for event in read(path)] == [1, 2]
 
 
@@ -71,7 +71,7 @@ def test_rewinding_drops_later_events_only_and_the_log_goes_on(path: Path) -> No
 
 
 def test_a_crash_while_rewinding_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    EventLog(path).write("note", 5)
+    EventLog(path).write("note", 5, text="x")
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         rewind(path, 0)
@@ -86,7 +86,7 @@ def test_no_file_has_no_events_and_nothing_to_rewind(path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", ["not json", "[]", '{"kind": "note"}', '{"kind": "note", "step": "1"}'])
 def test_a_damaged_line_in_the_middle_is_told_with_its_number(path: Path, damaged: str) -> None:
-    EventLog(path).write("note", 1)
+    EventLog(path).write("note", 1, text="x")
     with path.open("a") as file:
         file.write(f"{damaged}\n")
     with pytest.raises(UserError, match=r"events\.jsonl, line 2: not an event"):

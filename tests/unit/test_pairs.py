@@ -60,7 +60,7 @@ def test_labels_stand_in_the_order_of_the_real_target_positions() -> None:
     """The model picks states with the target index; labels must come in the same order."""
     batch = encoded().batch(np.array([1, 0]), 4, 5)
     assert batch.labels.tolist() == [*ids(["xyzw"])[0], EOS, *ids(["xy"])[0], EOS]
-    assert len(batch.labels) == batch.target_mask.sum() == batch.max_tokens == 8
+    assert len(batch.labels) == batch.target_mask.sum() == batch.tokens == 8
 
 
 def test_the_decoder_reads_what_it_should_have_said_one_place_earlier() -> None:

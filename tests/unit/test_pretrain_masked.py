@@ -153,7 +153,7 @@ def test_whole_words_are_hidden_by_brute_force(share: float) -> None:
             plain[c] for c in range(len(plain)) if c not in columns
         ]
         assert batch.types[0].tolist() == [0] * (middle - start + 2) + [1] * (end - second + 1)
-        assert batch.max_tokens == rows.shapes[row, 1] == batch.hidden.item()
+        assert batch.tokens == rows.shapes[row, 1] == batch.hidden.item()
         assert batch.elsewhere.item() == pairs.elsewhere[row]
 
 

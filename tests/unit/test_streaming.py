@@ -17,9 +17,10 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
 from seqlab.data.corpora.splitting import Cleaning, Order, Pair, Sets, sets_in_memory
 from seqlab.data.out_of_core import rows, streaming
-from seqlab.data.out_of_core.cache import Interleaved, StoredPairs, cache_folder, key_of, made_once
+from seqlab.data.out_of_core.cache import Interleaved, StoredPairs, key_of, made_once
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.errors import UserError
+from seqlab.runs.lock import cache_folder
 
 TEXTS = st.text("aé\0", max_size=3)
 

@@ -35,6 +35,7 @@ from seqlab.experiment.assembly import build_corpus, fitted
 from seqlab.experiment.config import check, load
 from seqlab.report.folder import load_run
 from seqlab.runs.folder import write_json
+from seqlab.runs.lock import locked
 
 MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
@@ -218,6 +219,13 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[
     waiting = [run for run in plan.runs if not folder.run(run).results.is_file()]
     if waiting:
         build_corpus(check(plan.config, plan.recipe).data).check_files()
+    with locked(folder.root, "choose another --out"):
+        return _train_waiting(plan, folder, waiting, device, report)
+
+
+def _train_waiting(
+    plan: Plan, folder: AblationFolder, waiting: list[PlannedRun], device: str, report: Callable[[str], None]
+) -> QueueResult:
     _begin(plan, folder)
     done = len(plan.runs) - len(waiting)
     seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"

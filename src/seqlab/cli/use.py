@@ -22,8 +22,10 @@ from seqlab.errors import UserError
 @app.command(epilog="Example: seqlab predict RUN --to fr --file book.en --out book.fr decode.beam_width=8")
 def predict(
     run: RunPath,
-    text: Annotated[str | None, typer.Argument(help="The input; standard input when absent.")] = None,
-    settings: SearchSettings = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT] [KEY=VALUE]...", help="Input, else standard input; search settings."),
+    ] = None,
     to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
     file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
     context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
@@ -38,13 +40,16 @@ def predict(
     from seqlab.inference.console import Inputs, predict_lines
     from seqlab.inference.run import Run
 
-    if text is not None and SETTING.match(text):
-        text, settings = None, [text, *(settings or [])]
+    settings = [word for word in words or () if SETTING.match(word)]
+    texts = [word for word in words or () if not SETTING.match(word)]
+    if len(texts) > 1:
+        raise UserError(f'one text at a time, in quotes: "{texts[0]}" and "{texts[1]}" are two')
+    text = texts[0] if texts else None
     if text is not None and file is not None:
         raise UserError("give a text or --file, not both")
     if overwrite and out is None:
         raise UserError("--overwrite replaces the file in --out: name it")
-    model = Run(run, device.value, settings or [], trust_code=trust_code)
+    model = Run(run, device.value, settings, trust_code=trust_code)
     if to is not None:
         model.check_translates_into(to)
     predict_lines(model, Inputs(text, file, context), out, overwrite)

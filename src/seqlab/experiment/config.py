@@ -18,6 +18,9 @@ from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder
 from seqlab.text.vocabularies import TextConfig
 
+FOLDER_NAME = re.compile(r'[^/\\:*?"<>|\x00-\x1f\s.][^/\\:*?"<>|\x00-\x1f]{0,99}(?<!\s)')
+"""A name that every file system takes, and no path."""
+
 
 class About(Config):
     """What a recipe says of itself."""
@@ -32,6 +35,14 @@ class About(Config):
     """the score it promises"""
     time: str = ""
     """how long that takes, and on what"""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        """Runs are written to `runs/NAME-...`: a name with a path in it would lead elsewhere."""
+        if not FOLDER_NAME.fullmatch(name):
+            raise ValueError("must be a plain folder name of at most 100 characters")
+        return name
 
 
 class Target(NamedTuple):

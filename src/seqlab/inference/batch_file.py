@@ -23,6 +23,7 @@ from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.inference.run import CHUNK, Run, chunks
 from seqlab.runs.folder import write_json
+from seqlab.runs.lock import locked
 from seqlab.tasks.task import LineResult
 
 WAY_OUT = "remove it to start anew, or choose another --out"
@@ -44,8 +45,13 @@ def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: boo
         UserError: the file exists, and is not to be overwritten; it cannot be written; or what was left comes from
             another run, other settings or other lines.
     """
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; choose another --out, or --overwrite it")
+    with locked(path, "choose another --out"):
+        if path.exists() and not overwrite:
+            raise UserError(f"{path}: exists already; choose another --out, or --overwrite it")
+        _write_answer_file(run, lines, path, shown)
+
+
+def _write_answer_file(run: Run, lines: Iterable[str], path: Path, shown: LineCount) -> None:
     partial, record = (path.with_name(path.name + suffix) for suffix in (".partial", ".partial.json"))
     decode = run.experiment.decode.model_dump(mode="json")
     made_by = {"weights": _digest(run.model), "settings of decode": decode, "chunks": CHUNK}

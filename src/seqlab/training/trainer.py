@@ -6,12 +6,12 @@
 import json
 import random
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from seqlab.engine.checkpoint import load_into, save_weights
-from seqlab.engine.distributed import DeviceName, connect
+from seqlab.engine.distributed import DeviceName, World, connect
 from seqlab.engine.loop import updates
 from seqlab.engine.machine import peak_memory_mb
 from seqlab.engine.recorder import Display
@@ -19,6 +19,7 @@ from seqlab.experiment.config import Experiment, Target
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
+from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
 from seqlab.training.interruptions import bad_batch_kept, stop_signals
 from seqlab.training.state import TrainingState, check_free, check_resumable, final_weights, prepare, save
@@ -52,22 +53,36 @@ def train(
         UserError: for settings, files or folders that the user can put right.
     """
     world = connect(device)
+    only_writer = locked(folder, "choose another --out") if world.is_main else nullcontext()
     try:
-        paths = RunFolder(folder)
-        if resume:
-            world.run_on_main(lambda: check_resumable(experiment, paths))
-        else:
-            world.run_on_main(lambda: check_free(paths, overwrite))
-        state = prepare(experiment, paths, world, display, resume, corpus)
-        with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(paths, world):
-            reason = _train(state)
-        if reason == "interrupted":
-            return False
-        train_s = state.budget.elapsed()
-        world.run_on_main(lambda: finish(state, reason, train_s))
-        return True
+        with only_writer:
+            return _train_in(RunFolder(folder), experiment, world, resume, overwrite, display, corpus)
     finally:
         world.close()
+
+
+def _train_in(
+    paths: RunFolder,
+    experiment: Experiment,
+    world: World,
+    resume: bool,
+    overwrite: bool,
+    display: Display,
+    corpus: Any,
+) -> bool:
+    """Trains in a folder that no other process writes."""
+    if resume:
+        world.run_on_main(lambda: check_resumable(experiment, paths))
+    else:
+        world.run_on_main(lambda: check_free(paths, overwrite))
+    state = prepare(experiment, paths, world, display, resume, corpus)
+    with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(paths, world):
+        reason = _train(state)
+    if reason == "interrupted":
+        return False
+    train_s = state.budget.elapsed()
+    world.run_on_main(lambda: finish(state, reason, train_s))
+    return True
 
 
 def _train(state: TrainingState) -> str:

@@ -20,13 +20,14 @@ from seqlab.data.corpora.splitting import (
     held_out_sizes,
     sets_in_memory,
 )
-from seqlab.data.out_of_core.cache import Interleaved, cache_folder, key_of
+from seqlab.data.out_of_core.cache import Interleaved, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
 from seqlab.data.readers.columns import Column
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.lines import folder_hint
 from seqlab.data.readers.reading import OnError, Reading, ReadingConfig
 from seqlab.errors import UserError
+from seqlab.runs.lock import cache_folder
 from seqlab.runs.statistics import HELD_OUT
 
 CACHE_FORMAT = "1"

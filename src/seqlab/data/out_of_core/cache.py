@@ -5,7 +5,6 @@ Any of them may be deleted at any time.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -18,11 +17,6 @@ from seqlab.data.corpora.corpus import Example
 
 INDEX = np.dtype([("start", "<i8"), ("source", "<i4"), ("target", "<i4")])
 """A stored pair: where its source starts, the bytes of the source, and those of the target, which follows it."""
-
-
-def cache_folder() -> Path:
-    """Where caches are kept unless a setting says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqlab"
 
 
 def key_of(*parts: str) -> str:
