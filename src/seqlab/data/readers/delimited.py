@@ -159,33 +159,6 @@ def _is_quoted_tsv(path: Path, reading: Reading) -> bool:
     return True
 
 
-def _is_well_quoted(path: Path, reading: Reading) -> bool:
-    quotes, width, any_quoted = 0, None, False
-
-    def lines() -> Iterator[str]:
-        nonlocal quotes
-        for line in scan_lines(path, reading.config):
-            if not isinstance(line, Fault):
-                quotes += line.count(QUOTE)
-                yield f"{line}\n"
-
-    csv.field_size_limit(reading.config.max_line_bytes)
-    try:
-        for cells in csv.reader(lines(), delimiter="\t", strict=True):
-            width = width or len(cells)
-            if len(cells) != width and any("\t" in cell or "\n" in cell for cell in cells):
-                return False
-            # a cell with quotes inside has each of them twice, and two around it; a cell without has two or none
-            inside = [cell.count(QUOTE) for cell in cells]
-            if quotes < sum(2 * count + 2 for count in inside if count):
-                return False
-            any_quoted |= quotes > 0
-            quotes = 0
-    except csv.Error:
-        return False
-    return any_quoted
-
-
 def _may_have_quoted_cells(path: Path, config: ReadingConfig) -> bool:
     """A quick look at the bytes: whether a cell begins with a double quote; True in an encoding that hides it."""
     if config.encoding is not None:
