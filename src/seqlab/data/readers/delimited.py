@@ -204,15 +204,3 @@ def _is_well_quoted(path: Path, reading: Reading) -> bool:
     except csv.Error:
         return False
     return any_quoted
-
-
-def _has_quoted_cell(path: Path) -> bool:
-    """A quick look at the bytes: whether any cell begins with a double quote."""
-    last = b"\n"
-    with opened(path) as file:
-        while block := file.read(BLOCK):
-            piece = last + block
-            if b'\n"' in piece or b'\t"' in piece or piece.startswith(b'\n\xef\xbb\xbf"'):
-                return True
-            last = block[-1:]
-    return False
