@@ -52,7 +52,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 @st.composite
 def experiments(draw: st.DrawFn) -> Experiment:
     tree = {
-        "about": {"name": draw(texts), "summary": draw(texts)},
+        "about": {"name": draw(names), "summary": draw(texts)},
         "data": {"kind": "mathematics", "module": draw(st.sampled_from(["comparison__sort", "numbers__place_value"]))},
         "batch": draw(batches),
         "optimizer": draw(optimizers).model_dump(),

@@ -67,7 +67,7 @@ def test_an_interrupted_queue_goes_on_exactly(
     queue.send_signal(signal.SIGINT)
     stopped = outcome_of(queue)
     assert stopped.code == 1
-    go_on = re.search(r"go on with: (.*)$", stopped.err, re.MULTILINE)
+    go_on = re.search(r"resume with: (.*)$", stopped.err, re.MULTILINE)
     assert go_on is not None
     assert not (first / "results.json").exists()
     assert 16 <= len(losses(first)) < 400

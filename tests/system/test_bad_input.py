@@ -112,9 +112,9 @@ def test_characters_that_the_model_never_saw(command: Command, trained: Trained,
     file.write_text("What is the units digit of \u0663\u0663?\nthree\n", encoding="utf-8")
     captured = command("evaluate", trained.folder, "--data", file)
     assert captured.code == 0
-    source, target = (line for line in captured.err.splitlines() if "not know" in line)
-    assert re.search(r"source .* not know.*\u0663\W+2\b", source)
-    assert re.search(r"target .* not know.*\be\W+2\b", target)
+    source, target = (line for line in captured.err.splitlines() if "out-of-vocabulary" in line)
+    assert re.search(r"source .* out-of-vocabulary.*\u0663\W+2\b", source)
+    assert re.search(r"target .* out-of-vocabulary.*\be\W+2\b", target)
     scores = json.loads(command("evaluate", trained.folder, "--data", file, "--json").out)
     assert scores["unknown"]["source"] == {"\u0663": 2}
     assert scores["scores"]["accuracy"]["value"] == 0

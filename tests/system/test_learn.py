@@ -38,6 +38,8 @@ SETTINGS: dict[str, object] = {
 class Strings:
     """Random strings of three to six letters, and what is to be written for each."""
 
+    languages = None
+
     def __init__(self, wanted: Callable[[str], str]) -> None:
         self.wanted = wanted
         drawn = self._draw(random.Random("held out"), 400)

@@ -227,7 +227,7 @@ class TestSettings:
             ("decode.temperature=2", "temperature=2.0 has no effect"),
             ("decode.method=best", "not one of greedy, beam, sample"),
             ("train.seed=2", "settings of search and metrics only"),
-            ("decode=2", "settings of search and metrics only"),
+            ("decode=2", "one text at a time"),
         ],
     )
     def test_what_cannot_be_set(self, command: Command, translator: Path, setting: str, captured: str) -> None:

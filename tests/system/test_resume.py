@@ -127,7 +127,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
 ) -> None:
     folder = tmp_path / "a run"
     with (
-        pytest.raises(api.Interrupted, match=r"go on with: seqlab train --resume '.*/a run'"),
+        pytest.raises(api.Interrupted, match=r"resume with: seqlab train --resume '.*/a run'"),
         signal_after(15, number),
     ):
         api.train(small[0], [*small[1:], *RANDOM], out=folder)

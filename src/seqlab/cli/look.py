@@ -40,14 +40,18 @@ def list_recipes() -> None:
 def show(name: RecipeName, settings: Overrides = None) -> None:
     """Print the resolved config of a recipe with a line on every setting; * marks what the recipe sets."""
     from seqlab.config.settings import settings as settings_of
-    from seqlab.experiment.config import load
+    from seqlab.experiment.config import load, unread_tables
 
-    section = ""
-    for setting in settings_of(load(name, settings or [])):
+    section, experiment = None, load(name, settings or [])
+    for setting in settings_of(experiment):
         head, _, key = setting.key.partition(".")
+        if head in unread_tables(experiment):
+            continue
+        if not key:  # a setting of no section
+            head, key = "", head
         if head != section:
             section = head
-            print(f"\n[{section}]")
+            print(f"\n[{section}]" if section else "\nat the top of the file")
         value = "" if setting.value is None else json.dumps(setting.value, ensure_ascii=False, default=str)
         print(f"{' ' if setting.is_default else '*'} {f'{key} = {value}':<44} {setting.doc}")
 

@@ -231,7 +231,12 @@ def _check_kinds(experiment: Experiment, origin: str) -> None:
             known = registry.suiting(section, task)
             hint = f": set {' or '.join(known)}" if known else ""
             raise UserError(f'{origin}: {section}.kind="{kind}" does not suit the task {name}{hint}')
-    for table in OPTIONAL_TABLES:
-        field = Experiment.model_fields[table]
-        if table not in task.reads and getattr(experiment, table) != field.default:
+    for table in unread_tables(experiment):
+        if getattr(experiment, table) != Experiment.model_fields[table].default:
             raise UserError(f"{origin}: {table} has no effect with the task {name}: leave it out")
+
+
+def unread_tables(experiment: Experiment) -> list[str]:
+    """The tables that the task of the experiment does not read."""
+    task = registry.find("task", experiment.task.kind)
+    return [table for table in OPTIONAL_TABLES if table not in task.reads]
