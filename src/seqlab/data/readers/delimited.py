@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -43,14 +44,15 @@ def read_csv(path: Path, columns: Columns, reading: Reading) -> Cells:
 
 def _plain_cells(path: Path, reading: Reading, faults: Faults) -> Cells:
     stray = 0
-    for number, line in enumerate(scan_lines(path, reading.config), start=1):
-        if isinstance(line, Fault):
-            faults.add(number, line)
-        elif line:
-            cells = line.split("\t")
-            if QUOTE in line:
-                stray += sum(cell.startswith(QUOTE) for cell in cells)
-            yield number, cells
+    with closing(scan_lines(path, reading.config)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if isinstance(line, Fault):
+                faults.add(number, line)
+            elif line:
+                cells = line.split("\t")
+                if QUOTE in line:
+                    stray += sum(cell.startswith(QUOTE) for cell in cells)
+                yield number, cells
     if stray and reading.config.quoted is None:
         reading.note(
             f"{path.name}: {stray:,} cells begin with a quotation mark, which was kept as a part of the text "
@@ -68,29 +70,30 @@ def _quoted_cells(path: Path, delimiter: str, reading: Reading, faults: Faults) 
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in enumerate(scan_lines(path, config), start=1):
+        for number, line in enumerate(scan, start=1):
             if isinstance(line, Fault):
                 faults.add(number, line)
             elif not (number == 1 and line.casefold().startswith("sep=") and len(line) == len("sep=;")):
                 yield f"{line}\n"
 
     csv.field_size_limit(config.max_line_bytes)  # of the module, for every reader
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
-    while True:
-        begin = number + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            if "field limit" in str(error):
-                raise too_long(f"{path}:{begin}", config) from None
-            if "unexpected end" in str(error):
-                raise UserError(f"{path}:{begin}: {INVALID}: a quotation mark is never closed") from None
-            faults.add(number, f"{INVALID} ({quote(str(error), 100)})")
-            continue
-        if cells is None:
-            return
-        if cells:
-            yield number, cells
+    with closing(scan_lines(path, config)) as scan:
+        reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+        while True:
+            begin = number + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                if "field limit" in str(error):
+                    raise too_long(f"{path}:{begin}", config) from None
+                if "unexpected end" in str(error):
+                    raise UserError(f"{path}:{begin}: {INVALID}: a quotation mark is never closed") from None
+                faults.add(number, f"{INVALID} ({quote(str(error), 100)})")
+                continue
+            if cells is None:
+                return
+            if cells:
+                yield number, cells
 
 
 def _select(path: Path, lines: Cells, columns: Columns, reading: Reading, faults: Faults) -> Cells:
@@ -112,7 +115,8 @@ def _select(path: Path, lines: Cells, columns: Columns, reading: Reading, faults
 def _delimiter(path: Path, columns: Columns, reading: Reading) -> str:
     """What stands between the cells of a CSV file: what gives all of the first lines the same number of cells, at least
     two, with the names of the wanted columns if possible; a comma where nothing does."""
-    lines = [line for line in islice(scan_lines(path, reading.config), SAMPLE) if not isinstance(line, Fault)]
+    with closing(scan_lines(path, reading.config)) as scan:
+        lines = [line for line in islice(scan, SAMPLE) if not isinstance(line, Fault)]
     if (
         lines
         and len(lines[0]) == len("sep=;")
@@ -184,13 +188,13 @@ def _is_well_quoted(path: Path, reading: Reading) -> bool:
 
     def lines() -> Iterator[str]:
         nonlocal quotes
-        for line in scan_lines(path, reading.config):
+        for line in scan:
             if not isinstance(line, Fault):
                 quotes += line.count(QUOTE)
                 yield f"{line}\n"
 
     csv.field_size_limit(reading.config.max_line_bytes)
-    try:
+    with closing(scan_lines(path, reading.config)) as scan, suppress(csv.Error):
         for cells in csv.reader(lines(), delimiter="\t", strict=True):
             width = width or len(cells)
             if len(cells) != width and any("\t" in cell or "\n" in cell for cell in cells):
@@ -201,6 +205,5 @@ def _is_well_quoted(path: Path, reading: Reading) -> bool:
                 return False
             any_quoted |= quotes > 0
             quotes = 0
-    except csv.Error:
-        return False
-    return any_quoted
+        return any_quoted
+    return False

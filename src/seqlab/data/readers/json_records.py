@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,22 @@ def read_json_lines(
 
     Whether an object has these keys is left to the caller.
     """
-    for number, line in enumerate(scan_lines(path, config), start=1):
-        if isinstance(line, Fault):
-            faults.add(number, line)
-            continue
-        if not line.strip():
-            continue
-        try:
-            record = parse(line)
-        except ValueError as error:
-            faults.add(number, f"not valid JSON ({error})")
-            continue
-        if isinstance(record, dict):
-            yield number, record
-        else:
-            faults.add(number, _not_an_object(wanted))
+    with closing(scan_lines(path, config)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if isinstance(line, Fault):
+                faults.add(number, line)
+                continue
+            if not line.strip():
+                continue
+            try:
+                record = parse(line)
+            except ValueError as error:
+                faults.add(number, f"not valid JSON ({error})")
+                continue
+            if isinstance(record, dict):
+                yield number, record
+            else:
+                faults.add(number, _not_an_object(wanted))
 
 
 def read_json_array(

@@ -13,8 +13,8 @@ import os
 import sys
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from io import BufferedIOBase
 from itertools import chain
@@ -153,17 +153,18 @@ def read_lines(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[str]:
 
     Raises UserError: the file is missing, unreadable, empty, not text (with the line), or a broken archive.
     """
-    for number, line in enumerate(scan_lines(path, config), start=1):
-        if isinstance(line, Fault):
-            raise UserError(f"{path}:{number}: {line}{ENCODING_ADVICE * line.startswith(NOT_UTF8)}")
-        yield line
+    with closing(scan_lines(path, config)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if isinstance(line, Fault):
+                raise UserError(f"{path}:{number}: {line}{ENCODING_ADVICE * line.startswith(NOT_UTF8)}")
+            yield line
 
 
-def scan_lines(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[str]:
+def scan_lines(path: Path, config: ReadingConfig = DEFAULT) -> Generator[str]:
     """The same, with a `Fault` in the place of every line that is no text, for those who can do without it.
 
     Raises UserError for what ends the reading: the file is missing, empty, an archive by mistake or a broken one, or
-    has a line longer than `max_line_bytes`.
+    has a line longer than `max_line_bytes`. Who may stop before the end closes it: the file is open until then.
     """
     with opened(path) as file:
         blocks = iter(partial(file.readline, config.max_line_bytes + 1), b"")

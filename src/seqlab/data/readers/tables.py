@@ -6,7 +6,7 @@ Whatever is wrong is a UserError that names file and place.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from io import BufferedReader
 from itertools import zip_longest
 from pathlib import Path
@@ -70,8 +70,8 @@ def read_aligned(*paths: Path, reading: Reading | None = None) -> Records:
     A line that is bad in one file is left out, or told, with those that it is aligned with.
     """
     reading = reading or Reading()
-    files = [scan_lines(path, reading.config) for path in paths]
-    with reading.faults(paths[0]) as faults:
+    with reading.faults(paths[0]) as faults, ExitStack() as stack:
+        files = [stack.enter_context(closing(scan_lines(path, reading.config))) for path in paths]
         for number, texts in enumerate(zip_longest(*files), start=1):
             if None in texts:
                 counts = [
