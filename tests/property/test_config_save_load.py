@@ -47,6 +47,7 @@ trainings = st.fixed_dictionaries(
     }
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=40)
 
 
 @st.composite
