@@ -84,7 +84,7 @@ def headline() -> str:
     for name, (what, unit) in HEADLINE.items():
         result = read(name)
         value, threads = result["value"]["median"], result["machine"]["threads"]
-        digits = DIGITS.get(result["score"], ".1%")
+        digits = DIGITS.get(result["score"], near_one(value))
         cores = f"{threads} core{'s' * (threads > 1)}"
         link = f"[`{name}`](src/seqlab/recipes/{result['recipe']}.toml)"
         lines.append(
@@ -107,12 +107,16 @@ def results() -> str:
     return "\n".join(lines)
 
 
+def near_one(share: float) -> str:
+    """Two digits where they tell, and 100 % is said of all only."""
+    return ".2%" if 0.98 < share < 1 else ".1%"
+
+
 def recipe_row(name: str, what: str, goal: str) -> str:
     """One recipe over its seeds."""
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
-    near_one = ".2%" if 0.98 < value["median"] < 1 else ".1%"
-    digits = DIGITS.get(result["score"], near_one)
+    digits = DIGITS.get(result["score"], near_one(value["median"]))
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](../src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"
