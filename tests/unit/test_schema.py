@@ -1,6 +1,7 @@
 """Files of a run that are damaged or of a wrong type: one line that names the file and the key."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.report.folder import load_run
+from seqlab.report.page import write_report
 from seqlab.runs.folder import RunFolder, read_environment
 
 OLD = Path(__file__).parents[1] / "data" / "runs" / "translation"
@@ -24,6 +26,8 @@ def run(tmp_path: Path) -> Path:
         ("results.json", "scores", 3, "scores: Input should be a valid dictionary"),
         ("results.json", "scores", {"bleu": 3}, "scores.bleu: Input should be a valid dictionary"),
         ("results.json", "step", "many", "step: Input should be a valid integer"),
+        ("results.json", "train_s", math.nan, "train_s: Input should be a finite number"),
+        ("results.json", "time_to_target", {"step": 3}, "time_to_target.target: Field required"),
         ("environment.json", "precision", "fp99", "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
         ("environment.json", "matrix_flops", [], "matrix_flops: Input should be a valid number"),
     ],
@@ -34,6 +38,17 @@ def test_a_wrong_value_is_named(run: Path, name: str, key: str, value: object, c
     with pytest.raises(UserError) as error:
         load_run(run)
     assert str(error.value).startswith(f"{path}: damaged ({complaint}")
+
+
+def test_what_is_null_was_not_measured(run: Path) -> None:
+    path = run / "results.json"
+    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()))))
+    record = load_run(run)
+    assert record.results == {}
+    assert record.scores == []
+    assert record.last_step == 60
+    page = write_report(RunFolder(run)).read_text(encoding="utf-8")
+    assert "no test score yet" in page
 
 
 def test_predictions_need_a_precision_that_exists(run: Path) -> None:

@@ -218,7 +218,7 @@ def _read(path: Path, kind: Any) -> Any:
 
 
 def _read_object(path: Path, known: Any) -> Tree | None:
-    """A JSON object whole, the values of its `known` keys checked."""
+    """A JSON object, the values of its `known` keys checked. A key that is null is left out: it was not measured."""
     if not path.is_file():
         return None
     try:
@@ -228,7 +228,7 @@ def _read_object(path: Path, known: Any) -> Tree | None:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected one JSON object, found {type(content).__name__}")
     checked(known, content, str(path))
-    return content
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def _read_predictions(path: Path) -> list[Any]:

@@ -162,12 +162,25 @@ class Pictures:
 # Results and machine
 
 
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class TimeToTarget:
+    """When the score of `--until` was reached."""
+
+    target: str
+    """as it was given: `accuracy=0.99`"""
+    step: int
+    train_s: Seconds
+
+
 @dataclass(frozen=True)
 class Results:
     """What the report reads of `results.json`; tasks write more."""
 
     step: int | None = None
-    train_s: float | None = None
+    train_s: Seconds | None = None
     parameters: int | None = None
     peak_memory_mb: float | None = None
     stopped_because: str | None = None
@@ -175,7 +188,7 @@ class Results:
     scores: dict[str, dict[str, float | None]] | None = None
     baselines: dict[str, dict[str, float]] | None = None
     signatures: dict[str, str] | None = None
-    time_to_target: dict[str, Any] | None = None
+    time_to_target: TimeToTarget | None = None
     capped: int | None = None
     unknown: dict[str, dict[str, int]] | None = None
     warnings: list[str] | None = None
@@ -203,7 +216,7 @@ class UpdateEvent:
     """An update; tasks and engine write more measures of it."""
 
     step: int
-    time_s: float | None = None
+    time_s: Seconds | None = None
     loss: float | None = None
 
 
@@ -213,7 +226,7 @@ class EvaluationEvent:
 
     step: int
     split: str
-    time_s: float | None = None
+    time_s: Seconds | None = None
     loss: float | None = None
 
 
