@@ -11,6 +11,7 @@ from seqlab.errors import UserError
 from seqlab.report.folder import load_run
 from seqlab.report.page import write_report
 from seqlab.runs.folder import RunFolder, read_environment
+from seqlab.runs.schema import Pixels, checked
 
 OLD = Path(__file__).parents[1] / "data" / "runs" / "translation"
 
@@ -81,6 +82,19 @@ def test_attention_without_its_weights(run: Path, change: dict[str, object], com
         load_run(run)
     assert str(path) in str(error.value)
     assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "complaint"),
+    [
+        ([], "should have at least 1 item"),
+        ([[0, 255], [0]], "rows of pixels differ in length"),
+        ([[0, 256]], "should be less than or equal to 255"),
+    ],
+)
+def test_pixels_that_are_no_picture(pixels: list[list[int]], complaint: str) -> None:
+    with pytest.raises(UserError, match=f"pictures.json: damaged .*{complaint}"):
+        checked(Pixels, pixels, "pictures.json")
 
 
 @pytest.mark.parametrize(

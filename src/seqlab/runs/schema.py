@@ -6,7 +6,7 @@ A file that does not fit its description is one line for the user, with the key 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from seqlab.errors import UserError
 
@@ -124,7 +124,14 @@ class Classified:
     """of the predicted class"""
 
 
-Pixels = list[list[int]]
+def _even_rows(rows: list[list[int]]) -> list[list[int]]:
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("rows of pixels differ in length")
+    return rows
+
+
+PixelRow = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=1)]
+Pixels = Annotated[list[PixelRow], Field(min_length=1), AfterValidator(_even_rows)]
 """(H, W), shades from 0, black, to 255, white."""
 
 
