@@ -177,7 +177,7 @@ class TimeToTarget:
     """When the score of `--until` was reached."""
 
     target: str
-    """as it was given: `accuracy=0.99`"""
+    """as it was given: `accuracy>=0.99`"""
     step: int
     train_s: Seconds
 
