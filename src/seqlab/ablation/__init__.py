@@ -1,1 +1,1 @@
-"""What is each technique worth? Plan, queue, measures and page of an ablation."""
+"""Ablation: plan, queue, measurements and page."""

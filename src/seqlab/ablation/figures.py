@@ -1,4 +1,4 @@
-"""What does an ablation look like? All configurations against the clock, and what each switch changes."""
+"""Figures of an ablation: quality against time for all configurations, and the effect of each switch."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple

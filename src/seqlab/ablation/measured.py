@@ -1,4 +1,4 @@
-"""What was measured in an ablation? The numbers of each run, means over seeds, and differences between pairs."""
+"""Measurements of an ablation: numbers of each run, means over seeds, and paired differences."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What is each technique worth? One offline page and one table of all runs; written from run folders alone."""
+"""The page of an ablation: one offline page and one table of all runs, written from run folders alone."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which runs does an ablation consist of? The plan file: the queue writes it and works it off, the report reads it."""
+"""The plan file of an ablation, which lists its runs: written by the queue, read by the report."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`seqlab ablate`: what is each technique worth? The plan of an ablation, and the queue that works it off.
+"""`seqlab ablate`: makes the plan of an ablation and runs it.
 
 Every run is a process of its own and leaves a normal run folder. A queue that was stopped resumes where it was.
 """

@@ -1,4 +1,4 @@
-"""Which techniques are switches, and what do on and off mean for a recipe?
+"""The techniques that can be switched, and what on and off mean for a recipe.
 
 Off is the plain way of doing it. On is what the recipe itself has, where it has the technique, else the default below.
 A switch touches no other setting than its own.

@@ -1,4 +1,4 @@
-"""How are weights averaged: over the updates of a run, and over checkpoints?"""
+"""Averages of weights: over the updates of a run, and over checkpoints."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How is a run written to disk so that no crash loses it, and read back without trusting the files?
+"""Checkpoints: written so that no crash loses one, and read without trusting the files.
 
 A checkpoint is a folder:
 

@@ -1,4 +1,4 @@
-"""What do several processes of one run have to tell each other?
+"""Collectives between the processes of one run.
 
 The only file that knows `torch.distributed`. `torchrun` starts the processes and numbers them in the environment. A
 world of one process passes everything through. Collectives on CPU tensors go through gloo even in a GPU run, so that

@@ -1,4 +1,4 @@
-"""Which optimizer moves which parameter, and with which settings?
+"""Optimizers, their settings and their parameter groups.
 
 Weight decay is for matrices: biases, gains of norms and embeddings are left alone. Shrinking a bias or gain does not
 make a layer simpler, and an embedding row would shrink in every update in which its token is absent.

@@ -1,4 +1,4 @@
-"""In which number format does the forward pass run, and how do gradients stay right in it?
+"""Mixed precision: autocast, loss scaling, and the choice of a format for the machine.
 
 The weights and the optimizer are always fp32; autocast runs products in bf16 or fp16. fp16 has 5 bits of exponent:
 small gradients vanish unless the loss is scaled up, and then they must be scaled down before anything looks at them.

@@ -1,4 +1,4 @@
-"""Which share of the peak learning rate does an update use?
+"""Learning rate schedules: the share of the peak at a point of the training.
 
 Every schedule is a pure function of (step, total): no state, so a resumed run continues on the same curve and a run
 with a time budget hands in `progress * total` instead of a counted step, if the curve depends on the end at all. `step`

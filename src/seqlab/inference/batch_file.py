@@ -1,4 +1,4 @@
-"""How does a text of any size become a text of answers? A chunk of lines at a time, resumed after a stop.
+"""Prediction for files of any size: a chunk of lines at a time, resumed after a stop.
 
 A text is never in memory as a whole. FILE is called FILE.partial until it is complete, and FILE.partial.json records
 after every chunk how much of it counts and what it was made from. An interrupted command that is given again reads the

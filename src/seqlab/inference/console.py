@@ -1,4 +1,4 @@
-"""From where does `seqlab predict` read its lines, and where do the answers go?"""
+"""Input and output of `seqlab predict`: arguments, files, standard input and the prompt."""
 
 import shlex
 import sys

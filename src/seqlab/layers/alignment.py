@@ -1,4 +1,4 @@
-"""Which source states does a decoder state align with? Attention of Luong et al. 2015 and Bahdanau et al. 2015.
+"""Attention of a decoder state over source states, as in Luong et al. (2015) and Bahdanau et al. (2015).
 
 The state h of target place t meets the states m of the source places s = 1..S. What is exponentiated is, by name,
 

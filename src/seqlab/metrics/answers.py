@@ -1,4 +1,4 @@
-"""How near is a predicted answer to the answers of people? Exact match and F1 as SQuAD defines them, and baselines.
+"""Exact match and F1 of answers as SQuAD defines them, and baselines.
 
 Source: Rajpurkar et al. (2016), section 6.1, and the normalisation of the official scripts `evaluate-v1.1.py` and
 `evaluate-v2.0.py`. They differ where nothing is left of a text when it is normalised; here it is as in version 2.0.

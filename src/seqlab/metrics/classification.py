@@ -1,4 +1,4 @@
-"""How good is a classifier, overall and class by class? Scores that follow from a confusion matrix.
+"""Metrics of a classifier, overall and by class, from its confusion matrix.
 
 All of them are functions of three counts for each class: how often it was rightly predicted, how often it was true, how
 often it was predicted. So a thousand resampled sets of examples are scored at once, as arrays (1000, K) of `K` classes,

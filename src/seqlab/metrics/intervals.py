@@ -1,4 +1,4 @@
-"""How far could a score be from the truth, given that it was measured on so many examples?"""
+"""Confidence intervals: Wilson, Student and bootstrap."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import sqrt

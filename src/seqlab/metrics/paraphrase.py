@@ -1,4 +1,4 @@
-"""How good are paraphrases? Near to the reference, but not a copy of the input.
+"""Metrics of paraphrases: near to the reference, but not a copy of the input.
 
 A copy of the input scores high against the reference, as a paraphrase shares most of its words. iBLEU takes off what an
 output has in common with its input: alpha * BLEU(output, reference) - (1 - alpha) * BLEU(output, input).

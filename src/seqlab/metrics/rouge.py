@@ -1,4 +1,4 @@
-"""How much of a reference stands in a text, in the same order? ROUGE-L."""
+"""ROUGE-L: the longest common subsequence of words."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What looks wrong with the outputs of a model, or with the data that they are judged by? Sentences for the user."""
+"""Warnings about suspicious outputs, or about the data that they are scored on."""
 
 import re
 from collections import Counter

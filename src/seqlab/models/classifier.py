@@ -1,4 +1,4 @@
-"""Which of a few classes does a sequence of numbers belong to? Recurrent nets, parallel ones and a Transformer.
+"""Classifiers of number sequences: recurrent, parallel recurrent, and Transformer.
 
 Shapes: `B` rows, `L` steps, `C` numbers of a step, `D` width. All rows have the same length: there is no padding.
 """

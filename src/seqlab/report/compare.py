@@ -1,4 +1,4 @@
-"""Which run learned more, and faster? A table for page and terminal, and the curves of all runs over each other."""
+"""Comparison of runs: a table for page and terminal, and the curves of all runs overlaid."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What stands in a run folder? Everything that the tables, figures and pages are made of, read once."""
+"""What the tables, figures and pages are made from: a run folder, read once."""
 
 import json
 import statistics

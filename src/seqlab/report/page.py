@@ -1,4 +1,4 @@
-"""What does a person want to know about a run? One offline page: the score, how it came about, and what to do next.
+"""The report of a run as one offline page: the score, how it came about, and what to do next.
 
 Pages are Jinja2 templates beside the code that fills them; every value is escaped but drawings of matplotlib.
 """

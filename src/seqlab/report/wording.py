@@ -1,4 +1,4 @@
-"""How are numbers written for people? Units, digits and thousands, the same in tables and pages."""
+"""Numbers as text: units, digits and thousands, the same in tables and pages."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How good are the classes that a model predicts? One pass over the examples, and the scores that follow from it."""
+"""Evaluation of a classifier: one pass over the examples, and the scores that follow from it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What do the frozen layers of a model make of a training set? It is the same in every epoch, so it is computed once.
+"""Cached outputs of the frozen layers of a model: the same in every epoch, so computed once.
 
 Shapes: `B` rows, `S` tokens of a row, `D` width, `T` tokens of all rows.
 """

@@ -1,4 +1,4 @@
-"""Where may a text be cut that is too long to be read at once? At sentence ends; inside a sentence only at need.
+"""Cutting texts that are too long to be read at once: at sentence ends, inside a sentence only if needed.
 
 A sentence ends with `.`, `!`, `?`, `…` or their like before white space; quotes and brackets that close belong to it.
 It does not end where

@@ -1,4 +1,4 @@
-"""Self-checks: does this machine, with this recipe, keep the promises that the engine makes?
+"""Self-checks: whether this machine, with this recipe, keeps the promises of the engine.
 
 Each check trains or decodes for a moment and compares two ways to the same result. They run in fp32 on a shrunk copy of
 the recipe, so that they take seconds; the code paths are those of the recipe.

@@ -1,4 +1,4 @@
-"""How do the matrices of a network learn a change of low rank only, and how does that become part of them?
+"""LoRA: low-rank adapters of a pretrained network, and merging them into its matrices.
 
 Source: Hu et al. (2022), "LoRA: low-rank adaptation of large language models". The layers are those of the library
 `peft`, which is imported when it is needed.

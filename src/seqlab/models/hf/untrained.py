@@ -1,4 +1,4 @@
-"""Which sizes does a network have that is trained from text alone, or which checkpoint does it start from?"""
+"""Config of networks that are pretrained here from text: their sizes, or the checkpoint to start from."""
 
 from typing import Any, ClassVar, Self
 

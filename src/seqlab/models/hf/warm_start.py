@@ -1,4 +1,4 @@
-"""How does an encoder such as BERT become an encoder-decoder? Both halves of a BART start from its weights.
+"""Warm start of an encoder-decoder: both halves of a BART take the weights of an encoder such as BERT.
 
 BERT and BART are the same layer for layer: post-norm, learned positions, a layer norm after the embeddings. Only the
 attention of the decoder to the source is new. Two differences in form are taken care of here: BART has no types of

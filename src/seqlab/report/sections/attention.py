@@ -1,4 +1,4 @@
-"""What did the model look at while it wrote? Cross-attention as pictures, tokens on both axes."""
+"""Cross-attention as pictures, tokens on both axes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -1,4 +1,4 @@
-"""How well are classes told apart? Scores class by class, what is taken for what, examples, and mistaken pictures."""
+"""Scores by class, confusion matrix, examples, and misclassified pictures."""
 
 import io
 from base64 import b64encode

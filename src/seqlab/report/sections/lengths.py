@@ -1,4 +1,4 @@
-"""How do the sizes and lengths of a corpus look? Tables and histograms, for the terminal and for a page."""
+"""Sizes and lengths of a corpus: tables and histograms, for the terminal and for a page."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Which passages were taken for answers? Questions with their texts marked, and the scores of each kind of question."""
+"""Predicted answers marked in their texts, and the scores of each kind of question."""
 
 import math
 from collections.abc import Mapping, Sequence

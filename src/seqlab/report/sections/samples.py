@@ -1,4 +1,4 @@
-"""What did the model answer? Which test answers are worth reading, where they are wrong, and how one changed."""
+"""Test samples worth reading: where predictions are wrong, and how one changed during training."""
 
 import random
 import re

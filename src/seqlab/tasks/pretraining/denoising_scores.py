@@ -1,4 +1,4 @@
-"""How well does a model write what was damaged? One pass under teacher forcing, and the scores that follow.
+"""Evaluation of denoising: one pass under teacher forcing, and the scores that follow from it.
 
 Shapes: `N` rows, `W` tokens to be written of all rows.
 """

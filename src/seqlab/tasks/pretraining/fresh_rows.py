@@ -1,4 +1,4 @@
-"""How does running text become rows that are new in each epoch and yet can be made again? By seed and epoch alone."""
+"""Rows of running text, new in each epoch and reproducible from seed and epoch alone."""
 
 from collections.abc import Callable, Sequence
 from random import Random

@@ -1,4 +1,4 @@
-"""How well does a model say what is hidden, and which texts belong together? One pass, and the scores that follow.
+"""Evaluation of masked language modelling and next-sentence prediction in one pass.
 
 Shapes: `N` rows, `M` hidden tokens of all rows.
 """

@@ -1,4 +1,4 @@
-"""Which words of a row are hidden, and by what?
+"""Masking of rows: which tokens are hidden, and by what.
 
 15 % of the words of every row, at least one, are hidden whole: all of their pieces are to be predicted. Of these
 pieces 80 % become [MASK], 10 % a random piece, and 10 % stay. Source: Devlin et al. (2019), "BERT: pre-training of deep

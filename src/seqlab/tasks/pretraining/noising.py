@@ -1,4 +1,4 @@
-"""How is a row of tokens damaged, and what is then to be written?
+"""Noising of rows: text infilling and span corruption, with the targets that belong to them.
 
 Two ways, both pure functions of their arguments:
 

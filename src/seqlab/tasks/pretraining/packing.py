@@ -1,4 +1,4 @@
-"""How do sentences fill rows? As neighbours of one document, or as two texts that may not belong together.
+"""Packing of sentences into rows: neighbours of one document, or two texts that may not belong together.
 
 Source of the pairs: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", section 3.1 and
 appendix A.2, and the code that was published with it: sentences that follow each other fill a row and are parted at

@@ -1,4 +1,4 @@
-"""How good are answers that were found in texts? All scores of a set of questions, and where the mistakes are."""
+"""Scores of a set of questions, and where the mistakes are."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence

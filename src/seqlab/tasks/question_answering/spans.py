@@ -1,4 +1,4 @@
-"""Which spans of a text are the most probable answers? All spans of a window that are short enough are compared.
+"""Search for the most probable spans: all spans of a window that are short enough are compared.
 
 Shapes: `B` windows, `S` tokens, `L` longest answer, `K` spans that are kept of a window.
 """

@@ -1,4 +1,4 @@
-"""Questions about texts: which passage of the text is the answer?
+"""Extractive question answering: the answer is a span of the text.
 
 A pretrained encoder reads question and text in windows and points to the first and to the last token of the answer.
 Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", sections 4.2 and 4.3.

@@ -1,4 +1,4 @@
-"""How does a question with a long text become windows of tokens, and a place in a window one in the text?
+"""Windows of tokens for a question with a long text, and the mapping of places between window and text.
 
 A window holds the question and a part of the text; neighbouring windows share some tokens (Devlin et al. 2019).
 """

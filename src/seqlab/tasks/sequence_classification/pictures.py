@@ -1,4 +1,4 @@
-"""Which images should a person see of a classification run? Its surest mistakes, and a digit as it is read."""
+"""Images of a classification run: its surest mistakes, and a digit in the order in which it is read."""
 
 from collections.abc import Sequence
 from typing import Any

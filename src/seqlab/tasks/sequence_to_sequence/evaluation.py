@@ -1,4 +1,4 @@
-"""How good are the outputs of a model, and where did it look? Scores, counts, and maps of the cross-attention."""
+"""Evaluation of generated text: scores, counts, and maps of the cross-attention."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

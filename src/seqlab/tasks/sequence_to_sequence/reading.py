@@ -1,4 +1,4 @@
-"""How is a source read that is longer than those of the training? In pieces, where half of it is still something."""
+"""Sources longer than those of the training, and how they are cut into pieces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class SourcePieces(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceLimits:
-    """Which sources are answered whole."""
+    """Bounds under which a source is read whole."""
 
     tokens: int
     """most tokens"""

@@ -1,4 +1,4 @@
-"""Which pieces of words does a BART read? Byte-level BPE learned from texts, as `transformers` has it.
+"""The vocabulary of a BART: byte-level BPE learned from texts, in the format of `transformers`.
 
 Every word has the space before it, the first one of a text too: sentences then have the same ids in any order. Pieces
 go down to single bytes, so no text has an unknown one. Source: Radford et al. (2019), "Language models are unsupervised

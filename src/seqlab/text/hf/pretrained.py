@@ -1,4 +1,4 @@
-"""How does text become the ids of a pretrained model? By its own tokenizer, with its own marks and special ids."""
+"""The tokenizer of a pretrained model, with its own special tokens."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which pieces of words does a T5 read? A unigram vocabulary learned from texts, with sentinels.
+"""The vocabulary of a T5: unigram pieces learned from texts, with sentinels.
 
 The pieces are found by `text.unigram`, whose results are always the same, and used by the library `tokenizers`. Text is
 brought into the normal form NFKC first. A piece never joins letters with digits or with punctuation; `▁` stands for the

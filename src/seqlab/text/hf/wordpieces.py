@@ -1,4 +1,4 @@
-"""Which pieces of words does a BERT read? A WordPiece vocabulary learned from texts, lower case, as `transformers` has.
+"""The vocabulary of a BERT: lower-cased WordPiece learned from texts, in the format of `transformers`.
 
 The pieces are found by the library `tokenizers`. Its learner numbers the characters in the order in which a hash table
 gives them out, which differs from run to run, and with it the choice between pairs that are equally frequent. Here the
