@@ -135,7 +135,7 @@ def cpu_rate(one: dict[str, float]) -> float:
 
 def table(report: dict[str, Any]) -> str:
     """Markdown."""
-    lines = ["| | real tokens/s | CPU s an update | real tokens | seqlab is |", "|---|---|---|---|---|"]
+    lines = ["| | real tokens/s | CPU s per update | real tokens | seqlab is |", "|---|---|---|---|---|"]
     for name, one in report.items():
         times = "" if name.startswith(OURS) else shown(one["ours_is_times"], ".2f", " times as fast")
         rate, seconds = shown(one["real_tokens_per_cpu_s"], ",.0f"), shown(one["cpu_s_per_update"], ".2f")

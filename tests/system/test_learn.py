@@ -54,7 +54,7 @@ class Strings:
 
     test = validation
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         return text
 
     def _draw(self, rng: random.Random, number: int) -> list[Example]:

@@ -112,7 +112,7 @@ def test_a_file_of_the_user_is_read(tmp_path: Path):
     data = corpus()
     examples = data.read(path)
     assert examples == [Example("two", "deux"), Example("three", "trois")]
-    assert data.answer("deux") == "deux"
+    assert data.scored_text("deux") == "deux"
     data.check_files()
     assert data.remarks() == []
 

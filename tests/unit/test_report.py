@@ -254,7 +254,7 @@ def test_page_tells_the_run_offline_and_well_formed(finished):
         "seqlab train place-value optimizer.lr=0.001 --seed 1",
         "Update 3: the machine was busy",
         "trained to the end of its budget",
-        "2 answers were cut off at the maximum length",
+        "2 outputs were cut off at the maximum length",
         "Sources of the test have what the vocabulary lacks: é (3).",
         "time to accuracy>=0.5",
         "betas",
@@ -394,7 +394,7 @@ def test_page_of_translations(translated):
     ):
         assert expected in text
     assert text.count("1 leak") == 1
-    assert "answers were cut off" not in text
+    assert "outputs were cut off" not in text
     html = path.read_text(encoding="utf-8")
     assert "un petit <mark>chien</mark> dort" in html
     assert "la <mark>petite petite petite petite</mark> fille" in html

@@ -35,7 +35,7 @@ class Nothing:
     def test(self) -> list[Example]:
         return []
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         return text
 
     @property
@@ -46,7 +46,7 @@ class Nothing:
 class Worked(Nothing):
     """Targets are `working;answer`; the answer counts."""
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         return text.rpartition(";")[2]
 
 

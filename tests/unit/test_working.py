@@ -49,7 +49,7 @@ def coefficients(question: str) -> tuple[int, int]:
 def test_only_the_answer_is_scored() -> None:
     corpus = Mathematics(MathematicsData(module=MODULE, working=True, epoch_size=30, test_size=20, validation_size=20))
     plain = Mathematics(MathematicsData(module=MODULE, epoch_size=30, test_size=20, validation_size=20))
-    assert [corpus.answer(example.target) for example in corpus.test()] == [e.target for e in plain.test()]
+    assert [corpus.scored_text(example.target) for example in corpus.test()] == [e.target for e in plain.test()]
     assert [example.source for example in corpus.training(4)] == [e.source for e in plain.training(4)]
     assert without_working("anything at all") == "anything at all"
 

@@ -59,7 +59,7 @@ class PlannedRun(NamedTuple):
 
 
 class Plan(Config):
-    """An ablation: what was asked for, and the configurations that answer it, the baseline first."""
+    """An ablation: what was asked for, and the configurations that it needs, the baseline first."""
 
     recipe: str
     """name of the recipe, or path of its file"""

@@ -211,7 +211,7 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[
         plan: what to train.
         folder: where; it may hold a part of the same ablation.
         device: auto, cpu, cuda or mps.
-        report: takes one line a run.
+        report: takes one line per run.
 
     Raises:
         UserError: when the folder holds something else, or a file of the data is missing.

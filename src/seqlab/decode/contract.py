@@ -15,7 +15,7 @@ class RowSelection(NamedTuple):
     """Which rows of a state continue, and which sources they read: a choice, a repetition or a new order of both.
 
     At first a state has one row of each source. After a selection it has `len(rows) / len(sources)` rows of each, side
-    by side. A model may keep what follows from a source once, for all its rows; one that keeps it once a row, as part
+    by side. A model may keep what follows from a source once, for all its rows; one that keeps it once per row, as part
     of the state of the row, needs only `rows`.
     """
 
@@ -60,7 +60,7 @@ class Hypothesis(NamedTuple):
     over tokens, not normalised by length, and untouched by constraints, temperature, top-k and top-p."""
 
     finished: bool
-    """False: no end of sequence; cut, or left because it already differs from its answer."""
+    """False: no end of sequence; cut, or left because it already differs from its reference."""
 
     cut: bool = False
     """It is as long as it may be, and not finished."""

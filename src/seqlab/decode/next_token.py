@@ -15,7 +15,7 @@ ROWS = 32
 def log_normaliser(logits: Tensor) -> Tensor:
     """log(sum(exp)) of each row: (R, V) -> (R,), fp32. log p of a token is its logit minus this.
 
-    A search needs log p of a few tokens a row only. On a CPU the log-softmax of all of them, for hundreds of rows and
+    A search needs log p of a few tokens per row only. On a CPU the log-softmax of all of them, for hundreds of rows and
     8,000 tokens, fills memory that no cache holds, and takes longer than the matrix product that made the logits; a few
     rows at a time it takes a quarter of that.
     """

@@ -157,8 +157,8 @@ def _dropping_pays(num_active: int, num_rows: int) -> bool:
 def _padded(references: Sequence[Sequence[int]], like: Tensor) -> Tensor:
     """The references as a tensor of the shape of `like`; what is too long for it can never match, and is cut."""
     padded = torch.full_like(like, NO_TOKEN)
-    for row, answer in enumerate(references):
-        wanted = torch.tensor(answer[: like.size(1)], dtype=like.dtype)
+    for row, reference in enumerate(references):
+        wanted = torch.tensor(reference[: like.size(1)], dtype=like.dtype)
         padded[row, : len(wanted)] = wanted
     return padded
 

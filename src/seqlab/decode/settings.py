@@ -52,7 +52,7 @@ class DecodeConfig(Config):
     """a line with more tokens is cut at sentence ends, or inside sentences; when absent, max_length in translation"""
 
     max_sentences: int | None = Field(default=None, ge=1)
-    """a line with more is answered sentence by sentence; when absent, what 99 of 100 training sources have at most"""
+    """a line with more is translated sentence by sentence; when absent, what 99 of 100 training sources have at most"""
 
     min_length: int = Field(default=0, ge=0)
     """the output may not end before it has this many tokens"""

@@ -6,7 +6,7 @@ A checkpoint is a folder:
         model.safetensors      weights
         average.safetensors    averaged weights, if the run keeps them
         state.pt               optimizer, loss scale, data position, ...: a plain dict
-        random-0.pt            random states, one file a process
+        random-0.pt            random states, one file per process
         manifest.json          size and SHA-256 of every other file
 
 It is written under a hidden name, forced to disk and renamed, so a folder named `step-*` is always whole. Hidden

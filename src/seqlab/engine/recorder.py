@@ -1,6 +1,6 @@
 """Writes down every update: events, trackers and display.
 
-Updates stay on the device until `log_every` of them have come together, so that a GPU waits once a window. Trackers
+Updates stay on the device until `log_every` of them have come together, so that a GPU waits once per window. Trackers
 are TensorBoard, Weights & Biases and MLflow.
 """
 

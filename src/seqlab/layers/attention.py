@@ -142,7 +142,7 @@ class KeyValue(NamedTuple):
 
 
 class AttentionMask(NamedTuple):
-    """Which keys each query sees; made once a batch, used by every layer.
+    """Which keys each query sees; made once per batch, used by every layer.
 
     `bias` is added to the scores and broadcasts to (B, H, T, S'): 0 where the key takes part, else the most negative
     finite number (minus infinity would turn a row without any key into NaN). It may cover more keys than there are,

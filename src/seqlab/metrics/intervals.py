@@ -35,7 +35,7 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def student(values: Sequence[float]) -> Interval:
-    """The mean of repeated measurements, such as one a seed, and where the mean of many would be.
+    """The mean of repeated measurements, such as one per seed, and where the mean of many would be.
 
     One value has no interval. Source: Student (1908), "The probable error of a mean". Raises ValueError without values.
     """

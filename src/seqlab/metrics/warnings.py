@@ -43,7 +43,7 @@ def warnings(
     if empty := sum(not text.strip() for text in predictions):
         found.append(f"{empty} of {n} outputs are empty")
     found += _repetitions(predictions, references)
-    # pairs, because a reference that occurs twice may well have one answer
+    # pairs, because a reference that occurs twice may well have one output
     texts = Counter(text for text, _ in set(zip(predictions, references, strict=True)) if text.strip())
     for text, times in texts.most_common(1):
         if times >= max(3, NOTABLE * n):

@@ -113,10 +113,10 @@ class SequenceClassifierConfig(Config):
 class SequenceClassifier(nn.Module):
     """Maps sequences of numbers to logits of classes.
 
-    `rnn`, `lstm`, `gru` and `bilstm` answer from their last state: there the whole sequence must have been kept, which
+    `rnn`, `lstm`, `gru` and `bilstm` classify from their last state, which must have kept the whole sequence: that
     is what these tasks ask of them (Le et al. 2015). They see the numbers as they are, so that raw ones (0 to 255) show
-    what normalising is worth. The others answer from the mean over time of the last layer. There every step is one
-    matrix product away from the answer, and no state has to keep what was seen until the end. `mingru` and `lru` norm
+    what normalising is worth. The others classify from the mean over time of the last layer. There every step is one
+    matrix product away from the output, and no state has to keep what was seen until the end. `mingru` and `lru` norm
     what their first layer makes of the numbers, so raw ones do them no harm; `transformer` adds its embedded numbers to
     positions of size 1, so raw ones drown these.
 

@@ -53,7 +53,7 @@ class RecurrentConfig(Config):
     tying: Literal["none", "decoder", "all"] = "none"
     """one matrix for target embedding and output (decoder), or for source embedding too (all)"""
     max_length: int = Field(default=1024, ge=1)
-    """longest source, in tokens, that is answered whole; with score location, places that can have a weight"""
+    """longest source, in tokens, that is read whole; with score location, places that can have a weight"""
 
     @model_validator(mode="after")
     def _settings_fit(self) -> "RecurrentConfig":

@@ -59,7 +59,7 @@ def write_comparison(records: Sequence[RunRecord], path: Path) -> Path:
 
 
 def compare_table(records: Sequence[RunRecord]) -> Table:
-    """The same in a terminal, one column a run; texts of others are never read as markup."""
+    """The same in a terminal, one column per run; texts of others are never read as markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("", style="dim", overflow="fold")
     for record in records:

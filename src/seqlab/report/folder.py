@@ -89,12 +89,12 @@ class RunRecord:
 
     @cached_property
     def predictions(self) -> list[TextPrediction]:
-        """Test examples whose answers are texts."""
+        """Test examples whose predictions are texts."""
         return [row for row in self.judged if isinstance(row, TextPrediction)]
 
     @cached_property
     def label_predictions(self) -> list[LabelPrediction]:
-        """Test examples whose answers are classes."""
+        """Test examples whose predictions are classes."""
         return [row for row in self.judged if isinstance(row, LabelPrediction)]
 
     @cached_property
@@ -104,7 +104,7 @@ class RunRecord:
 
     @property
     def writes_prose(self) -> bool:
-        """Whether answers are judged by how near their words come to those of the target."""
+        """Whether predictions are scored by their words, not as right or wrong."""
         return bool(self.measured & NEARNESS)
 
     @property
@@ -114,7 +114,7 @@ class RunRecord:
 
     @property
     def counts_examples(self) -> bool:
-        """Whether throughput is in examples: each has one answer, which is not written token by token."""
+        """Whether throughput is in examples: an output is not generated token by token."""
         return bool(self.label_predictions) or self.finds_passages or bool(self.measured & OF_CLASSES)
 
     def has_any(self, names: Iterable[str]) -> bool:

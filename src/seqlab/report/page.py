@@ -42,7 +42,7 @@ SECTIONS = {
     "attention": Section(attention.section, ["attention"]),
     "lengths": Section(lengths.section, ["data"]),
 }
-"""What a run answers, looks at and learned from, in the order of the page."""
+"""What a run predicts, attends to and learned from, in the order of the page."""
 
 NUM_UNKNOWN = 8
 """Out-of-vocabulary tokens and the page names."""
@@ -235,7 +235,7 @@ def _missing(record: RunRecord) -> list[str]:
     if not record.events:
         remarks.append(f"{folder.events.name} is missing or empty: there are no curves to draw.")
     if not record.judged:
-        remarks.append("predictions/test.jsonl is missing or empty: there are no answers to show.")
+        remarks.append("predictions/test.jsonl is missing or empty: there are no predictions to show.")
     if not record.environment:
         remarks.append(f"{folder.environment.name} is missing: the machine and the command are not known.")
     return remarks
@@ -246,7 +246,7 @@ def _warnings(record: RunRecord) -> list[str]:
     remarks = list(results.get("warnings", []))
     if results.get("capped") and not remarks:
         remarks.append(
-            f"{results['capped']:,} answers were cut off at the maximum length; "
+            f"{results['capped']:,} outputs were cut off at the maximum length; "
             "a higher limit in the decode settings may raise the score."
         )
     for side, counts in results.get("unknown", {}).items():

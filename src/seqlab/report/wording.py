@@ -19,7 +19,7 @@ def number(value: float | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 answer`, `1,234 answers`."""
+    """`1 question`, `1,234 questions`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -69,7 +69,7 @@ def with_interval(score: Score) -> str:
 
 
 def counted_unit(record: RunRecord) -> str:
-    """What throughput counts: real target tokens, or where an example has one answer that is not written, examples."""
+    """What throughput counts: real target tokens, or where an output is not generated token by token, examples."""
     return "examples" if record.counts_examples else "tokens"
 
 

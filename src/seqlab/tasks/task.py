@@ -267,7 +267,7 @@ class Once(Generic[Examples, Made]):
 
 
 SAMPLING_SEED = 0
-"""Sampled outputs are drawn from this, so that the same question twice gets the same answer."""
+"""Sampled outputs are drawn from this, so that the same input twice gives the same output."""
 
 
 def write(

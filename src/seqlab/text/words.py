@@ -17,7 +17,7 @@ JOINER = "￭"
 
 
 class WordTokenizer(Tokenizer):
-    """One id a word or punctuation mark, after the four special ids.
+    """One id per word or punctuation mark, after the four special ids.
 
     A word is a run of letters, digits, combining marks and underscores; every other character that is no space is a
     piece of its own. A punctuation mark carries a joiner on each side where no space was, so that `l'homme (ici).` is

@@ -132,7 +132,7 @@ def _scores(state: TrainingState) -> dict[str, float]:
 
 
 def _show_two(state: TrainingState, model: Any, examples: Sequence[Any]) -> None:
-    """One example is drawn for all evaluations, to see its answer change, and another for this one."""
+    """One example is drawn for all evaluations, to see its output change, and another for this one."""
     shown = [random.Random(number).choice(examples) for number in (state.experiment.train.seed, -state.step)]
     for sample in state.assembly.task.samples(model, shown, autocast=state.engine.precision.autocast):
         state.recorder.sample(state.step, *sample)

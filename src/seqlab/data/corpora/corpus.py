@@ -15,7 +15,7 @@ OPTIMISTIC = "its scores will be optimistic (leakage)"
 
 
 class Example(NamedTuple):
-    """One question and its answer, one sentence and its translation."""
+    """A source and its target: a sentence and its translation, a question and its answer."""
 
     source: str
     target: str
@@ -66,7 +66,7 @@ class Corpus(Protocol[AnyExample]):
     def check_files(self) -> None:
         """Raises UserError when a file is missing, before training starts.
 
-        A trained run answers without them, on machines that do not have them.
+        A trained run predicts without them, on machines that do not have them.
         """
         ...
 
@@ -110,7 +110,7 @@ class TextCorpus(Corpus[Example], Protocol):
         """The texts of both sides that vocabularies are made from; training examples only."""
         ...
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         """The part of a target, or of what a model wrote, that is scored."""
         ...
 

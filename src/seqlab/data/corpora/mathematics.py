@@ -39,7 +39,7 @@ class MathematicsData(Config):
     working: bool = False
     """linear equations: targets show running sums of the terms before the answer; only the answer is scored"""
     epoch_size: int = Field(default=20_000, ge=1)
-    """fresh examples an epoch, when they are drawn"""
+    """fresh examples per epoch, when they are drawn"""
     validation_size: int = Field(default=1000, ge=1)
     """number of validation examples"""
     test_size: int = Field(default=2000, ge=1)
@@ -104,7 +104,7 @@ class Mathematics:
         """Examples of the final score."""
         return self._shown(self._held_out[1])
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         """The part of a target, or of what a model wrote, that is scored."""
         return without_working(text) if self.config.working else text
 

@@ -1,6 +1,6 @@
 """Numbers, dates, times and sums of money, spelled out in two languages.
 
-A corpus without files: real language rules, as many pairs as one likes, and one right answer each. Languages differ in
+A corpus without files: real language rules, as many pairs as one likes, and one right translation each. They differ in
 word order ("March third" and "le trois mars", "Swiss francs" and "francs suisses", "einundneunzig"), in gender ("one
 day, one hour" and "un jour, une heure") and in how they read a clock ("seven PM" and "dix-neuf heures").
 
@@ -65,7 +65,7 @@ class NumbersData(Config):
     largest: int = Field(default=999_999, ge=999, le=999_999)
     """largest number, ordinal and sum of money; small ones are drawn more often"""
     epoch_size: int = Field(default=20_000, ge=1)
-    """fresh examples an epoch"""
+    """fresh examples per epoch"""
     validation_size: int = Field(default=1000, ge=1)
     """number of validation examples"""
     test_size: int = Field(default=2000, ge=1)
@@ -135,7 +135,7 @@ class Numbers:
         """None: no two sets share an example."""
         return []
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         """The part of a target that is scored: all of it."""
         return text
 

@@ -178,7 +178,7 @@ class ParallelCorpus:
         """Which held-out examples are also trained on."""
         return list(self._leaks())
 
-    def answer(self, text: str) -> str:
+    def scored_text(self, text: str) -> str:
         """All of a translation is scored."""
         return text
 

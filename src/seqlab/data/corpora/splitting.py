@@ -85,7 +85,7 @@ class Sets(NamedTuple):
     """The sets, and what was found on the way."""
 
     parts: Sequence[Sequence[Example]]
-    """training, in parts that take turns, one an epoch; in memory it is one part"""
+    """training, in parts that take turns, one per epoch; in memory it is one part"""
     held_out: dict[str, list[Example]]
     """the sets that were taken out of training"""
     cleaned: str

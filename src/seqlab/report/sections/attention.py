@@ -29,7 +29,7 @@ SPACE = "▁"
 
 
 class Map(NamedTuple):
-    """What was looked at while one answer was written, drawn: the means, and where there are several, the heads."""
+    """What was looked at while one output was written, drawn: the means, and where there are several, the heads."""
 
     text: str
     plots: list[Plot]

@@ -20,7 +20,7 @@ WORD = re.compile(r"\w+|[^\w\s]")
 """What is marked as a whole in a translation: a word, or a punctuation mark."""
 
 NUM_ANSWERS, NUM_TRANSLATIONS = 5, 4
-"""Cards in each group: answers stand in columns, translations in two rows."""
+"""Cards in each group: short outputs stand in columns, translations in two rows."""
 
 NUM_ON_THE_WAY = 6
 
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One answer on a page: a line each for the source, the target and what was predicted."""
+    """One sample on a page: a line each for the source, the target and what was predicted."""
 
     lines: list[tuple[str, list[Piece]]]
     css: str = ""
@@ -49,7 +49,7 @@ class SampleGroup(NamedTuple):
 
 
 class SampleChoice(NamedTuple):
-    """Answers to read; no answer stands in two lists."""
+    """Samples to read; none is in two lists."""
 
     best: list[TextPrediction]
     worst: list[TextPrediction]
@@ -61,10 +61,10 @@ class SampleChoice(NamedTuple):
 
 
 def section(record: RunRecord) -> dict[str, Any] | None:
-    """Test answers beside their targets; None without any, and where a task marks them in `answers.json`."""
+    """Test predictions beside their targets; None without any, and where a task marks them in `answers.json`."""
     if not record.predictions or record.folder.artifact("answers").is_file():
         return None
-    groups = _translations(record.predictions) if record.writes_prose else _answers(record)
+    groups = _translations(record.predictions) if record.writes_prose else _short_outputs(record)
     return {
         "groups": [group for group in groups if group.cards],
         "unit": "Words" if compares_words(record) else "Characters",
@@ -73,24 +73,24 @@ def section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def course(record: RunRecord) -> Card | None:
-    """How the answer to one validation example changed while the model was learning."""
-    answers = on_the_way(record, NUM_ON_THE_WAY)
-    if not answers:
+    """How the prediction for one validation example changed while the model was learning."""
+    samples = on_the_way(record, NUM_ON_THE_WAY)
+    if not samples:
         return None
-    by_words, first = compares_words(record), answers[0][1]
+    by_words, first = compares_words(record), samples[0][1]
     lines = [("source", _plain(first.source)), ("target", _plain(first.target))]
-    for step, answer in answers:
-        _, predicted = differences(answer.target, answer.predicted, by_words=by_words)
+    for step, sample in samples:
+        _, predicted = differences(sample.target, sample.predicted, by_words=by_words)
         lines.append((f"update {step:,}", predicted))
     return Card(lines)
 
 
 def compares_words(record: RunRecord) -> bool:
-    """Whether answers differ by words, not by characters."""
+    """Whether outputs differ by words, not by characters."""
     return record.writes_prose or record.finds_passages
 
 
-def _answers(record: RunRecord) -> list[SampleGroup]:
+def _short_outputs(record: RunRecord) -> list[SampleGroup]:
     choice = choose(record.predictions, NUM_ANSWERS, translations=False)
     by_words = compares_words(record)
 
@@ -144,7 +144,7 @@ def choose(predictions: Sequence[TextPrediction], n: int, *, translations: bool,
     """The `n` best, the `n` worst and `n` at random; fewer of each when there are few.
 
     Good is what resembles its target. Among equal translations the longer ones are better: they are harder. Among
-    other equals right answers that the model was sure of, and wrong ones that it was not sure of.
+    other equals right ones that the model was sure of, and wrong ones that it was not sure of.
 
     Of translations that repeat a phrase for no reason, `n` more are drawn before.
     """
@@ -163,7 +163,7 @@ def choose(predictions: Sequence[TextPrediction], n: int, *, translations: bool,
 
 
 def draw(predictions: Sequence[AnyPrediction], n: int, seed: int = 0) -> list[AnyPrediction]:
-    """`n` answers at random, all of them when there are fewer, in their order in the file."""
+    """`n` samples at random, all of them when there are fewer, in their order in the file."""
     return [
         predictions[i] for i in sorted(random.Random(seed).sample(range(len(predictions)), min(n, len(predictions))))
     ]
@@ -213,7 +213,7 @@ def repetitions(text: str) -> list[Piece]:
 
 
 def on_the_way(record: RunRecord, n: int) -> list[tuple[int, TextPrediction]]:
-    """`n` answers to the question that was asked most often, as (step, answer).
+    """`n` predictions for the example that was shown most often, as (step, sample).
 
     They are from the whole length of training, the first and the last among them.
     """

@@ -83,7 +83,7 @@ def hidden_tokens(starts_word: np.ndarray, row: np.ndarray, share: float, genera
         starts_word: (T,), whether a token begins a word; the first one of a row does.
         row: (T,), to which row a token belongs, in order.
         share: of the words.
-        generator: draws one number a word.
+        generator: draws one number per word.
     """
     word = np.cumsum(starts_word) - 1  # (T,)
     row_of_word = row[starts_word]  # (W,)

@@ -66,7 +66,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: Any, longest: int
 
 
 def fill_rows(encoded: Sentences, longest: int) -> np.ndarray:
-    """(N, 2), the first sentence of each row and the one behind its last: every sentence once, `longest` tokens a row.
+    """(N, 2), the first sentence of each row and the one behind its last: each sentence once, `longest` tokens per row.
 
     No row has sentences of two documents, and none is made of a document without sentences.
     """

@@ -50,7 +50,7 @@ class OutputEvaluation:
     """what the outputs are judged by, the most important first"""
     counts: TokenCounts
     correct: list[bool]
-    """whether the whole answer is right"""
+    """whether the whole output is right"""
     predictions: list[Prediction]
     examples: Sequence[Example]
     words: BleuConfig
@@ -142,7 +142,7 @@ class OutputEvaluation:
             }
 
     def notes(self) -> list[str]:
-        """Out-of-vocabulary tokens, and answers that were cut."""
+        """Out-of-vocabulary tokens, and outputs that were cut."""
         found = [
             f"the {side} side contains out-of-vocabulary tokens: "
             + ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
@@ -210,7 +210,7 @@ class Attends(Protocol):
 
 
 class Searches(Protocol):
-    """A task that searches for an answer to text."""
+    """A task that generates text from text."""
 
     decode: DecodeConfig
     vocabularies: Vocabularies
@@ -236,10 +236,10 @@ class LooksThroughWindows(Protocol):
 def attention_maps(
     task: Searches, model: Any, examples: Sequence[Example], autocast: Callable[[], Any]
 ) -> list[dict[str, Any]]:
-    """Cross-attention while the model writes its own answers to a few examples; none of a model that cannot show it.
+    """Cross-attention while the model writes its own outputs for a few examples; none of a model that cannot show it.
 
     Args:
-        task: encodes, and knows how to search for an answer.
+        task: encodes, and searches for outputs.
         model: meets the decoder contract, and is in evaluation mode.
         examples: of which a few of medium length are chosen, always the same.
         autocast: makes the context of the wanted precision.

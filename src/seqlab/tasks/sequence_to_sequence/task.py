@@ -215,9 +215,9 @@ class SequenceToSequence:
         examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
         predictions = [self._prediction(hypothesis) for hypothesis in best]
-        # The text is compared, not the ids: an unknown character in an answer is never right.
+        # The text is compared, not the ids: an unknown character in an output is never right.
         correct = [
-            hypothesis.finished and self.corpus.answer(prediction.text) == self.corpus.answer(example.target)
+            hypothesis.finished and self.corpus.scored_text(prediction.text) == self.corpus.scored_text(example.target)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         return OutputEvaluation(
@@ -247,8 +247,8 @@ class SequenceToSequence:
 
     def samples(self, model: Any, examples: Sequence[Example], *, autocast: Autocast) -> list[Sample]:
         """What the model writes for examples."""
-        answers = self.predict(model, [example.source for example in examples], autocast=autocast)
-        return [Sample(*example, best.text) for example, (best, *_) in zip(examples, answers, strict=True)]
+        predictions = self.predict(model, [example.source for example in examples], autocast=autocast)
+        return [Sample(*example, best.text) for example, (best, *_) in zip(examples, predictions, strict=True)]
 
     def artifacts(self, model: Any, evaluation: OutputEvaluation, *, autocast: Autocast) -> dict[str, Any]:
         """Attention maps of a few examples."""
@@ -296,9 +296,9 @@ class SequenceToSequence:
         return SourceLimits(min(tokens, readable), most, cuts)
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
-        """The k-th best answer to a source is made of the k-th best ones to its pieces."""
+        """The k-th best output for a source joins the k-th best ones of its pieces."""
         joined = [
-            Prediction(" ".join(map(self.corpus.answer, texts)), sum(scores), any(capped))
+            Prediction(" ".join(map(self.corpus.scored_text, texts)), sum(scores), any(capped))
             for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
         ]
         return joined or [Prediction("", 0.0)]
@@ -327,8 +327,8 @@ class SequenceToSequence:
         return counts
 
     def _known(self, examples: Sequence[Example]) -> list[list[int]] | None:
-        """The ids of the answers, where a row may be left as soon as it differs from them."""
-        whole = all(self.corpus.answer(example.target) == example.target for example in examples)
+        """The ids of the references, where a row may be left as soon as it differs from them."""
+        whole = all(self.corpus.scored_text(example.target) == example.target for example in examples)
         if not set(self.config.metrics.names) <= EXACT or not whole:
             return None
         return self.vocabularies.target.encode_batch([example.target for example in examples])
