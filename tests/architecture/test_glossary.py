@@ -1,5 +1,6 @@
 """One word a concept, and it is the field's: former names and phrases do not come back."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -21,6 +22,9 @@ NAMES = {
     r"by-corpus": "auto_size",
     r"follow_one_path": "generate_single",
     r"batch\.(rows|multiple|pool)=": "batch.batch_size, pad_to_multiple_of, shuffle_pool",
+    r"Marks|_marks|marks=": "special tokens",
+    r"Answer": "LineResult, Prediction",
+    r"class Layout|Layout\(": "TransformersFiles",
 }
 """Former names, as regular expressions of whole words, and what is said instead."""
 
@@ -36,8 +40,10 @@ PHRASES = {
     r"share of every matrix taken off": "decoupled weight decay",
     r"memory of the (first|second) moment": "decay rate beta1, beta2",
     r"form of both flanks": "annealing curve",
-    r"(tokens|sentences|examples|updates|lines|rows|pairs|requests) a second": "tokens per second",
-    r"(ms|FLOPs|batches|rows) (a|an) (step|update)": "ms per step",
+    r"(tokens|sentences|examples|updates|lines|rows|pairs|requests|numbers|values|windows) an? "
+    r"(second|minute|step|update|epoch|batch|row|seed|run)": "tokens per second",
+    r"(s|ms|seconds|minutes|FLOPs|batches|GB|MB) an? (step|update|epoch|run|seed|row)": "ms per step",
+    r"(one|once|each|two) an? (batch|epoch|kind|machine|process|row|run|seed|update|window|word)": "once per batch",
 }
 """Former phrases, and what is said instead."""
 
@@ -72,3 +78,12 @@ def test_a_class_has_one_home() -> None:
         for name in re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             homes.setdefault(name, []).append(str(path.relative_to(ROOT)))
     assert {name: places for name, places in homes.items() if len(places) > 1 and not name.startswith("_")} == {}
+
+
+def test_a_module_docstring_names_what_the_file_holds() -> None:
+    asks = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "src" / "seqlab").rglob("*.py"))
+        if "?" in (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    ]
+    assert asks == []

@@ -120,7 +120,7 @@ def printed(table: Any) -> str:
     return console.export_text()
 
 
-# Marks
+# SpecialTokens
 
 
 @pytest.mark.parametrize(

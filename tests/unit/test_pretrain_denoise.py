@@ -101,7 +101,7 @@ def test_rows_are_the_documents_damaged(experiment: Experiment, assembly: Assemb
         )
         assert target[-1] == source[-1] == tokenizer.eos_token_id
         assert (source[0] == tokenizer.bos_token_id) == (kind == "bart")
-        whole = target if kind == "bart" else restored(source, target[:-1], task._marks)
+        whole = target if kind == "bart" else restored(source, target[:-1], task._blanks)
         words += tokenizer.decode(whole, skip_special_tokens=True).split()
     wanted = [paragraph for document in task.corpus.training(0) for paragraph in document.paragraphs]
     assert words == " ".join(wanted).split()
@@ -200,7 +200,7 @@ def test_transformers_loads_the_folder_and_writes_the_same(trained: Path, kind: 
     mark = "<mask>" if kind == "bart" else "<extra_id_0>"
     line = f"Ada wrote the {mark} of Bob in 1820. Eve wrote the notes."
     asked = tokenizer(line, return_tensors="pt")
-    assert asked["input_ids"][0].tolist() == task._marked(task.parse(line, 1))
+    assert asked["input_ids"][0].tolist() == task._with_special_tokens(task.parse(line, 1))
     (written,) = theirs.generate(**asked, num_beams=1, do_sample=False).tolist()
     (found,) = task._written(run.model, asked["input_ids"].tolist(), AUTOCAST)
     start = 1 + len(run.model.decoder_prefix)
@@ -218,8 +218,8 @@ def test_lines_are_repaired(trained: Path, kind: str) -> None:
     assert not any("<" in answer for answer in answers)
     if kind == "t5":
         ids = task.parse(lines[0], 1)
-        (found,) = task._written(run.model, [task._marked(ids)], AUTOCAST)
-        assert answers[0] == task._tokenizer.decode(restored(ids, found.ids, task._marks), skip_special_tokens=True)
+        (found,) = task._written(run.model, [task._with_special_tokens(ids)], AUTOCAST)
+        assert answers[0] == task._tokenizer.decode(restored(ids, found.ids, task._blanks), skip_special_tokens=True)
         assert answers[0].startswith("Ada wrote")
         assert answers[0].endswith("of Bob in 1820.")
         assert answers[2].endswith("wrote the notes of Zoe.")
@@ -243,7 +243,7 @@ def test_damage_is_spelled_so_that_it_can_be_read_again(assembly: Assembly, kind
     mark = "<mask>" if kind == "bart" else "<extra_id_0>"
     for line in (f"{mark} wrote the notes.", f"Ada wrote {mark}.", f"Ada {mark} notes of Bob."):
         ids = task.parse(line, 1)
-        assert task._spelled(task._marked(ids)) == line
+        assert task._spelled(task._with_special_tokens(ids)) == line
         assert task.parse(task._spelled(ids), 1) == ids
 
 

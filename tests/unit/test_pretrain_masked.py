@@ -21,7 +21,7 @@ from seqlab.experiment.config import Experiment, load
 from seqlab.inference.run import Run
 from seqlab.models.hf.encoder import SpanModel, load_network
 from seqlab.runs.hf_folder import find_checkpoint, read_network_config
-from seqlab.tasks.pretraining.masking import Marks, disguised, hidden_tokens, masked_rows
+from seqlab.tasks.pretraining.masking import SpecialTokens, disguised, hidden_tokens, masked_rows
 from seqlab.tasks.pretraining.packing import Sentences, draw_pairs, encode_documents
 from seqlab.text.hf.wordpieces import CONTINUES, learn_wordpieces
 from seqlab.tools.checks import run_checks
@@ -51,7 +51,7 @@ def toy(random: Random, documents: int = 5) -> Sentences:
     return Sentences(np.arange(offsets[-1], dtype=np.int32), starts, offsets, np.arange(documents + 1) * 8)
 
 
-MARKS = Marks(pad=9000, cls=9001, sep=9002, mask=9003, ordinary=np.arange(8000, 9000))
+MARKS = SpecialTokens(pad=9000, cls=9001, sep=9002, mask=9003, ordinary=np.arange(8000, 9000))
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +304,7 @@ def test_masks_are_filled_with_the_most_probable_word(trained: Path) -> None:
     assert answers[0].startswith("Ada wrote the ")
     assert answers[0].endswith(" of bob.")
     assert not any("[MASK]" in answer or CONTINUES in answer for answer in answers)
-    fill = transformers.pipeline("fill-mask", model=str(trained), device="cpu", top_k=len(task.marks.ordinary))
+    fill = transformers.pipeline("fill-mask", model=str(trained), device="cpu", top_k=len(task.special.ordinary))
     best = next(f["token_str"] for f in fill("Ada wrote the [MASK] of bob.") if f["token_str"].isalnum())
     assert answers[0] == f"Ada wrote the {best} of bob."
 

@@ -36,7 +36,7 @@ def predict(
     device: DeviceOption = Device.auto,
     trust_code: TrustOption = False,
 ) -> None:
-    """Answer one input a line with one output a line, in order."""
+    """Predict: one output per input line, in order."""
     from seqlab.inference.console import Inputs, predict_lines
     from seqlab.inference.run import Run
 

@@ -144,7 +144,7 @@ class Experiment(Config):
     model: Chosen
     """what is trained"""
     batch: BatchConfig = BatchConfig()
-    """which examples an update sees"""
+    """the examples of an update"""
     optimizer: Chosen
     """how weights follow the gradient"""
     schedule: Chosen

@@ -34,7 +34,7 @@ class Tokenizer(Protocol):
 
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, without begin and end marks."""
+        """Ids of each text, without begin and end of sequence."""
         ...
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Images as sequences: pixel by pixel or row by row, in order or with the pixels permuted.
 
-Shapes: `B` rows of a batch, `L` steps, `C` values a step, `H` x `W` pixels. Source of permuted pixels: Le, Jaitly and
+Shapes: `B` rows of a batch, `L` steps, `C` values per step, `H` x `W` pixels. Source of permuted pixels: Le, Jaitly and
 Hinton (2015), "A simple way to initialize recurrent networks of rectified linear units".
 """
 

@@ -44,7 +44,7 @@ from seqlab.tasks.pretraining.noising import (
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, encode_documents, fill_rows
 from seqlab.tasks.pretraining.start import tokenizer_and_network
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating, write
-from seqlab.text.hf.pretrained import marks, special_ids
+from seqlab.text.hf.pretrained import special_ids, special_tokens_around
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
@@ -120,8 +120,8 @@ class PretrainDenoise:
         """
         self.config, self.corpus, self._tokenizer, self._layout = config, corpus, tokenizer, layout
         self.special = special_ids(tokenizer, start_id)
-        self._before, self._after = marks(tokenizer)
-        self._marks = _marks_of(config, tokenizer)
+        self._before, self._after = special_tokens_around(tokenizer)
+        self._blanks = _blanks_of(config, tokenizer)
         self._rows = FreshRows(self._encode, self._draw, seed)
 
     def save(self, folder: RunFolder) -> None:
@@ -173,7 +173,7 @@ class PretrainDenoise:
         rows = [_row(found, *fill_rows(found, longest)[0]) for found in encoded if len(found.ids)]
         generator = np.random.default_rng(1)
         damaged = [self._damage(*row, generator) for row in rows]
-        written = self._written(model, [self._marked(row.source) for row in damaged], autocast)
+        written = self._written(model, [self._with_special_tokens(row.source) for row in damaged], autocast)
         return [
             Sample(self._spelled(row.source), self._spelled(row.target), self._spelled(found.ids))
             for row, found in zip(damaged, written, strict=True)
@@ -188,14 +188,14 @@ class PretrainDenoise:
         return read_lines(path)
 
     def parse(self, line: str, number: int) -> list[int]:
-        """The ids of a line in which a user has left something out; other marks than those for it are dropped."""
+        """The ids of a line in which a user has left something out; other special tokens are dropped."""
         backend = self._tokenizer.backend_tokenizer
         backend.encode_special_tokens = False
-        others = set(self._tokenizer.all_special_ids) - set(self._marks)
+        others = set(self._tokenizer.all_special_ids) - set(self._blanks)
         ids = [token for token in backend.encode(line, add_special_tokens=False).ids if token not in others]
         if isinstance(self.config.noise, SpanCorruption):
-            found = [token for token in ids if token in self._marks]
-            if not found or found != self._marks[: len(found)]:
+            found = [token for token in ids if token in self._blanks]
+            if not found or found != self._blanks[: len(found)]:
                 raise UserError(
                     f"line {number}: <extra_id_0>, then <extra_id_1> and so on must stand where something is missing"
                 )
@@ -211,7 +211,7 @@ class PretrainDenoise:
         self, model: Any, inputs: Sequence[list[int]], *, autocast: Autocast, progress: Callable[[float], None]
     ) -> list[LineResult]:
         """Each text repaired by greedy search; what T5 writes for a sentinel is put in its place."""
-        written = self._written(model, [self._marked(ids) for ids in inputs], autocast)
+        written = self._written(model, [self._with_special_tokens(ids) for ids in inputs], autocast)
         return [LineResult([self._repaired(ids, found)]) for ids, found in zip(inputs, written, strict=True)]
 
     @property
@@ -229,7 +229,7 @@ class PretrainDenoise:
         if not len(filled):
             raise UserError("the documents have no sentence to learn from: give running text")
         damaged = [self._damage(*_row(encoded, start, end), generator) for start, end in filled]
-        sources = Ragged.of([self._marked(row.source) for row in damaged])
+        sources = Ragged.of([self._with_special_tokens(row.source) for row in damaged])
         targets = Ragged.of([[*row.target.tolist(), self.special.eos] for row in damaged])
         pairs = EncodedPairs(sources, targets, self.special.pad, self.special.bos)
         return DamagedRows(pairs, np.concatenate([np.append(row.hidden, False) for row in damaged]))
@@ -237,11 +237,11 @@ class PretrainDenoise:
     def _damage(self, ids: np.ndarray, starts: np.ndarray, generator: np.random.Generator) -> Damaged:
         match self.config.noise:
             case TextInfilling() as noise:
-                return text_infilling(ids, starts, noise, self._marks[0], generator)
+                return text_infilling(ids, starts, noise, self._blanks[0], generator)
             case SpanCorruption() as noise:
-                return span_corruption(ids, noise, np.array(self._marks), generator)
+                return span_corruption(ids, noise, np.array(self._blanks), generator)
 
-    def _marked(self, ids: Iterable[int]) -> list[int]:
+    def _with_special_tokens(self, ids: Iterable[int]) -> list[int]:
         """A source as the encoder reads it."""
         return [*self._before, *map(int, ids), *self._after]
 
@@ -258,19 +258,19 @@ class PretrainDenoise:
     def _repaired(self, ids: list[int], written: Hypothesis) -> Prediction:
         whole = written.ids
         if isinstance(self.config.noise, SpanCorruption):
-            whole = restored(ids, whole, self._marks)
+            whole = restored(ids, whole, self._blanks)
         text = self._tokenizer.decode(whole, skip_special_tokens=True).strip()
         return Prediction(text, written.score, capped=not written.finished)
 
     def _spelled(self, ids: Iterable[int]) -> str:
-        """The text with its masks or sentinels, and without marks of begin and end."""
+        """The text with its masks or sentinels, and without begin and end of sequence."""
         ends = {*self._before, *self._after, self.special.pad}
         text = self._tokenizer.decode([int(token) for token in ids if token not in ends], skip_special_tokens=False)
-        return re.sub(rf"\s*({self._mark_names})", r" \1", text).strip()
+        return re.sub(rf"\s*({self._blank_names})", r" \1", text).strip()
 
     @property
-    def _mark_names(self) -> str:
-        names = self._tokenizer.convert_ids_to_tokens(self._marks)
+    def _blank_names(self) -> str:
+        names = self._tokenizer.convert_ids_to_tokens(self._blanks)
         return "|".join(map(re.escape, names))
 
 
@@ -280,7 +280,7 @@ def _row(encoded: Sentences, start: int, end: int) -> tuple[np.ndarray, np.ndarr
     return encoded.ids[offsets[0] : offsets[-1]], offsets[:-1] - offsets[0]
 
 
-def _marks_of(config: PretrainDenoiseConfig, tokenizer: Any) -> list[int]:
+def _blanks_of(config: PretrainDenoiseConfig, tokenizer: Any) -> list[int]:
     """The mask, or all sentinels in order; UserError where the tokenizer has none."""
     kind = f'task.noise.kind="{config.noise.kind}"'
     if isinstance(config.noise, TextInfilling):

@@ -29,7 +29,7 @@ from seqlab.models.hf.untrained import init_output_bias
 from seqlab.runs.hf_folder import TransformersFolder
 from seqlab.tasks.pretraining.fresh_rows import FreshRows
 from seqlab.tasks.pretraining.masked_scores import MEASURED, MaskedEvaluation
-from seqlab.tasks.pretraining.masking import Marks, hidden_tokens, masked_rows
+from seqlab.tasks.pretraining.masking import SpecialTokens, hidden_tokens, masked_rows
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, draw_pairs, encode_documents
 from seqlab.tasks.pretraining.start import tokenizer_and_network
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
@@ -94,7 +94,7 @@ class PretrainMasked(TransformersFolder):
         """`tokenizer` and `network_config` are those of `transformers`, and saved with the run."""
         super().__init__(tokenizer, network_config)
         self.config, self.corpus = config, corpus
-        self.marks = Marks.of(tokenizer)
+        self.special = SpecialTokens.of(tokenizer)
         self._rows = FreshRows(self._encode, self._draw, seed)
 
     def training(self, epoch: int) -> MaskedRows:
@@ -153,7 +153,7 @@ class PretrainMasked(TransformersFolder):
             raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
         backend = self._tokenizer.backend_tokenizer
         pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
-        ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.marks.mask, *piece))]
+        ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.special.mask, *piece))]
         if len(ids) + 2 > self._longest:
             raise UserError(f"line {number}: has {len(ids) + 2:,} tokens; {self._longest:,} can be read")
         return Gaps(parts, ids)
@@ -175,7 +175,7 @@ class PretrainMasked(TransformersFolder):
     def _draw(self, encoded: Sentences, random: Random) -> MaskedRows:
         pairs = draw_pairs(encoded, self.config.longest, random)
         generator = np.random.default_rng(random.getrandbits(128))
-        return masked_rows(encoded, pairs, self.marks, self.config.hidden, generator)
+        return masked_rows(encoded, pairs, self.special, self.config.hidden, generator)
 
     def _sample(self, model: Any, document: Document, autocast: Autocast) -> Sample:
         """Of a sentence that fits; the longest of the first paragraph."""
@@ -188,7 +188,7 @@ class PretrainMasked(TransformersFolder):
         ids, starts = encoded.ids[:end].astype(np.int64), encoded.starts_word[:end]
         places = hidden_tokens(starts, np.zeros(end, dtype=np.int64), self.config.hidden, np.random.default_rng(1))
         hidden = ids[places]
-        ids[places] = self.marks.mask
+        ids[places] = self.special.mask
         found = self._logits(model, ids.tolist(), autocast).argmax(1)
         decode = self._tokenizer.decode
         return Sample(decode(ids), _listed(hidden, decode), _listed(found, decode))
@@ -205,10 +205,10 @@ class PretrainMasked(TransformersFolder):
 
     @torch.inference_mode()
     def _logits(self, model: Any, ids: list[int], autocast: Autocast) -> Tensor:
-        """Logits (M, V) at the hidden places of one text without its marks."""
+        """Logits (M, V) at the hidden places of one text without its special tokens."""
         device = next(model.parameters()).device
-        row = torch.tensor([[self.marks.cls, *ids, self.marks.sep]], device=device)
-        places = (row[0] == self.marks.mask).nonzero()[:, 0]
+        row = torch.tensor([[self.special.cls, *ids, self.special.sep]], device=device)
+        places = (row[0] == self.special.mask).nonzero()[:, 0]
         with evaluating(model), autocast():
             return model(row, torch.ones_like(row, dtype=torch.bool), torch.zeros_like(row), places)[0]
 
@@ -222,9 +222,9 @@ class PretrainMasked(TransformersFolder):
         return self._network_config.max_position_embeddings
 
     def _allowed(self, starts_word: bool, device: torch.device) -> Tensor:
-        """(V,), which tokens may fill a place: no marks, and no end of a word where one starts."""
+        """(V,), which tokens may fill a place: no special tokens, and no end of a word where one starts."""
         allowed = torch.zeros(self.vocab_size, dtype=torch.bool)
-        allowed[torch.from_numpy(self.marks.ordinary)] = True
+        allowed[torch.from_numpy(self.special.ordinary)] = True
         if starts_word:
             ends = [number for piece, number in self._tokenizer.get_vocab().items() if piece.startswith(CONTINUES)]
             allowed[ends] = False

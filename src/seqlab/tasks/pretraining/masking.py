@@ -24,7 +24,7 @@ SHOWN, RANDOM = 0.1, 0.1
 
 
 @dataclass(frozen=True)
-class Marks:
+class SpecialTokens:
     """The ids that mean something to a BERT."""
 
     pad: int
@@ -32,38 +32,38 @@ class Marks:
     sep: int
     mask: int
     ordinary: np.ndarray
-    """all ids that are no marks, for random tokens"""
+    """all ids that are no special tokens, for random tokens"""
 
     @classmethod
-    def of(cls, tokenizer: Any) -> "Marks":
+    def of(cls, tokenizer: Any) -> "SpecialTokens":
         """Those of a tokenizer of `transformers`; UserError where it is not of the type of BERT."""
-        marks = [getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "mask")]
-        if None in marks or not any(piece.startswith(CONTINUES) for piece in tokenizer.get_vocab()):
+        ids = [getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "mask")]
+        if None in ids or not any(piece.startswith(CONTINUES) for piece in tokenizer.get_vocab()):
             raise UserError(
                 "model.checkpoint: whole words are hidden only with a WordPiece tokenizer, as BERT has one: "
                 "choose another checkpoint, or none"
             )
-        return cls(*marks, ordinary=np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids))
+        return cls(*ids, ordinary=np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids))
 
 
 def masked_rows(
-    encoded: Sentences, pairs: Pairs, marks: Marks, share: float, generator: np.random.Generator
+    encoded: Sentences, pairs: Pairs, special: SpecialTokens, share: float, generator: np.random.Generator
 ) -> MaskedRows:
     """The rows `[CLS] first [SEP] second [SEP]` with `share` of the words of each hidden."""
     starts, ends = pairs.spans[:, 0::2], pairs.spans[:, 1::2]
     lengths = ends - starts  # (N, 2)
     offsets = np.concatenate([[0], np.cumsum(lengths.sum(1) + 3)])
     begin, middle = offsets[:-1], offsets[:-1] + 1 + lengths[:, 0]
-    ids = np.full(offsets[-1], marks.sep, dtype=np.int32)
-    ids[begin] = marks.cls
-    # Where the tokens of both texts come from, and where they go; the other places are marks.
+    ids = np.full(offsets[-1], special.sep, dtype=np.int32)
+    ids[begin] = special.cls
+    # Where the tokens of both texts come from, and where they go; the other places are special tokens.
     source = ranges(starts.ravel(), lengths.ravel())
     target = ranges(np.stack([begin + 1, middle + 1], 1).ravel(), lengths.ravel())
     ids[target] = encoded.ids[source]
     row_of_token = np.repeat(np.arange(len(begin)), lengths.sum(1))
     places = target[hidden_tokens(encoded.starts_word[source], row_of_token, share, generator)]
     labels = ids[places].copy()
-    ids[places] = disguised(labels, marks, generator)
+    ids[places] = disguised(labels, special, generator)
     row_of_place = np.searchsorted(offsets, places, side="right") - 1
     number = np.concatenate([[0], np.cumsum(np.bincount(row_of_place, minlength=len(begin)))])
     return MaskedRows(
@@ -72,7 +72,7 @@ def masked_rows(
         columns=Ragged((places - offsets[row_of_place]).astype(np.int32), number),
         labels=Ragged(labels, number),
         elsewhere=pairs.elsewhere.astype(np.int64),
-        pad_id=marks.pad,
+        pad_id=special.pad,
     )
 
 
@@ -96,8 +96,8 @@ def hidden_tokens(starts_word: np.ndarray, row: np.ndarray, share: float, genera
     return np.flatnonzero(is_hidden[word])
 
 
-def disguised(labels: np.ndarray, marks: Marks, generator: np.random.Generator) -> np.ndarray:
+def disguised(labels: np.ndarray, special: SpecialTokens, generator: np.random.Generator) -> np.ndarray:
     """(M,), what stands in the place of hidden tokens; each is drawn for itself."""
     chance = generator.random(len(labels))
-    random = marks.ordinary[generator.integers(len(marks.ordinary), size=len(labels))]
-    return np.where(chance < SHOWN, labels, np.where(chance < SHOWN + RANDOM, random, marks.mask)).astype(np.int32)
+    random = special.ordinary[generator.integers(len(special.ordinary), size=len(labels))]
+    return np.where(chance < SHOWN, labels, np.where(chance < SHOWN + RANDOM, random, special.mask)).astype(np.int32)

@@ -50,7 +50,7 @@ class SpanCorruption(Config):
 
 @dataclass(frozen=True)
 class Damaged:
-    """A row, and what is to be written; marks of begin and end are in neither."""
+    """A row, and what is to be written; begin and end of sequence are in neither."""
 
     source: np.ndarray  # (S,), what the encoder reads
     target: np.ndarray  # (W,), what the decoder is to write

@@ -22,7 +22,7 @@ class PretrainedTokenizer(Tokenizer):
         special: SpecialIds,
         unknown_id: int | None = None,
         *,
-        marks: bool = False,
+        add_special_tokens: bool = False,
         prefix: str = "",
     ) -> None:
         """A side of a vocabulary.
@@ -31,11 +31,11 @@ class PretrainedTokenizer(Tokenizer):
             tokenizer: the content of tokenizer.json.
             special: the ids that the model wants.
             unknown_id: what stands for a piece without an id; None where every text has ids.
-            marks: put the marks around the ids that the checkpoint was trained with, as sources have them.
+            add_special_tokens: put those of the checkpoint around the ids, as sources have them.
             prefix: stands before every text, such as "translate German to English: ".
         """
         self._json, self._special, self._unknown_id = tokenizer, special, unknown_id
-        self._marks, self._prefix = marks, prefix
+        self._add_special_tokens, self._prefix = add_special_tokens, prefix
 
     @property
     def vocab_size(self) -> int:
@@ -48,11 +48,11 @@ class PretrainedTokenizer(Tokenizer):
         return self._special
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text behind the prefix, with marks where they are wanted."""
+        """Ids of each text behind the prefix, with special tokens where they are wanted."""
         return [encoding.ids for encoding in self._encodings([self._prefix + text for text in texts])]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of the ids, marks and prefix aside."""
+        """The text of the ids, special tokens and prefix aside."""
         return self._inner.decode(list(ids)).strip()
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
@@ -83,7 +83,7 @@ class PretrainedTokenizer(Tokenizer):
             "kind": "pretrained",
             "special": self._special._asdict(),
             "unknown_id": self._unknown_id,
-            "marks": self._marks,
+            "add_special_tokens": self._add_special_tokens,
             "prefix": self._prefix,
             "tokenizer": self._json,
         }
@@ -93,10 +93,14 @@ class PretrainedTokenizer(Tokenizer):
     def from_fields(cls, fields: dict[str, Any]) -> "PretrainedTokenizer":
         """What `to_json` wrote; raises ValueError, TypeError or LookupError if it is damaged."""
         ids = fields["special"]
-        prefix = ids.pop("prompt", ()) or ids.pop("decoder_prefix", ())  # runs of version 0.1 say prompt
+        prefix = ids.pop("prompt", ()) or ids.pop("decoder_prefix", ())  # runs of version 0.1 say prompt, and marks
         special = SpecialIds(**ids, decoder_prefix=tuple(prefix))
         tokenizer = cls(
-            fields["tokenizer"], special, fields["unknown_id"], marks=fields["marks"], prefix=fields["prefix"]
+            fields["tokenizer"],
+            special,
+            fields["unknown_id"],
+            add_special_tokens=fields["add_special_tokens"] if "add_special_tokens" in fields else fields["marks"],
+            prefix=fields["prefix"],
         )
         if tokenizer.vocab_size <= max(special.pad, special.bos, special.eos, *special.decoder_prefix):
             raise ValueError("its special ids are not in it")
@@ -113,7 +117,7 @@ class PretrainedTokenizer(Tokenizer):
         return (" ".join(pieces) if decoder is None else decoder.decode(pieces)).strip()
 
     def _encodings(self, texts: Sequence[str]) -> list[Any]:
-        return self._inner.encode_batch([*map(_sound, texts)], add_special_tokens=self._marks)
+        return self._inner.encode_batch([*map(_sound, texts)], add_special_tokens=self._add_special_tokens)
 
     @cached_property
     def _inner(self) -> Any:
@@ -138,8 +142,8 @@ class PretrainedTokenizer(Tokenizer):
 def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[PretrainedTokenizer, PretrainedTokenizer]:
     """Source and target as a pretrained encoder-decoder reads and writes them.
 
-    A source has the prefix and the marks of the checkpoint. A target is what the decoder reads and writes between its
-    first mark and its last: T5 starts from padding, BART from `</s>` and then `<s>`.
+    A source has the prefix and the special tokens of the checkpoint. A target is what the decoder reads and writes
+    between its first special token and its last: T5 starts from padding, BART from `</s>` and then `<s>`.
 
     Args:
         tokenizer: a fast one of `transformers`.
@@ -152,7 +156,7 @@ def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[Pretr
     text = tokenizer.backend_tokenizer.to_str()
     special = special_ids(tokenizer, start_id)
     unknown_id = tokenizer.unk_token_id
-    source = PretrainedTokenizer(text, special, unknown_id, marks=True, prefix=prefix)
+    source = PretrainedTokenizer(text, special, unknown_id, add_special_tokens=True, prefix=prefix)
     return source, PretrainedTokenizer(text, special, unknown_id)
 
 
@@ -165,16 +169,16 @@ def special_ids(tokenizer: Any, start_id: int | None) -> SpecialIds:
     """Padding, begin, end, and what the decoder reads before the begin token; UserError as in `sides`."""
     if start_id is None:
         raise UserError("model.checkpoint: its config.json has no decoder_start_token_id: no output can be started")
-    before, after = marks(tokenizer)
+    before, after = special_tokens_around(tokenizer)
     if len(after) != 1:
         raise UserError(
-            f"model.checkpoint: its tokenizer ends a text with {len(after)} marks; one is needed to stop at"
+            f"model.checkpoint: its tokenizer ends a text with {len(after)} special tokens; one is needed to stop at"
         )
     read = before if before[:1] == [start_id] else [start_id, *before]
     return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], decoder_prefix=tuple(read[:-1]))
 
 
-def marks(tokenizer: Any) -> tuple[list[int], list[int]]:
+def special_tokens_around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """What a tokenizer of `transformers` puts before a text, and what behind it."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     marked = tokenizer("a")["input_ids"]

@@ -60,7 +60,7 @@ def _without(characters: Iterable[str], texts: Iterable[str]) -> Iterable[str]:
 
 
 def _tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:
-    """The tokenizer with these pieces, and none of the marks that its learning needed."""
+    """The tokenizer with these pieces, and none of the special tokens that its learning needed."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
