@@ -16,7 +16,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- {name}: python benchmarks/table.py --write -->", "<!-- end of {name} -->"
 
 RECIPES = {
-    "math-place-value": ("place value, exact match", ">= 99 % in 2 min"),
+    "math-place-value": ("place value, exact match", ">= 99 % in 1 min on 1 core with AVX2"),
     "math-sort": ("sorting, exact match", ">= 90 % in 60 min"),
     "math-linear-1d": ("linear equations, answer at once", "the best of 60 min"),
     "math-linear-1d-working": ("linear equations, working shown first", "the best of 60 min"),
@@ -41,6 +41,9 @@ RECIPES = {
     "mnist-pixels": ("MNIST pixel by pixel, accuracy", ">= 99.3 %, the best of 60 min"),
     "mnist-pixels-permuted": ("the same, pixels permuted, accuracy", ">= 97.5 %, the best of 60 min"),
 }
+
+RANDOM_ORDER = ("math-place-value",)
+"""Recipes whose batches are not sorted by length."""
 
 HEADLINE = {
     "math-place-value": ("which digit of a number?", "exact match"),
@@ -97,14 +100,26 @@ def results() -> str:
     """What the recipes reach, and how fast a step is."""
     lines = ["| what | goal | median (lowest to highest) | runs | training time | where |", "|---|---|---|---|---|---|"]
     lines += [recipe_row(name, *words) for name, words in RECIPES.items() if (RESULTS / f"{name}.json").exists()]
-    paddings = [run["padding_share"] for name in RECIPES for run in read(name).get("runs", [])]
-    if paddings:
-        lines.append(
-            f"| padding share of the runs above | <= 8 % | at most {max(paddings):.1%} | {len(paddings)} | | |"
-        )
+    lines += padding_rows()
     for name, cpu in STEPS.items():
         lines += step_rows(name, cpu) if (RESULTS / f"{name}.json").exists() else []
     return "\n".join(lines)
+
+
+def padding_rows() -> list[str]:
+    """The worst padding share of the recipes whose batches are sorted by length, and of each other one."""
+    runs = {name: read(name).get("runs", []) for name in RECIPES}
+    shares = {name: [run["padding_share"] for run in runs[name]] for name in RECIPES if runs[name]}
+    sorted_ones = [share for name in shares if name not in RANDOM_ORDER for share in shares[name]]
+    rows = [
+        f"| padding share of {name}, in random order | | at most {max(shares[name]):.0%} | {len(shares[name])} | | |"
+        for name in RANDOM_ORDER
+        if name in shares
+    ]
+    if sorted_ones:
+        what = "padding share of the other runs above"
+        rows.append(f"| {what} | <= 8 % | at most {max(sorted_ones):.1%} | {len(sorted_ones)} | | |")
+    return rows
 
 
 def near_one(share: float) -> str:
@@ -116,7 +131,7 @@ def recipe_row(name: str, what: str, goal: str) -> str:
     """One recipe over its seeds."""
     result = read(name)
     value, seconds, machine = result["value"], result["train_s"], result["machine"]
-    digits = DIGITS.get(result["score"], near_one(value["median"]))
+    digits = DIGITS.get(result["score"], near_one(value["min"]))
     spread = f" ({value['min']:{digits}} to {value['max']:{digits}})" if len(result["runs"]) > 1 else ""
     examples = result["runs"][0]["examples"]
     task = f"[`{name}`](../src/seqlab/recipes/{result['recipe']}.toml): {what}, {examples:,} test examples"

@@ -26,7 +26,7 @@ PAGES = ("README.md", "docs/tour.md", "docs/data.md")
 DATA = REPOSITORY / "tests" / "data"
 
 NOT_RUN = {
-    "make demo": "is two minutes of training; Makefile",
+    "make demo": "is half a minute of training; Makefile",
     "make test": "is this suite",
     "pip install": "needs a network",
     "torchrun ": "tests/system/test_distributed.py starts several processes",

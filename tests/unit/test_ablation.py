@@ -32,7 +32,16 @@ from seqlab.runs.events import EventLog
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 
-SMALL = tuple(words({"model.encoder_layers": 2, "model.decoder_layers": 2, "schedule.kind": "one-cycle"}))
+SMALL = tuple(
+    words(
+        {
+            "model.encoder_layers": 2,
+            "model.decoder_layers": 2,
+            "batch.order": "buckets",
+            "schedule.kind": "one-cycle",
+        }
+    )
+)
 
 
 def base(*changes: str) -> BaseConfig:
