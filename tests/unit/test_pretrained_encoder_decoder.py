@@ -69,7 +69,7 @@ def sources(rows: int = 12, width: int = 9) -> tuple[Tensor, Tensor]:
 
 
 def generated(name: str, ours: PretrainedEncoderDecoder, tokens: int, **settings: Any) -> list[list[int]]:
-    """What `generate` writes with the same weights and attention of its own: the special tokens left out, the end included."""
+    """What `generate` writes with the same weights and attention of its own: no special tokens but the end."""
     network = NETWORKS[name]()
     network.to(next(ours.parameters()).dtype).load_state_dict(ours.network.state_dict())
     ids, mask = sources()

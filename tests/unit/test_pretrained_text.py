@@ -1,4 +1,4 @@
-"""Tokenizers of pretrained models: ids as `transformers` has them, kept with the run, and special tokens in a text are text."""
+"""Tokenizers of pretrained models: the ids of `transformers`, kept with the run; special tokens in a text are text."""
 
 from pathlib import Path
 from typing import Any
