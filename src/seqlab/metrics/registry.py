@@ -1,6 +1,6 @@
 """Which metrics there are: text metrics that a recipe lists by name, and the measures that tasks bring of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -68,6 +68,7 @@ def _own(path: str, settings: MetricsConfig) -> Metric:
         raise UserError(f'metric "{path}": {" ".join(str(error).split())}') from None
     if not isinstance(metric, Metric):
         raise UserError(f'metric "{path}": lacks measure, statistics, score or signature (seqlab.metrics.metric)')
+    declare([metric.measure])
     return metric
 
 
@@ -100,11 +101,16 @@ OF_TASKS = {
 _TEXT = {name: make(MetricsConfig()).measure for name, make in BUILT_IN.items()}
 
 
+_DECLARED: dict[str, Measure] = {}
+"""Scores of metrics of the user's own: known once such a metric is built, or a run folder that has one is read."""
+
+
+def declare(measures: Iterable[Measure]) -> None:
+    """Makes scores known whose metrics do not come with the package; those that do keep their meaning."""
+    _DECLARED.update({measure.name: measure for measure in measures})
+
+
 def measure(name: str) -> Measure:
     """How the score of this name is called, written and compared; one that is not known is a number, more is better."""
-    return _TEXT.get(name) or OF_TASKS.get(name) or Measure(name, name.replace("_", " ").capitalize())
-
-
-def measures(names: Sequence[str]) -> list[Measure]:
-    """Those of several names."""
-    return [measure(name) for name in names]
+    known = _TEXT.get(name) or OF_TASKS.get(name) or _DECLARED.get(name)
+    return known or Measure(name, name.replace("_", " ").capitalize())

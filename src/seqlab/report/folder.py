@@ -13,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
+from seqlab.metrics.metric import Measure
+from seqlab.metrics.registry import declare
 from seqlab.runs import events
 from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder
@@ -189,12 +191,14 @@ def load_run(path: Path) -> RunRecord:
     config = upgraded(read_toml(folder.config))
     for section in ("about", "task", "data", "train"):
         checked(dict[str, Any], config.get(section, {}), f"{folder.config}, {section}")
+    results = _read_object(folder.results, Results)
+    declare(checked(dict[str, Measure], (results or {}).get("metrics", {}), f"{folder.results}, metrics").values())
     return RunRecord(
         folder=folder,
         config=config,
         environment=_read_object(folder.environment, Environment) or {},
         events=events.read(folder.events),
-        results=_read_object(folder.results, Results),
+        results=results,
         judged=_read_predictions(folder.predictions),
         data=_read(folder.data, Statistics) if folder.data.is_file() else None,
         attention=_read(path, list[AttentionMap]) if (path := folder.artifact("attention")).is_file() else [],

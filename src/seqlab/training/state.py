@@ -32,7 +32,6 @@ from seqlab.engine.recorder import Display, Recorder, open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
-from seqlab.metrics.metric import Measure
 from seqlab.metrics.registry import measure
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
@@ -63,9 +62,7 @@ class TrainingState:
     @property
     def best_first(self) -> list[int]:
         """The steps of all evaluations, the best one first; of equals the later one."""
-        task = self.experiment.task
-        main: Measure = getattr(task, "main_measure", None) or measure(task.main_score)
-        sign = 1 if main.better == "higher" else -1
+        sign = 1 if measure(self.experiment.task.main_score).better == "higher" else -1
         return [step for step, _ in sorted(self.history, key=lambda entry: (sign * entry[1], entry[0]), reverse=True)]
 
     @contextmanager

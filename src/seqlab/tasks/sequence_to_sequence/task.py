@@ -25,7 +25,6 @@ from seqlab.decode.settings import GREEDY, DecodeConfig
 from seqlab.engine.loop import LossSum
 from seqlab.layers.functional import cross_entropy_sum
 from seqlab.metrics.bleu import for_language
-from seqlab.metrics.metric import Measure
 from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
@@ -72,12 +71,7 @@ class SequenceToSequenceConfig(Config):
     @property
     def main_score(self) -> str:
         """The one that chooses the best checkpoint."""
-        return self.main_measure.name
-
-    @property
-    def main_measure(self) -> Measure:
-        """How the main score is called, and whether more of it is better."""
-        return build_metrics(self.metrics)[0].measure
+        return build_metrics(self.metrics)[0].measure.name
 
     def complaints(self, experiment: Any) -> Iterator[str]:
         """See `Config`."""
