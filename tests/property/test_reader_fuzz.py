@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
@@ -101,6 +103,20 @@ def parquet() -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def workbook() -> bytes:
+    """Without compression, so that damage reaches the XML, and without the time."""
+    openpyxl = pytest.importorskip("openpyxl", reason="XLSX files need openpyxl")
+    book, saved, file = openpyxl.Workbook(), BytesIO(), BytesIO()
+    for row in [("id", "en", "fr"), *((n, *pair) for n, pair in enumerate(PAIRS))]:
+        book.active.append(row)
+    book.save(saved)
+    with ZipFile(saved) as archive, ZipFile(file, "w") as plain:
+        for name in archive.namelist():
+            if not name.startswith("docProps"):
+                plain.writestr(ZipInfo(name), archive.read(name))
+    return file.getvalue()
+
+
 def questions(flat: bool) -> bytes:
     qa = {"id": "q", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
     context = "Ada wrote notes in 1843."
@@ -170,6 +186,7 @@ TARGETS = {
     "tmx": Target("a.tmx", memory),
     "tmx-gbk": Target("a.tmx", lambda: memory("gbk")),
     "parquet": Target("a.parquet", parquet),
+    "xlsx": Target("a.xlsx", workbook),
     "gz": Target("a.tsv.gz", lambda: gzip.compress(table("\t"), mtime=0)),
     "xz": Target("a.tsv.xz", lambda: lzma.compress(table("\t"))),
     "zst": Target("a.tsv.zst", lambda: zstd.compress(table("\t"))),

@@ -6,6 +6,7 @@ import json
 import lzma
 import sys
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def json_array(pairs: Sequence[tuple[str, str]]) -> bytes:
     return json.dumps([{"id": 7, "en": en, "fr": fr} for en, fr in pairs], indent=0).encode()
 
 
+def xlsx(pairs: Sequence[tuple[str, str]]) -> bytes:
+    openpyxl = pytest.importorskip("openpyxl", reason="XLSX files need openpyxl")
+    book, file = openpyxl.Workbook(), BytesIO()
+    for row in [("id", "en", "fr"), *((7, *pair) for pair in pairs)]:
+        book.active.append(row)
+    book.save(file)
+    return file.getvalue()
+
+
 WRITE: dict[str, Callable[[Sequence[tuple[str, str]]], bytes]] = {
     ".tsv": tsv,
     ".csv": as_csv,
@@ -69,6 +79,7 @@ WRITE: dict[str, Callable[[Sequence[tuple[str, str]]], bytes]] = {
     ".json": json_array,
     ".tmx": tmx,
     ".parquet": parquet,
+    ".xlsx": xlsx,
 }
 
 

@@ -155,7 +155,10 @@ def test_a_record_for_each_question_is_read_too(tmp_path: Path, layout: str) -> 
 @pytest.mark.parametrize(
     ("records", "captured"),
     [
-        ([{"id": "1", "context": CONTEXT, "question": "?"}], "record 1: has no answers; the layout is that of SQuAD"),
+        (
+            [{"id": "1", "context": CONTEXT, "question": "?"}],
+            "record 1, question 1: has no answers; the layout is that of SQuAD",
+        ),
         ([flat("1", answers={"text": ["a"], "answer_start": []})], "record 1: answers has 1 of text, but 0 of"),
         ([flat("1", answers="a")], 'record 1: answers is "a", which is no list'),
         ([flat("1", context="\ud800")], "record 1: context holds half of a surrogate pair"),

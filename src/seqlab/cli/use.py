@@ -27,7 +27,10 @@ def predict(
         typer.Argument(metavar="[TEXT] [KEY=VALUE]...", help="Input, else standard input; search settings."),
     ] = None,
     to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
-    file: Annotated[Path | None, typer.Option(help="File with one input a line.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Table, SQuAD file, or text with one input per line.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column of the table in --file; that of the training by default.")
+    ] = None,
     context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="File of the outputs; the same command resumes after a stop.")
@@ -47,12 +50,15 @@ def predict(
     text = texts[0] if texts else None
     if text is not None and file is not None:
         raise UserError("give a text or --file, not both")
+    if column and file is None:
+        raise UserError("--column is a column of the table in --file: name it")
     if overwrite and out is None:
         raise UserError("--overwrite replaces the file in --out: name it")
     model = Run(run, device.value, settings, trust_code=trust_code)
     if to is not None:
         model.check_translates_into(to)
-    predict_lines(model, Inputs(text, file, context), out, overwrite)
+    columns = tuple(int(name) if name.isdecimal() else name for name in column or ())
+    predict_lines(model, Inputs(text, file, context, columns), out, overwrite)
     if listed := model.unknown.most_common(10):
         pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
         more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""

@@ -2,14 +2,18 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from seqlab.data.readers.columns import Column
+from seqlab.data.readers.lines import format_suffix
+from seqlab.data.readers.tables import FORMATS
 from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.inference.batch_file import count_lines, read_context, with_context, write_answer_file, write_answers
+from seqlab.inference.inputs import read_inputs
 from seqlab.inference.run import Run
 
 
@@ -20,12 +24,20 @@ class Inputs(NamedTuple):
     file: Path | None
     context: Path | None
     """file with the text that all questions are about"""
+    columns: tuple[Column, ...] = ()
+    """of the file, where it is a table; those of the training data when there are none"""
 
-    def lines(self, run: Run) -> Iterable[str]:
-        """Of the text, the file, or standard input."""
+    def lines(self, run: Run, note: Callable[[str], None]) -> Iterable[str]:
+        """Of the text, the file, or standard input; `note` learns how a table was read."""
         if self.text is not None:
             return [self.text]
-        return _standard_input() if self.file is None else run.task.inputs(self.file)
+        return _standard_input() if self.file is None else self._lines_of_file(run, self.file, note)
+
+    def _lines_of_file(self, run: Run, file: Path, note: Callable[[str], None]) -> Iterator[str]:
+        lines, reading = read_inputs(run.task, file, self.columns, with_context=self.context is not None)
+        yield from lines
+        for remark in reading.notes:
+            note(f"seqlab: {remark}")
 
 
 def predict_lines(run: Run, inputs: Inputs, out: Path | None, overwrite: bool) -> None:
@@ -38,16 +50,17 @@ def predict_lines(run: Run, inputs: Inputs, out: Path | None, overwrite: bool) -
         return with_context(lines, about) if about else lines
 
     hidden = inputs.text is not None or (out is None and sys.stdout.isatty())
-    total = count_lines(inputs.file) if inputs.file and not hidden else None
+    is_text = inputs.file is not None and format_suffix(inputs.file) not in FORMATS and not inputs.columns
+    total = count_lines(inputs.file) if inputs.file and is_text and not hidden else None
     piped = inputs.text is None and inputs.file is None
     with _resumable(out is not None, " < INPUT" if piped else ""), LineCount(total, hidden) as shown:
         if out is not None:
-            write_answer_file(run, asked(inputs.lines(run)), out, overwrite, shown)
+            write_answer_file(run, asked(inputs.lines(run, shown.note)), out, overwrite, shown)
         elif piped and sys.stdin.isatty():
             for line in _prompted():
                 write_answers(run, asked([line]), sys.stdout, shown)
         else:
-            write_answers(run, asked(inputs.lines(run)), sys.stdout, shown)
+            write_answers(run, asked(inputs.lines(run, shown.note)), sys.stdout, shown)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from seqlab.errors import UserError
 from seqlab.runs.statistics import HELD_OUT
 
 SETS = ("train", *HELD_OUT)
-TABLES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
+TABLES = (".tsv", ".csv", ".xlsx", ".jsonl", ".json", ".parquet")
 
 LISTED = 3
 """Lines that a remark names; all are counted."""
@@ -66,7 +66,7 @@ class LabelledData(Config):
     kind: Literal["labelled"] = "labelled"
     """texts with labels, from tables"""
     train: str | None = None
-    """training file: .tsv, .csv, .jsonl, .json or .parquet, perhaps compressed"""
+    """training file: .tsv, .csv, .xlsx, .jsonl, .json or .parquet, perhaps compressed"""
     validation: str | None = None
     """file to watch while training; when absent, texts taken from training"""
     test: str | None = None
@@ -136,6 +136,16 @@ class LabelledCorpus:
                 if found is None:
                     raise not_found(path)
                 _check_format(found)
+
+    def input_columns(self) -> list[Columns]:
+        """The text, or both texts."""
+        roles = {name: column for name in ("text", "second") if (column := getattr(self.config, name)) is not None}
+        return [Columns(tuple(roles.values()), names=tuple(roles), are_languages=False)]
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether an example has two texts."""
+        return self.config.second is not None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.question_files import read_pairs, read_questions
 from seqlab.data.corpora.splitting import set_seed, take_distinct
+from seqlab.data.readers.columns import Columns
 from seqlab.data.readers.lines import COMPRESSED, find
 from seqlab.data.synthetic.questions import Module, Split, alphabet, questions
 from seqlab.data.synthetic.working import CHARACTERS, with_working, without_working
@@ -146,6 +147,11 @@ class Mathematics:
     def read(self, path: Path) -> list[Example]:
         """The examples of a user's file: tab-separated, or a question and its answer on lines that alternate."""
         return self._shown(read_pairs(path))
+
+    def input_columns(self) -> list[Columns]:
+        """The question; in a table without a header, the first of two columns."""
+        both = Columns(("question", "answer"), guessed=True, names=("question", "answer"), are_languages=False)
+        return [Columns(("question",), names=("question",), are_languages=False), both]
 
     def _shown(self, examples: list[Example]) -> list[Example]:
         """The examples as the model sees them: with the working, if it is asked for."""

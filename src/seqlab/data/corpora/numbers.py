@@ -21,6 +21,7 @@ from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import Example, Overview
 from seqlab.data.corpora.question_files import read_pairs
 from seqlab.data.corpora.splitting import set_seed, take, take_distinct
+from seqlab.data.readers.columns import Columns
 from seqlab.data.synthetic.questions import below, coin
 from seqlab.data.synthetic.spelling import (
     CURRENCIES,
@@ -138,6 +139,10 @@ class Numbers:
     def scored_text(self, text: str) -> str:
         """The part of a target that is scored: all of it."""
         return text
+
+    def input_columns(self) -> list[Columns]:
+        """The source; in a table without a header, the first of two columns."""
+        return [Columns(self.languages[:1], names=self.languages[:1]), Columns(self.languages, True, self.languages)]
 
     @property
     def languages(self) -> tuple[str, str]:

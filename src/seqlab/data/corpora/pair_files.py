@@ -67,7 +67,7 @@ class PairFile(Config):
     """what belongs together in this file"""
     label: Label | None = None
     """keep only the rows with this label"""
-    format: Literal["tsv", "csv", "jsonl", "json", "tmx", "parquet"] | None = None
+    format: Literal["tsv", "csv", "xlsx", "jsonl", "json", "tmx", "parquet"] | None = None
     """what the file is, where its name does not tell"""
     versions: Annotated[tuple[str | int, ...], Field(min_length=2)] | None = None
     """line-aligned files that say the same in other words, by what stands for {lang}, as in [1, 2, 3]"""

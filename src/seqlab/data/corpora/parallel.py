@@ -22,7 +22,7 @@ from seqlab.data.corpora.splitting import (
 )
 from seqlab.data.out_of_core.cache import Interleaved, key_of
 from seqlab.data.out_of_core.streaming import sets_on_disk
-from seqlab.data.readers.columns import Column
+from seqlab.data.readers.columns import Column, Columns
 from seqlab.data.readers.hub import hub_splits
 from seqlab.data.readers.lines import folder_hint
 from seqlab.data.readers.reading import OnError, Reading, ReadingConfig
@@ -195,6 +195,11 @@ class ParallelCorpus:
             if not all(example):
                 raise UserError(f"{path}: pair {number} has an empty side: it cannot be scored, take it out")
         return examples
+
+    def input_columns(self) -> list[Columns]:
+        """The source; in a table that names no languages, the first of two columns, as in training."""
+        source, both = self.config.source, self._languages.asked_for(None)
+        return [Columns(both.wanted[:1], names=(source,)), *([both] if both.guessed else [])]
 
     @cached_property
     def _sets(self) -> Sets:

@@ -12,6 +12,7 @@ from seqlab.config.settings import Config
 from seqlab.data.corpora.corpus import CountTable, Overview
 from seqlab.data.corpora.splitting import fingerprint, held_out_sizes, take_units
 from seqlab.data.corpora.squad import read_squad
+from seqlab.data.readers.columns import Columns
 from seqlab.data.readers.lines import COMPRESSED, data_path, find, folder_hint, format_suffix, not_found, read_lines
 from seqlab.data.readers.reading import DEFAULT, ReadingConfig
 from seqlab.errors import UserError
@@ -72,6 +73,10 @@ class Passages:
 
     def __init__(self, config: PassagesData) -> None:
         self.config = config
+
+    def input_columns(self) -> list[Columns]:
+        """The text."""
+        return [Columns(("text",), names=("text",), are_languages=False)]
 
     def check_files(self) -> None:
         """Raises UserError when a file is missing, or none is named."""

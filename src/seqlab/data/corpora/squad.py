@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import Overview
+from seqlab.data.corpora.corpus import OPTIMISTIC, Overview
 from seqlab.data.corpora.splitting import (
     check_sizes_are_used,
     fingerprint,
@@ -22,6 +22,7 @@ from seqlab.data.corpora.splitting import (
     sizes_of,
     take_units,
 )
+from seqlab.data.readers.columns import Columns
 from seqlab.data.readers.json_records import holds_lines, read_document, read_json_lines
 from seqlab.data.readers.lines import data_path, find, folder_hint, not_found
 from seqlab.data.readers.reading import DEFAULT, Reading, ReadingConfig, quote, text_fault
@@ -172,6 +173,11 @@ class Squad:
                 raise UserError(f"{path}: {kind.removesuffix(' left out (ids)')}, {ids[0]} first: take them out")
         return questions
 
+    def input_columns(self) -> list[Columns]:
+        """A question and its text."""
+        names = ("question", "context")
+        return [Columns(names, guessed=True, names=names, are_languages=False)]
+
     @cached_property
     def _files(self) -> dict[str, tuple[list[Question], QuestionFaults]]:
         return {name: read_squad(path, self.config.reading) for name, path in self._paths.items()}
@@ -214,7 +220,7 @@ class Squad:
         for name, (questions, _) in self._files.items():
             leaked = sum(question.context in known for question in questions)
             if name != "train" and leaked:
-                yield f"{name}: {leaked:,} questions are about a text that is also trained on: its scores flatter"
+                yield f"{name}: {leaked:,} questions are about a text that is also trained on: {OPTIMISTIC}"
 
     @property
     def _paths(self) -> dict[str, Path]:
@@ -283,6 +289,16 @@ def read_squad(path: Path, config: ReadingConfig = DEFAULT) -> tuple[list[Questi
     return questions, faults
 
 
+def asked(path: Path, config: ReadingConfig = DEFAULT) -> Iterator[tuple[str, str]]:
+    """Every question of a file with its text, in order: for prediction, where neither answers nor ids play a part.
+
+    Raises UserError as `read_squad` does.
+    """
+    for paragraph in _paragraphs(find(path) or path, config):
+        for qa in paragraph.questions:
+            yield _get(qa, "question", str, paragraph.place), paragraph.context
+
+
 class _Paragraph(NamedTuple):
     place: str
     article: str
@@ -314,6 +330,8 @@ def _flat_paragraph(record: dict[str, Any], place: str) -> _Paragraph:
     """A record that is a question with its text. Without a title the text is the article."""
     context = _get(record, "context", str, place)
     title = _get(record, "title", str, place) if _has(record, "title") else context
+    if "answers" not in record:
+        return _Paragraph(place, title, context, [record])
     answers = _get(record, "answers", (dict, list), place)
     if isinstance(answers, dict):
         texts, starts = _get(answers, "text", list, place), _get(answers, "answer_start", list, place)

@@ -38,6 +38,8 @@ class Columns:
     names: tuple[str, ...] = ()
     """what the first of them hold: languages, or the settings of `data` that name them"""
     are_languages: bool = True
+    by_option: bool = False
+    """the option --column says where they are, not settings of `data`"""
 
     @property
     def by_name(self) -> tuple[str, ...]:
@@ -57,6 +59,8 @@ class Columns:
     def proposal(self, chosen: Sequence[Column]) -> str:
         """The settings that would say where the columns are."""
         values = [str(column) if isinstance(column, int) else f'"{quote(column)}"' for column in chosen]
+        if self.by_option:
+            return " ".join(f"--column {value}" for value in values)
         pairs = zip(self.names or self.by_name, values, strict=False)
         if self.are_languages:
             return f"data.columns={{{', '.join(f'{name}={value}' for name, value in pairs)}}}"
@@ -106,12 +110,13 @@ def locate(place: str, first: Sequence[str], sample: Sequence[Sequence[str]], co
     if columns.guessed and (not {*columns.wanted} & {*first} and None in found):
         if len(first) != len(found):
             raise _not_named(place, first, sample, columns)
-        is_header = all(plain_name(cell) in HEADER_WORDS for cell in first)
+        has_header = all(plain_name(cell) in HEADER_WORDS for cell in first)
         note = f"the first line ({_shown(first)}) is a header; its columns were taken in this order"
-        return TableLayout(tuple(range(len(first))), is_header, note if is_header else "")
+        return TableLayout(tuple(range(len(first))), has_header, note if has_header else "")
     for column, there in zip(columns.wanted, found, strict=True):
         if there is None or (isinstance(there, int) and there > len(first)):
-            raise UserError(f"{place}: {missing(column, first)}{proposed(first, sample, columns, header=True)}")
+            header = not columns.by_option or is_header(first, sample)
+            raise UserError(f"{place}: {missing(column, first)}{proposed(first, sample, columns, header=header)}")
     return TableLayout(tuple(first.index(c) if isinstance(c, str) else c - 1 for c in found if c is not None), True)
 
 

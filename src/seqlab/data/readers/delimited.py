@@ -30,7 +30,7 @@ def read_tsv(path: Path, columns: Columns, reading: Reading) -> Cells:
     with reading.faults(path) as faults:
         quoted = _is_quoted_tsv(path, reading)
         cells = _quoted_cells(path, "\t", reading, faults) if quoted else _plain_cells(path, reading, faults)
-        yield from _select(path, cells, columns, reading, faults)
+        yield from select(path, cells, columns, reading, faults)
 
 
 def read_csv(path: Path, columns: Columns, reading: Reading) -> Cells:
@@ -39,17 +39,18 @@ def read_csv(path: Path, columns: Columns, reading: Reading) -> Cells:
         delimiter = _delimiter(path, columns, reading)
         if delimiter != ",":
             reading.note(f"{path.name}: read as cells between {DELIMITERS[delimiter]}")
-        yield from _select(path, _quoted_cells(path, delimiter, reading, faults), columns, reading, faults)
+        yield from select(path, _quoted_cells(path, delimiter, reading, faults), columns, reading, faults)
 
 
 def _plain_cells(path: Path, reading: Reading, faults: Faults) -> Cells:
-    stray = 0
+    stray = width = 0
     with closing(scan_lines(path, reading.config)) as lines:
         for number, line in enumerate(lines, start=1):
             if isinstance(line, Fault):
                 faults.add(number, line)
-            elif line:
+            elif line or width == 1:  # a blank line is a row of a single column
                 cells = line.split("\t")
+                width = width or len(cells)
                 if QUOTE in line:
                     stray += sum(cell.startswith(QUOTE) for cell in cells)
                 yield number, cells
@@ -66,7 +67,7 @@ def _quoted_cells(path: Path, delimiter: str, reading: Reading, faults: Faults) 
     A record that is not valid is a bad line, but for a quote that is never closed: nobody can tell where it should be.
     """
     config = reading.config
-    number = begin = 0
+    number = begin = width = 0
 
     def lines() -> Iterator[str]:
         nonlocal number
@@ -92,11 +93,12 @@ def _quoted_cells(path: Path, delimiter: str, reading: Reading, faults: Faults) 
                 continue
             if cells is None:
                 return
-            if cells:
-                yield number, cells
+            width = width or len(cells)
+            if cells or width == 1:  # a blank line is a row of a single column
+                yield number, cells or [""]
 
 
-def _select(path: Path, lines: Cells, columns: Columns, reading: Reading, faults: Faults) -> Cells:
+def select(path: Path, lines: Cells, columns: Columns, reading: Reading, faults: Faults) -> Cells:
     """The wanted cells of every line below the header, if there is one."""
     number, first = next(lines, (1, [""]))
     sample = list(islice(lines, SAMPLE))

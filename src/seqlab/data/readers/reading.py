@@ -74,6 +74,8 @@ class Faults:
     """what else can be done about them"""
     unit: str = "line"
     """what they are counted in"""
+    at_once: bool = False
+    """the first one ends the reading"""
     reasons: dict[int, str] = field(default_factory=dict)
     """of the first ones"""
     count: int = 0
@@ -83,7 +85,7 @@ class Faults:
         self.count += 1
         if self.count <= LISTED:
             self.reasons[number] = reason
-        if not self.skip and self.count == ENOUGH:
+        if self.at_once or (not self.skip and self.count == ENOUGH):
             self.raise_any()
 
     def place(self, number: int) -> str:
@@ -123,6 +125,8 @@ class Reading:
     config: ReadingConfig = DEFAULT
     on_error: OnError | None = None
     """what becomes of bad lines; None: they are refused, and no setting changes that"""
+    at_once: bool = False
+    """whether the first bad line ends the reading: what stands before it is used by then"""
     notes: dict[str, None] = field(default_factory=dict)
     """remarks, each once, in order"""
 
@@ -134,7 +138,7 @@ class Reading:
     def faults(self, path: Path, unit: str = "line") -> Iterator[Faults]:
         """Where the bad lines of a file go. On leaving they are noted when they are left out, else a UserError."""
         hint = "; data.on_error=skip leaves such lines out" if self.on_error == "raise" else ""
-        found = Faults(path, self.on_error == "skip", hint, unit)
+        found = Faults(path, self.on_error == "skip", hint, unit, self.at_once)
         yield found
         if found.count and found.skip:
             self.note(f"{path.name}: {found.count:,} bad {unit}{'s' * (found.count > 1)} left out: {found.listed()}")

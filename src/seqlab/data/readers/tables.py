@@ -1,4 +1,4 @@
-"""Rows of text from tables (TSV, CSV, JSON, TMX, Parquet), or from files that are aligned line by line.
+"""Rows of text from tables (TSV, CSV, XLSX, JSON, TMX, Parquet), or from files that are aligned line by line.
 
 Every reader is lazy and yields `(place, texts)`: the line (or record, from 1) and the texts of the columns asked for.
 Whatever is wrong is a UserError that names file and place.
@@ -14,12 +14,13 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from seqlab.data.readers.columns import Columns, missing, proposed
-from seqlab.data.readers.delimited import read_csv, read_tsv
+from seqlab.data.readers.delimited import read_csv, read_tsv, select
 from seqlab.data.readers.json_records import holds_lines, read_json_array, read_json_lines
 from seqlab.data.readers.languages import language_of
 from seqlab.data.readers.lines import format_suffix, opened, read_all, refuse_binary, scan_lines, too_long
 from seqlab.data.readers.reading import Fault, Faults, Reading, quote, text_fault
 from seqlab.data.readers.tmx import read_tmx
+from seqlab.data.readers.workbook import is_workbook, read_cells
 from seqlab.errors import UserError
 
 Records = Iterator[tuple[int, Sequence[str]]]
@@ -42,7 +43,7 @@ def read_table(path: Path, columns: Columns, suffix: str | None = None, reading:
 def table_format(path: Path, reading: Reading | None = None) -> str | None:
     """The suffix that tells the format of a table: that of its name, or what goes with its first line; None if nothing.
 
-    Raises UserError for a file that is no table: a workbook, an archive.
+    Raises UserError for a file that is no table, such as an archive.
     """
     suffix = format_suffix(path)
     if suffix in FORMATS:
@@ -51,6 +52,8 @@ def table_format(path: Path, reading: Reading | None = None) -> str | None:
         first = file.readline(1 << 16)
     if first.startswith(b"PAR1"):
         return ".parquet"
+    if first.startswith(b"PK") and is_workbook(path):
+        return ".xlsx"
     refuse_binary(path, first)
     start = first.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:1] in (b"{", b"["):
@@ -201,9 +204,19 @@ def _without_faults(
             yield number, row
 
 
+def _read_xlsx(path: Path, columns: Columns, reading: Reading) -> Records:
+    """Rows of a workbook."""
+    with (
+        reading.faults(path, "row") as faults,
+        _seekable(path, reading) as file,
+        closing(read_cells(path, file, reading)) as rows,
+    ):
+        yield from select(path, rows, columns, reading, faults)
+
+
 def _read_tmx(path: Path, columns: Columns, reading: Reading) -> Records:
     """Translation units."""
-    if len(columns.by_name) != 2 or not columns.are_languages:
+    if len(columns.by_name) > 2 or not columns.are_languages:
         raise UserError(f"{path}: TMX has two languages, but no other columns and no groups: leave them out")
     languages = [
         name if language_of(name) is not None or place >= len(columns.names) else columns.names[place]
@@ -266,5 +279,6 @@ FORMATS: dict[str, Callable[[Path, Columns, Reading], Records]] = {
     ".json": _read_json,
     ".tmx": _read_tmx,
     ".parquet": _read_parquet,
+    ".xlsx": _read_xlsx,
 }
 """The reader of each format, by the suffix of the file."""

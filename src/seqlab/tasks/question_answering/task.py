@@ -18,7 +18,7 @@ from seqlab.config.settings import Config
 from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.batching.token_rows import TokenBatch, TokenRows
 from seqlab.data.corpora.corpus import Corpus
-from seqlab.data.corpora.squad import Question, read_squad
+from seqlab.data.corpora.squad import Question, asked
 from seqlab.data.readers.lines import format_suffix, read_lines
 from seqlab.engine.loop import LossSum
 from seqlab.errors import UserError
@@ -86,6 +86,7 @@ class AnswerQuestions(TransformersFolder):
     role = "encoder"
     reads = ()
     reads_context = True
+    own_formats = (".json", ".jsonl")
 
     @classmethod
     def assemble(cls, parts: Parts) -> Assembly:
@@ -165,10 +166,10 @@ class AnswerQuestions(TransformersFolder):
 
     def inputs(self, path: Path) -> Iterable[str]:
         """A question, a tab and its text on each line; or the questions of a file in the layout of SQuAD."""
-        if format_suffix(path) != ".json":
+        if format_suffix(path) not in self.own_formats:
             return read_lines(path)
-        questions, _ = read_squad(path)
-        return ("\t".join(" ".join(text.split()) for text in (q.question, q.context)) for q in questions)
+        pairs = ((" ".join(question.split()), " ".join(context.split())) for question, context in asked(path))
+        return (f"{question}\t{context}" if question and context else "" for question, context in pairs)
 
     def parse(self, line: str, number: int) -> Question:
         """A question, a tab and the text that answers it."""

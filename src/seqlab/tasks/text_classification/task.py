@@ -216,6 +216,11 @@ class ClassifyText(TransformersFolder):
     def parse(self, line: str, number: int) -> Labelled:
         """A text, or two with a tab between them; the label is not looked at."""
         text, tab, second = line.partition("\t")
+        if bool(tab) != getattr(self.corpus, "reads_pairs", bool(tab)):
+            known = "two texts with a tab between them" if not tab else "one text; --column picks a column of a table"
+            raise UserError(
+                f"line {number}: {'has no tab' if not tab else 'has a tab'}, but this run classifies {known}"
+            )
         return Labelled(text, second if tab else None, self.classes[0])
 
     def predict_batch(
