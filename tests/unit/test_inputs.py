@@ -14,7 +14,7 @@ from seqlab.data.corpora.parallel import ParallelCorpus, ParallelData
 from seqlab.data.corpora.squad import asked
 from seqlab.data.readers.lines import read_lines
 from seqlab.errors import UserError
-from seqlab.inference.inputs import read_inputs
+from seqlab.inference.inputs import read_inputs, with_references
 
 
 def task_of(corpus: Any, **more: Any) -> Any:
@@ -176,3 +176,26 @@ class TestWorkbook:
         )
         with pytest.raises(UserError, match=r"bytes when unpacked, more than 100; data\.reading\.max_file_bytes"):
             lines(small, tmp_path / "t.xlsx")
+
+
+class TestReferences:
+    TABLE = "en\tfr\tfr2\tfr3\none\tun\tune\tI\ntwo\tdeux\t\tII\n"
+
+    def examples(self, path: Path) -> list[Any]:
+        return TRANSLATION.corpus.read(path)
+
+    def test_columns_and_files_are_further_ones(self, file: Callable[[str, str], Path]) -> None:
+        table, other = file("t.tsv", self.TABLE), file("other.fr", "1\n2\n")
+        found = with_references(TRANSLATION, table, self.examples(table), ["fr2", "fr3", str(other)])
+        assert found == [("one", "un"), ("two", "deux")]
+        # a blank one is none
+        assert [example.references for example in found] == [("un", "une", "I", "1"), ("deux", "II", "2")]
+
+    @pytest.mark.parametrize(
+        ("name", "complaint"),
+        [("fr9", r"no column fr9; the columns are en, fr, fr2, fr3"), ("short", "2 examples, but .*short has 1 ref")],
+    )
+    def test_one_for_every_example(self, name: str, complaint: str, file: Callable[[str, str], Path]) -> None:
+        table, short = file("t.tsv", self.TABLE), file("short", "1\n")
+        with pytest.raises(UserError, match=complaint):
+            with_references(TRANSLATION, table, self.examples(table), [str(short) if name == "short" else name])

@@ -70,6 +70,9 @@ def evaluate(
     run: RunPath,
     settings: SearchSettings = None,
     data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="Further references: a column of --data, or a file with one per line.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = Device.auto,
     trust_code: TrustOption = False,
@@ -79,8 +82,9 @@ def evaluate(
 
     from seqlab.inference.run import Run
     from seqlab.metrics.classification import class_text
+    from seqlab.report.wording import baselines
 
-    result = Run(run, device.value, settings or [], trust_code=trust_code).evaluate(data)
+    result = Run(run, device.value, settings or [], trust_code=trust_code).evaluate(data, reference or ())
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
@@ -89,7 +93,7 @@ def evaluate(
     for name, score in result.scores.items():
         interval = "" if score.low is None else f"  (95 % interval {score.low:.4f} to {score.high:.4f})"
         print(f"{name:<20}{score.value:.4f}{interval}")
-    for name, value in {**facts.get("baselines", {}), **facts.get("signatures", {})}.items():
+    for name, value in {**baselines(facts), **facts.get("signatures", {})}.items():
         print(f"{name:<20}{value}")
     if "confusion" in facts:
         print(f"\n{class_text(np.array(facts['confusion']), facts['classes'])}", end="")

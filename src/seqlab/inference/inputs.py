@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+from seqlab.data.corpora.corpus import Example, ReferencedExample
 from seqlab.data.readers.columns import Column, Columns
-from seqlab.data.readers.lines import find, format_suffix
+from seqlab.data.readers.lines import find, format_suffix, is_file, read_lines
 from seqlab.data.readers.reading import DEFAULT, Reading
 from seqlab.data.readers.tables import FORMATS, read_table
 from seqlab.errors import UserError
@@ -44,6 +46,33 @@ def read_inputs(
         raise UserError(f"--column names {len(named)} columns, but an input of this run has {size}")
     rows = _rows(file, [replace(columns, by_option=True) for columns in wanted], reading)
     return (_line(cells[:size]) for cells in rows), reading
+
+
+def with_references(task: Task, path: Path, examples: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """The examples of a file with further references.
+
+    Args:
+        task: writes texts.
+        path: the file.
+        examples: what was read of it.
+        names: of its columns, or of files with a reference on each line.
+
+    Raises:
+        UserError: there is no such column, or there are more or fewer references than examples.
+    """
+    if not all(isinstance(example, Example) for example in examples):
+        raise UserError("--reference is for runs that write texts; this one does something else")
+    sides = []
+    for name in names:
+        if is_file(Path(name)):
+            side = list(read_lines(Path(name)))
+        else:
+            side = list(read_inputs(task, path, (int(name) if name.isdecimal() else name,))[0])
+        if len(side) != len(examples):
+            raise UserError(f"{path} has {len(examples):,} examples, but {name} has {len(side):,} references")
+        sides.append(side)
+    rows = zip(*sides, strict=True)
+    return [ReferencedExample(e.source, e.target, others) for e, others in zip(examples, rows, strict=True)]
 
 
 def _rows(file: Path, wanted: Sequence[Columns], reading: Reading) -> Iterator[Sequence[str]]:

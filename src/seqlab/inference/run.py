@@ -18,6 +18,7 @@ from seqlab.engine.precision import Mode, Precision
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
+from seqlab.inference.inputs import with_references
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.runs.compatibility import upgraded
 from seqlab.runs.folder import RunFolder, read_environment
@@ -78,10 +79,19 @@ class Run:
         """The model with its trained weights."""
         return self._loaded[0].model
 
-    def evaluate(self, data: str | Path | None = None) -> Evaluation:
-        """Scores a file of the task's formats, or the test set of the run."""
+    def evaluate(self, data: str | Path | None = None, references: Sequence[str] = ()) -> Evaluation:
+        """Scores a file of the task's formats, or the test set of the run.
+
+        Args:
+            data: the file.
+            references: further ones than its targets: columns of the file, or files with one on each line.
+        """
         (task, model), precision = self._loaded
+        if data is None and references:
+            raise UserError("references belong to a file: name it, --data FILE")
         examples = task.corpus.test() if data is None else task.corpus.read(Path(data))
+        if references:
+            examples = with_references(task, Path(data or ""), examples, references)
         return task.evaluate(model, examples, quick=False, autocast=precision.autocast)
 
     def predict(self, sources: str | Iterable[str]) -> Any:

@@ -151,7 +151,7 @@ def results_table(record: RunRecord) -> Table:
     table.add_column("", overflow="fold")
     for score in record.scores:
         table.add_row(Text(wording.title(score.name)), Text(wording.with_interval(score)))
-    for name, value in (wording.baselines(record) | wording.measures(record)).items():
+    for name, value in (wording.baselines(record.results or {}) | wording.measures(record)).items():
         if value != wording.ABSENT:
             table.add_row(Text(name), Text(value))
     results = record.results or {}
@@ -176,7 +176,7 @@ def _headline(record: RunRecord) -> Headline:
     first, *others = record.scores
     results = record.results or {}
     ends = wording.interval(first)
-    baselines = [f"{name}: {scores}" for name, scores in wording.baselines(record).items()]
+    baselines = [f"{name}: {scores}" for name, scores in wording.baselines(record.results or {}).items()]
     examples = f"{wording.number(results.get('examples'))} {results.get('split', 'test')} examples"
     return Headline(
         wording.score_value(first.name, first.value),

@@ -1,6 +1,6 @@
 """Numbers as text: units, digits and thousands, the same in tables and pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqlab.metrics.registry import measure
@@ -89,11 +89,11 @@ def heading(name: str) -> str:
     return measure(name).title
 
 
-def baselines(record: RunRecord) -> dict[str, str]:
+def baselines(results: Mapping[str, Any]) -> dict[str, str]:
     """What can be had without a model: `{"copy of the source": "BLEU 4.1, chrF 18.3"}`."""
     return {
         name: ", ".join(f"{title(score)} {score_value(score, value)}" for score, value in scores.items())
-        for name, scores in (record.results or {}).get("baselines", {}).items()
+        for name, scores in results.get("baselines", {}).items()
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 from seqlab.data.readers.reading import quote
 from seqlab.runs.statistics import Splits, Unit
@@ -19,6 +19,28 @@ class Example(NamedTuple):
 
     source: str
     target: str
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What an output is compared with: the target, and others that are as good."""
+        return (self.target,)
+
+
+class ReferencedExample(Example):
+    """An example with several references, the target first."""
+
+    _references: tuple[str, ...]
+
+    def __new__(cls, source: str, target: str, others: Sequence[str]) -> Self:
+        """A blank one among the others is left out."""
+        example = super().__new__(cls, source, target)
+        example._references = (target, *(text for text in others if text.strip()))
+        return example
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """See `Example`."""
+        return self._references
 
 
 @dataclass(frozen=True)

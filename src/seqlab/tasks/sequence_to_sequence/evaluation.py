@@ -104,7 +104,7 @@ class OutputEvaluation:
 
     @cached_property
     def _judged(self) -> Outputs:
-        return Outputs(self._texts, [self._targets], self._sources)
+        return Outputs(self._texts, self._references, self._sources)
 
     @property
     def capped(self) -> int:
@@ -120,8 +120,11 @@ class OutputEvaluation:
             "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
         }
         if self._compared:
-            copies = Outputs(self._sources, [self._targets], self._sources)
-            signatures = {metric.measure.name: metric.signature() for metric in self._compared}
+            copies = Outputs(self._sources, self._references, self._sources)
+            count = f"nrefs:{len(self._references)}|"  # as sacreBLEU has it, whose signature is made without texts
+            signatures = {
+                metric.measure.name: (metric.signature() or "").replace("nrefs:1|", count) for metric in self._compared
+            }
             copied = [metric for metric in self._compared if metric.measure.unit != "share"]
             result |= {
                 "metrics": {metric.measure.name: metric.measure._asdict() for metric in self.metrics},
@@ -161,6 +164,12 @@ class OutputEvaluation:
     @property
     def _targets(self) -> list[str]:
         return [example.target for example in self.examples]
+
+    @property
+    def _references(self) -> list[list[str]]:
+        """(R, N): all sets of references; an example with fewer has its target again."""
+        rows = [example.references for example in self.examples]
+        return [[row[place] if place < len(row) else row[0] for row in rows] for place in range(max(map(len, rows)))]
 
     @property
     def _sources(self) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seqlab.config.settings import Config
 from seqlab.data.batching.pairs import EncodedPairs, PairBatch
 from seqlab.data.batching.stream import evaluation_batches
-from seqlab.data.corpora.corpus import Example, TextCorpus
+from seqlab.data.corpora.corpus import Example, ReferencedExample, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
 from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
@@ -211,7 +211,8 @@ class SequenceToSequence:
         predictions = [self._prediction(hypothesis) for hypothesis in best]
         # The text is compared, not the ids: an unknown character in an output is never right.
         correct = [
-            hypothesis.finished and self.corpus.scored_text(prediction.text) == self.corpus.scored_text(example.target)
+            hypothesis.finished
+            and self.corpus.scored_text(prediction.text) in map(self.corpus.scored_text, example.references)
             for hypothesis, prediction, example in zip(best, predictions, examples, strict=True)
         ]
         return OutputEvaluation(
@@ -338,8 +339,13 @@ class SequenceToSequence:
         """What outputs are compared with: the texts, or the texts as the model would spell them."""
         if not self.config.normalize:
             return examples
-        sides = map(self.vocabularies.target.spelled, zip(*examples, strict=True))
-        return [Example(*pair) for pair in zip(*sides, strict=True)]
+        spelled = self.vocabularies.target.spelled
+        sides = map(spelled, zip(*examples, strict=True))
+        others = [example.references[1:] for example in examples]
+        return [
+            ReferencedExample(source, target, spelled(more) if more else ())
+            for (source, target), more in zip(zip(*sides, strict=True), others, strict=True)
+        ]
 
     def _outputs(self, found: list[list[Hypothesis]], decode: DecodeConfig) -> list[list[str]]:
         """All texts for each source, where it is asked how they differ."""
