@@ -147,6 +147,11 @@ def test_the_text_may_not_say(assembly: Assembly) -> None:
     assert silent.quick_scores["exact_match"] == 0.25
     assert silent.scores["no_answer_f1"].value == 1.0
     assert silent.scores["has_answer_f1"].value == 0.0
+    best = silent.to_json()["best_thresholds"]["f1"]
+    chosen = with_no_answer(assembly, best["threshold"]).evaluate(model, examples, quick=False, autocast=AUTOCAST)
+    assert chosen.scores["f1"].value == pytest.approx(best["value"])
+    assert best["value"] >= silent.scores["f1"].value
+    assert any("task.no_answer_threshold=" in note for note in silent.notes())
     sure = with_no_answer(assembly, 1e4).evaluate(model, examples, quick=False, autocast=AUTOCAST)
     assert all(record["predicted"] for record in sure.records())
 

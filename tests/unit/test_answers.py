@@ -13,6 +13,7 @@ from seqlab.metrics.answers import (
     Match,
     answer_scores,
     baselines,
+    best_threshold,
     f1,
     first_sentence,
     match,
@@ -133,3 +134,23 @@ def test_baselines() -> None:
     assert scores["first sentence"] == {"f1": 1.0, "exact_match": 1.0}
     assert 0 < scores["random span"]["f1"] < 1
     assert scores == baselines(contexts, [["Ada wrote"]] * 20)
+
+
+QUESTIONS = st.lists(
+    st.tuples(st.integers(-3, 3).map(float), st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), min_size=1, max_size=8
+)
+
+
+@given(QUESTIONS)
+def test_no_threshold_is_better_than_the_best(questions: list[tuple[float, float, bool]]) -> None:
+    margins, scores, known = zip(*questions, strict=True)
+
+    def mean(threshold: float) -> float:
+        answered = [score if has_answer else 0.0 for score, has_answer in zip(scores, known, strict=True)]
+        silent = [0.0 if has_answer else 1.0 for has_answer in known]
+        rows = zip(margins, answered, silent, strict=True)
+        return sum(said if margin <= threshold else unsaid for margin, said, unsaid in rows) / len(questions)
+
+    best = best_threshold(margins, scores, known)
+    assert best.value == pytest.approx(mean(best.threshold))
+    assert best.value == pytest.approx(max(mean(threshold) for threshold in (-10.0, *margins)))

@@ -133,10 +133,13 @@ def _adjusted(experiment: Experiment, settings: Overrides) -> Experiment:
     trees = [upgraded(tree) for tree in changes(settings)]
     if not trees:
         return experiment
-    if not all(isinstance(tree.get("decode"), dict) or tree.get("task", {}).keys() == {"metrics"} for tree in trees):
+    adjustable = getattr(experiment.task, "adjustable", frozenset())
+    of_task = {"metrics", "evaluation_tokens", *adjustable}
+    if not all(isinstance(tree.get("decode"), dict) or tree.get("task", {}).keys() & of_task for tree in trees):
+        others = "".join(f", task.{name}" for name in sorted(adjustable))
         raise UserError(
             "a trained run takes settings of search and metrics only, such as decode.beam_width=8 or "
-            "metrics.bleu.tokenize=zh"
+            f"metrics.bleu.tokenize=zh{others}"
         )
     old = experiment.decode.model_dump()
     method = reduce(merge, trees, {"decode": old})["decode"]["method"]

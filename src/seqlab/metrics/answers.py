@@ -9,6 +9,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,35 @@ def answer_scores(matches: Sequence[Match]) -> dict[str, Interval]:
     """F1 and exact match of a set of questions with bootstrap intervals; shares, where the scripts print percent."""
     table = np.array([[match.f1, match.exact, 1.0] for match in matches])
     return bootstrap(table, lambda sums: {"f1": sums[0] / sums[2], "exact_match": sums[1] / sums[2]})
+
+
+class Threshold(NamedTuple):
+    """The best mean score that a threshold for "no answer" gives, and the threshold."""
+
+    value: float
+    threshold: float
+
+
+def best_threshold(margins: Sequence[float], scores: Sequence[float], has_answer: Sequence[bool]) -> Threshold:
+    """The threshold that the scored questions themselves choose, as the script of SQuAD 2.0 does.
+
+    An answer is given where the margin does not exceed the threshold. Of equals the lowest threshold is taken.
+
+    Args:
+        margins: of each question, by how much "no answer" scores above its best span.
+        scores: of that span, 0 to 1.
+        has_answer: whether the text has an answer.
+
+    Source: `find_best_thresh` of `evaluate-v2.0.py` (Rajpurkar et al. 2018).
+    """
+    total = sum(not known for known in has_answer)  # with no answer to any question
+    best, threshold = total, min((margin for margin in margins if isfinite(margin)), default=0.0) - 1
+    rows = sorted(zip(margins, scores, has_answer, strict=True), key=lambda row: row[0])
+    for place, (margin, score, known) in enumerate(rows, start=1):
+        total += score if known else -1
+        if total > best and (place == len(rows) or rows[place][0] > margin):
+            best, threshold = total, margin
+    return Threshold(best / len(rows), threshold)
 
 
 def mean_scores(matches: Sequence[Match]) -> dict[str, float]:

@@ -7,7 +7,17 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from seqlab.data.corpora.squad import Question
-from seqlab.metrics.answers import Match, answer_scores, baselines, match, mean_scores, normalized, question_word
+from seqlab.metrics.answers import (
+    Match,
+    Threshold,
+    answer_scores,
+    baselines,
+    best_threshold,
+    match,
+    mean_scores,
+    normalized,
+    question_word,
+)
 from seqlab.metrics.intervals import Interval
 
 SHOWN = 5
@@ -27,6 +37,14 @@ class FoundAnswer(NamedTuple):
     """log-probability among the candidates"""
 
 
+class BestSpan(NamedTuple):
+    """What would be answered if there had to be an answer."""
+
+    text: str
+    margin: float
+    """by how much "no answer" scores above it; infinite where no span is there"""
+
+
 @dataclass(frozen=True)
 class AnswerEvaluation:
     """A set of questions, and what the model makes of them."""
@@ -39,6 +57,8 @@ class AnswerEvaluation:
     windows: int
     cut: int
     """questions that were too long to be read whole"""
+    spans: Sequence[BestSpan] = ()
+    """of each question, where "no answer" is one of the answers"""
 
     @property
     def quick_scores(self) -> Mapping[str, float]:
@@ -61,6 +81,7 @@ class AnswerEvaluation:
             name: {end: value for end, value in score._asdict().items() if value is not None}
             for name, score in self.scores.items()
         }
+        found = self._best_thresholds
         return {
             "examples": len(self.examples),
             "scores": intervals,
@@ -69,6 +90,7 @@ class AnswerEvaluation:
             "questions_cut": self.cut,
             "by_question_word": self._grouped(lambda example: question_word(example.question)),
             "by_answer_length": self._grouped(_length_group),
+            **({"best_thresholds": {name: best._asdict() for name, best in found.items()}} if found else {}),
         }
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -90,7 +112,12 @@ class AnswerEvaluation:
 
     def notes(self) -> list[str]:
         """What the log should say."""
-        return [f"{self.cut} questions are longer than task.longest_question and were cut"] if self.cut else []
+        cut = [f"{self.cut} questions are longer than task.longest_question and were cut"] if self.cut else []
+        better = [
+            f"task.no_answer_threshold={best.threshold:.4g} is best for {name} on these questions: {best.value:.4f}"
+            for name, best in self._best_thresholds.items()
+        ]
+        return [*cut, *better]
 
     def artifact(self) -> list[dict[str, Any]]:
         """A few questions with everything that a report marks in their texts."""
@@ -116,6 +143,19 @@ class AnswerEvaluation:
                 part = [found for found, is_known in zip(self.matches, known, strict=True) if is_known == has_answer]
                 scores |= {f"{name}_{key}": score for key, score in answer_scores(part).items()}
         return {**scores, "loss": Interval(self.loss)}
+
+    @cached_property
+    def _best_thresholds(self) -> dict[str, Threshold]:
+        """By score, where some questions have an answer and some do not."""
+        known = [bool(example.answers) for example in self.examples]
+        if not self.spans or all(known) or not any(known):
+            return {}
+        margins = [span.margin for span in self.spans]
+        matches = [match(span.text, texts) for span, texts in zip(self.spans, self._texts, strict=True)]
+        return {
+            "f1": best_threshold(margins, [found.f1 for found in matches], known),
+            "exact_match": best_threshold(margins, [float(found.exact) for found in matches], known),
+        }
 
     @property
     def _best(self) -> list[FoundAnswer]:

@@ -4,10 +4,11 @@ A pretrained encoder reads question and text in windows and points to the first 
 Source: Devlin et al. (2019), "BERT: pre-training of deep bidirectional transformers", sections 4.2 and 4.3.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ from seqlab.errors import UserError
 from seqlab.models.hf.encoder import SpanModel, build_network
 from seqlab.runs.hf_folder import TransformersFolder, check_fits, checkpoint_of, load_tokenizer, read_network_config
 from seqlab.tasks.frozen_states import with_frozen_states
-from seqlab.tasks.question_answering.scores import AnswerEvaluation, FoundAnswer
+from seqlab.tasks.question_answering.scores import AnswerEvaluation, BestSpan, FoundAnswer
 from seqlab.tasks.question_answering.spans import Candidate, best_spans, log_probabilities, merged
 from seqlab.tasks.question_answering.windows import NOWHERE, Windows, WindowSize, encode_windows
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
@@ -36,6 +37,8 @@ SPECIALS = 8
 
 class AnswerConfig(Config):
     """How texts are cut into windows, and how answers are chosen."""
+
+    adjustable: ClassVar = frozenset({"longest_answer", "n_best", "no_answer_threshold"})
 
     kind: Literal["question-answering"] = "question-answering"
     """questions are answered by a passage of a text"""
@@ -145,8 +148,9 @@ class AnswerQuestions(TransformersFolder):
                 nats += _cross_entropy(start[known], end[known], batch.labels[known]).sum().item()
                 number += int(known.sum())
                 self._collect(windows, batch, start, end, found, nulls)
-        answers = list(self._answers(examples, windows, found, nulls))
-        return AnswerEvaluation(examples, answers, nats / max(number, 1), len(windows), windows.cut)
+        spans: list[BestSpan] = []
+        answers = list(self._answers(examples, windows, found, nulls, spans))
+        return AnswerEvaluation(examples, answers, nats / max(number, 1), len(windows), windows.cut, spans)
 
     def samples(self, model: Any, examples: Sequence[Question], *, autocast: Autocast) -> list[Sample]:
         """The question, the answer of a person, and that of the model."""
@@ -217,21 +221,29 @@ class AnswerQuestions(TransformersFolder):
             ]
 
     def _answers(
-        self, examples: Sequence[Question], windows: Windows, found: list[list[Candidate]], nulls: list[float]
+        self,
+        examples: Sequence[Question],
+        windows: Windows,
+        found: list[list[Candidate]],
+        nulls: list[float],
+        spans: list[BestSpan],
     ) -> Iterator[list[FoundAnswer]]:
-        """The n best answers to each question."""
+        """The n best answers to each question; what would be said if there had to be one is added to `spans`."""
         of_question: list[list[int]] = [[] for _ in examples]
         for window, question in enumerate(windows.question.tolist()):
             of_question[question].append(window)
         for example, rows in zip(examples, of_question, strict=True):
             candidates = merged(found[row] for row in rows)
             if self.config.no_answer:
-                null = min(nulls[row] for row in rows) - self.config.no_answer_threshold
+                null = min(nulls[row] for row in rows)
+                best = candidates[0] if candidates else Candidate(0, 0, -math.inf)
+                spans.append(BestSpan(example.context[best.start : best.end], null - best.score))
+                null -= self.config.no_answer_threshold
                 # it wins only if it is better than all of them, so it stands before none of the same score
                 candidates = sorted([*candidates, Candidate(0, 0, null)], key=lambda candidate: -candidate.score)
             scored = zip(candidates, log_probabilities(candidates), strict=True)
-            best = [FoundAnswer(example.context[c.start : c.end], c.start, c.end, score) for c, score in scored]
-            yield best[: self.config.n_best] or [FoundAnswer("", 0, 0, 0.0)]
+            answers = [FoundAnswer(example.context[c.start : c.end], c.start, c.end, score) for c, score in scored]
+            yield answers[: self.config.n_best] or [FoundAnswer("", 0, 0, 0.0)]
 
 
 def _cross_entropy(start: Tensor, end: Tensor, labels: Tensor) -> Tensor:
