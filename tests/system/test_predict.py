@@ -285,7 +285,7 @@ class TestLongLines:
 
     def test_it_is_said_how_many_answers_were_cut(self, command: Command, translator: Path) -> None:
         captured = command("predict", translator, "decode.max_length=1", stdin=b"Ab.\n\nAb.\n")
-        assert captured.err == "seqlab: 2 of 3 answers were cut at decode.max_length=1 or decode.max_ratio=2\n"
+        assert captured.err == "seqlab: 2 of 3 outputs were cut at decode.max_length=1 or decode.max_ratio=2\n"
 
 
 class TestSeveralSentences:
@@ -298,7 +298,7 @@ class TestSeveralSentences:
         assert environment["max_sentences_p99"] == 1
         captured = command("predict", translator, stdin=f"{self.LINE}\nKl mn.\n".encode())
         assert captured.out.splitlines()[0] == " ".join(Run(translator).predict(["Ab cd.", "Ef gh?", "Ij."]))
-        assert "seqlab: 1 of 2 lines were answered sentence by sentence" in captured.err.splitlines()
+        assert "seqlab: 1 of 2 lines were read sentence by sentence" in captured.err.splitlines()
         assert "line 1" not in captured.err  # nothing is wrong with it
 
     @pytest.mark.parametrize(("most", "pieces"), [(1, 3), (2, 3), (3, 1)])
@@ -432,7 +432,7 @@ class TestFile:
     ) -> None:
         record = json.loads((interrupted / "out.txt.partial.json").read_text())
         (interrupted / "out.txt.partial.json").write_text(json.dumps({**record, "capped": 1000}))
-        assert " of 112 answers were cut at decode.max_length=12" in self.go_on(command, translator, interrupted).err
+        assert " of 112 outputs were cut at decode.max_length=12" in self.go_on(command, translator, interrupted).err
 
     @pytest.mark.parametrize(
         ("change", "captured"),

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.readers.lines import read_lines
-from seqlab.text.sentences import cut, max_sentences_p99, sentences
+from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
+from seqlab.text.sentences import cut, joined, max_sentences_p99, sentences
+from seqlab.text.vocabularies import TextConfig
 
 
 @pytest.mark.parametrize(
@@ -137,3 +139,44 @@ def test_sentences_of_the_news_are_told_apart(reference_data: Path, name: str) -
         made_up += len(captured) - 1 - (len("".join(first.split())) in lengths)
     assert found / ends > 0.99
     assert made_up / len(lines) < 0.02  # most of these are lines that do hold two sentences
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["One.", "Two."], "One. Two."),
+        (["一二三。", "四五六。"], "一二三。四五六。"),
+        (["「はい！」", "と言った。"], "「はい！」と言った。"),
+        (["中文没有", "空格"], "中文没有空格"),
+        (["한 문장.", "다른 문장."], "한 문장. 다른 문장."),
+        (["Er sagte 你好", "und ging."], "Er sagte 你好 und ging."),
+        (["Hello.", "你好。", "Bye."], "Hello. 你好。Bye."),
+        (["", "One.", "", "Two."], "One. Two."),
+        ([], ""),
+    ],
+)
+def test_sentences_are_joined_as_their_script_does(texts: list[str], expected: str) -> None:
+    assert joined(texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("<2de> One two. Three.", ["<2de> One two.", "<2de> Three."]),
+        ("<2de><formal>One two. Three.", ["<2de><formal>One two.", "<2de><formal>Three."]),
+        (">>fr<< One two. Three.", [">>fr<< One two.", ">>fr<< Three."]),
+        ("One <b> two. Three.", ["One <b> two.", "Three."]),
+        ("<2de> One two.", ["<2de> One two."]),
+        ("a < bee. Three > 2.", ["a < bee.", "Three > 2."]),
+    ],
+)
+def test_every_piece_of_a_line_has_its_tag(line: str, expected: list[str]) -> None:
+    limits = SourceLimits(100, 1, True, TextConfig().prefix_pattern)
+    assert limits.pieces(line, 9, len, 1).texts == expected
+
+
+def test_a_tag_counts_where_a_sentence_is_cut() -> None:
+    limits = SourceLimits(10, None, True, TextConfig().prefix_pattern)
+    found = limits.pieces("<x> one two three", 17, len, 1)
+    assert found.texts == ["<x> one", "<x> two", "<x> three"]
+    assert max(map(len, found.texts)) <= 10

@@ -7,7 +7,17 @@ import pytest
 
 from seqlab.config.settings import build
 from seqlab.errors import UserError
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIALS, UNK_ID, ByteTokenizer, CharacterTokenizer, Reversed
+from seqlab.text.tokenizer import (
+    BOS_ID,
+    EOS_ID,
+    PAD_ID,
+    SPECIALS,
+    UNK_ID,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Protected,
+    Reversed,
+)
 from seqlab.text.vocabularies import TextConfig, Unit, Vocabularies, build_vocabularies
 from seqlab.text.words import WordTokenizer, train_words
 
@@ -268,3 +278,63 @@ class TestFiles:
 
     def test_are_readable_json(self, saved: Path) -> None:
         assert json.loads((saved / "target.json").read_text())["characters"] == "12"
+
+
+class TestProtectedSymbols:
+    SYMBOLS = ("<2de>", "<2fr>", "{1}", "<2de>x")
+
+    @pytest.fixture(params=UNITS)
+    def side(self, request: pytest.FixtureRequest) -> Protected:
+        config = TextConfig(unit=request.param, protected=self.SYMBOLS, shared=True)
+        found = build_vocabularies(config, ["<2de> one two.", "<2fr> one {1} two."], ["eins <2de>"] * 2).source
+        assert isinstance(found, Protected)
+        return found
+
+    def test_are_one_id_each_behind_all_others(self, side: Protected) -> None:
+        first = side.inner.vocab_size
+        assert side.vocab_size == first + 4
+        assert [side.encode(symbol) for symbol in self.SYMBOLS] == [[first], [first + 1], [first + 2], [first + 3]]
+        assert side.encode("<2de> one") == [first, *side.inner.encode("one")]
+        # the longest one counts, and the one that stands first
+        assert side.encode("<2de>x<2de>") == [first + 3, first]
+        assert side.tokens(side.encode("<2fr> two"))[0] == "<2fr>"
+
+    def test_are_not_learned_from(self) -> None:
+        config = TextConfig(unit="character", protected=self.SYMBOLS)
+        side = build_vocabularies(config, ["<2de> one{1}", "x<2fr>"], ["a"]).source
+        assert isinstance(side, Protected)
+        assert side.inner.tokens(range(4, side.inner.vocab_size)) == ["e", "n", "o", "x"]
+
+    def test_come_back_with_single_spaces(self, side: Protected) -> None:
+        assert side.decode(side.encode("<2de>one two{1}  one")) == "<2de> one two {1} one"
+        assert side.decode(side.encode("")) == ""
+        assert side.spelled(["<2de>one {1}"]) == ["<2de> one {1}"]
+        assert side.unknown(["<2de> one"]) == {}
+
+    def test_come_back_from_the_files_of_a_run(self, side: Protected, tmp_path: Path) -> None:
+        Vocabularies(side, Reversed(side)).save(tmp_path)
+        source, target = Vocabularies.load(tmp_path)
+        text = "<2fr> one {1} two"
+        assert source.encode(text) == side.encode(text) == target.encode(text)[::-1]
+        assert target.decode(target.encode(text)) == text
+
+    def test_stay_when_merges_are_left_out(self) -> None:
+        config = TextConfig(unit="bpe", dropout=0.9, protected=("<2de>",))
+        side = build_vocabularies(config, ["<2de> onetwo onetwo"] * 9, ["a"]).source
+        varied = [side.encode_varied(["<2de> onetwo", "onetwo <2de>"], seed) for seed in range(9)]
+        assert len({len(one[0]) for one in varied}) > 1
+        assert all(one[0][0] == one[1][-1] == side.vocab_size - 1 for one in varied)
+
+    @pytest.mark.parametrize(
+        ("settings", "complaint"),
+        [
+            ({"protected": [" "]}, "no white space at their ends"),
+            ({"protected": ["<unk>"]}, "is a special token of every vocabulary"),
+            ({"protected": ["<a>", "<a>"]}, "names a symbol twice"),
+            ({"protected": ["<a>"], "unit": "pretrained"}, 'has no effect with unit="pretrained"'),
+            ({"prefix_pattern": "("}, "prefix_pattern is not a regular expression"),
+        ],
+    )
+    def test_odd_ones_are_refused(self, settings: dict[str, object], complaint: str) -> None:
+        with pytest.raises(UserError, match=complaint):
+            build(TextConfig, settings, "text")

@@ -144,11 +144,11 @@ def _line(answer: LineResult) -> str:
 
 def _report(run: Run, done: Done, shown: LineCount) -> None:
     if done.in_pieces:
-        shown.note(f"seqlab: {done.in_pieces:,} of {done.lines:,} lines were answered sentence by sentence")
+        shown.note(f"seqlab: {done.in_pieces:,} of {done.lines:,} lines were read sentence by sentence")
     if done.capped:
         decode = run.experiment.decode
         by_source = "" if decode.max_ratio is None else f" or decode.max_ratio={decode.max_ratio:g}"
-        cut = f"seqlab: {done.capped:,} of {done.lines:,} answers were cut at decode.max_length={decode.max_length}"
+        cut = f"seqlab: {done.capped:,} of {done.lines:,} outputs were cut at decode.max_length={decode.max_length}"
         shown.note(cut + by_source)
 
 

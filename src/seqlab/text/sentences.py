@@ -31,6 +31,8 @@ _ABBREVIATION = re.compile(
 _OF_NUMBERS = re.compile("art|no|nos", re.IGNORECASE)  # abbreviations before a number only
 
 _WORD = re.compile(r'\S+(?:\s(?:[»”)\]](?!\S)|"\s*\Z))*')  # marks that close a quotation may stand apart, as in French
+_UNSPACED_SCRIPT = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")  # kana, Han
+_UNSPACED_MARK = re.compile(r"[\u3001-\u301b\uff01-\uff0f\uff1a-\uff20\uff61-\uff65]")  # 。、」！？ and their like
 _UNSPACED = re.compile(rf"([{UNSPACED_ENDS}]+[{re.escape(CLOSING)}]*)(?=\S)")
 
 
@@ -66,6 +68,18 @@ def sentences(text: str) -> Iterator[str]:
             yield text[start : word.end()]
             start = following.start()
     yield text[start : words[-1].end()]
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Sentences with a space between them, except in scripts that part sentences by none (Chinese, Japanese)."""
+    whole = ""
+    for text in filter(None, texts):
+        whole += text if not whole or _touch(whole[-1], text[0]) else f" {text}"
+    return whole
+
+
+def _touch(last: str, first: str) -> bool:
+    return bool(_UNSPACED_MARK.match(last)) or bool(_UNSPACED_SCRIPT.match(last) and _UNSPACED_SCRIPT.match(first))
 
 
 def max_sentences_p99(texts: Iterable[str]) -> int:

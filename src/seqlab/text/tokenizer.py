@@ -1,10 +1,12 @@
 """What every tokenizer offers, whatever its units, and those with nothing to learn: characters and bytes."""
 
 import json
+import re
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
@@ -188,6 +190,92 @@ class ByteTokenizer(Tokenizer):
     def to_json(self) -> str:
         """The kind, as there is nothing else to keep."""
         return json.dumps({"kind": "bytes"})
+
+
+class Protected(Tokenizer):
+    """Another tokenizer, and symbols that are one id each: tags such as `<2de>`, placeholders such as `{1}`.
+
+    Their ids follow those of the other tokenizer, which never sees them. White space around a symbol is not kept:
+    decoding writes one space on each side.
+    """
+
+    def __init__(self, inner: Tokenizer, symbols: Iterable[str]) -> None:
+        self.inner = inner
+        self.symbols = tuple(map(normalized, symbols))
+        self._ids = {symbol: index for index, symbol in enumerate(self.symbols, start=inner.vocab_size)}
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids of the other tokenizer, and one per symbol."""
+        return self.inner.vocab_size + len(self.symbols)
+
+    @property
+    def special(self) -> SpecialIds:
+        """As inside."""
+        return self.inner.special
+
+    @property
+    def varies(self) -> bool:
+        """As inside."""
+        return self.inner.varies
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the symbols and of what stands between them."""
+        return self._encoded(texts, self.inner.encode_batch)
+
+    def encode_varied(self, texts: Sequence[str], seed: int) -> list[list[int]]:
+        """Symbols stay as they are, the rest varies."""
+        return self._encoded(texts, lambda plain: self.inner.encode_varied(plain, seed))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The texts between the symbols, and these, with single spaces."""
+        return " ".join(filter(None, self._each(ids, lambda plain: [self.inner.decode(plain)])))
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Symbols as they are."""
+        return self._each(ids, self.inner.tokens)
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """As inside."""
+        return self.inner.unknown(part for text in texts for part in self._parts(text) if part not in self._ids)
+
+    def spelled(self, texts: Sequence[str]) -> list[str]:
+        """Symbols as they are."""
+        rows = [self._parts(text) for text in texts]
+        plain = iter(self.inner.spelled([part for row in rows for part in row if part not in self._ids]))
+        return [" ".join(part if part in self._ids else next(plain) for part in row) for row in rows]
+
+    def to_json(self) -> str:
+        """The JSON of the tokenizer inside, and the symbols."""
+        fields = json.loads(self.inner.to_json()) | {"protected": self.symbols}
+        return json.dumps(fields, ensure_ascii=False, indent=0)
+
+    def _parts(self, text: str) -> list[str]:
+        return split_at(normalized(text), self.symbols)
+
+    def _encoded(self, texts: Sequence[str], encode: Callable[[list[str]], list[list[int]]]) -> list[list[int]]:
+        rows = [self._parts(text) for text in texts]
+        plain = iter(encode([part for row in rows for part in row if part not in self._ids]))
+        return [
+            [index for part in row for index in ([self._ids[part]] if part in self._ids else next(plain))]
+            for row in rows
+        ]
+
+    def _each(self, ids: Sequence[int], shown: Callable[[list[int]], list[str]]) -> list[str]:
+        """The symbols, and what is shown of the ids between them."""
+        first, found = self.inner.vocab_size, []
+        for is_symbol, group in groupby(ids, lambda index: index >= first):
+            part = list(group)
+            found += [self.symbols[index - first] for index in part] if is_symbol else shown(part)
+        return found
+
+
+def split_at(text: str, symbols: Sequence[str]) -> list[str]:
+    """The symbols in a text, the longest ones first, and what stands between them without white space at its ends."""
+    if not symbols:
+        return [text]
+    pattern = "|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))
+    return [part.strip() for part in re.split(f"({pattern})", text) if part.strip()]
 
 
 class Reversed(Tokenizer):

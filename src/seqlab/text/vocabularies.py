@@ -1,6 +1,7 @@
 """The vocabularies of both sides of a sequence-to-sequence task: how they are made, kept and found again."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -17,10 +18,12 @@ from seqlab.text.tokenizer import (
     SPECIALS,
     ByteTokenizer,
     CharacterTokenizer,
+    Protected,
     Reversed,
     SpecialIds,
     Tokenizer,
     normalized,
+    split_at,
 )
 from seqlab.text.words import WordTokenizer, train_words
 
@@ -31,6 +34,7 @@ UNITS_OF: dict[str, tuple[Unit, ...]] = {
     "min_frequency": ("word", "bpe"),
     "dropout": ("bpe",),
     "shared": ("character", "word", "bpe", "unigram", "byte"),
+    "protected": ("character", "word", "bpe", "unigram", "byte"),
     "reverse_source": ("character", "word", "bpe", "unigram", "byte"),
     "reverse_target": ("character", "word", "bpe", "unigram", "byte"),
     "prefix": ("pretrained",),
@@ -58,6 +62,10 @@ class TextConfig(Config):
     """read the source last id first"""
     reverse_target: bool = False
     """write the target last id first"""
+    protected: tuple[str, ...] = ()
+    """symbols that are one id each in every text, such as ["<2de>", "<2fr>"]"""
+    prefix_pattern: str = r"(?:(?:<[^<>\s]{1,30}>|>>[^<>\s]{1,30}<<)\s*)+"
+    """what stands in front of every piece of a line that is read in pieces, as a regular expression: tags by default"""
     prefix: str = ""
     """pretrained: what stands before every source and names the task, as "translate German to English: " does for T5"""
 
@@ -71,6 +79,16 @@ class TextConfig(Config):
                     f'{name}={getattr(self, name)} has no effect with unit="{self.unit}": '
                     f"choose {readers}, or leave {name} at {default!r}"
                 )
+        if blank := [symbol for symbol in self.protected if not symbol.strip() or symbol != symbol.strip()]:
+            raise ValueError(f"protected symbols have no white space at their ends, not {blank[0]!r}")
+        if known := {*SPECIALS} & {*self.protected}:
+            raise ValueError(f"{sorted(known)[0]} is a special token of every vocabulary: protect another symbol")
+        if len({*self.protected}) < len(self.protected):
+            raise ValueError("protected names a symbol twice")
+        try:
+            re.compile(self.prefix_pattern)
+        except re.error as error:
+            raise ValueError(f"prefix_pattern is not a regular expression ({error})") from None
         if self.vocab_size < (smallest := SMALLEST.get(self.unit, 0)):
             raise ValueError(f'vocab_size={self.vocab_size} is too small: unit="{self.unit}" needs {smallest} or more')
         return self
@@ -145,10 +163,20 @@ def tokenizer_from_json(text: str) -> Tokenizer:
             tokenizer = PretrainedTokenizer.from_fields(fields)
         case _:
             raise ValueError("no kind of vocabulary looks like this")
+    if symbols := fields.get("protected"):
+        tokenizer = Protected(tokenizer, map(str, symbols))
     return Reversed(tokenizer) if fields.get("reverse") else tokenizer
 
 
 def _trained(config: TextConfig, texts: Iterator[str]) -> Tokenizer:
+    if not config.protected:
+        return _learned(config, texts)
+    symbols = tuple(map(normalized, config.protected))
+    plain = (part for text in texts for part in split_at(normalized(text), symbols) if part not in symbols)
+    return Protected(_learned(config, plain), symbols)
+
+
+def _learned(config: TextConfig, texts: Iterator[str]) -> Tokenizer:
     match config.unit:
         case "character":
             return CharacterTokenizer(character for text in texts for character in normalized(text))

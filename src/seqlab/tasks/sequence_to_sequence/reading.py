@@ -1,5 +1,6 @@
 """Sources longer than those of the training, and how they are cut into pieces."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +26,8 @@ class SourceLimits:
     """most sentences; None: any number"""
     cuts: bool
     """whether others are cut: half a question of mathematics is none"""
+    prefix: str = ""
+    """regular expression of what a piece has in front of it as the whole line has, such as the tag of a language"""
 
     def pieces(self, source: str, tokens: int, count: Callable[[str], int], number: int) -> SourcePieces:
         """The source whole, or cut at the ends of sentences, and inside those that are too long themselves.
@@ -40,14 +43,16 @@ class SourceLimits:
         """
         if not source.strip():
             return SourcePieces([])
-        too_many = self.cuts and self.sentences is not None and sum(1 for _ in sentences(source)) > self.sentences
+        prefix = found[0] if self.prefix and (found := re.match(self.prefix, source)) else ""
+        text = source[len(prefix) :]
+        too_many = self.cuts and self.sentences is not None and sum(1 for _ in sentences(text)) > self.sentences
         if tokens <= self.tokens and not too_many:
             return SourcePieces([source])
         if not self.cuts:
             raise UserError(
                 f"line {number}: {tokens:,} tokens, but the model reads {self.tokens:,} at most: shorten it"
             )
-        found = cut(source, lambda text: count(text) <= self.tokens)
+        found = cut(text, lambda piece: count(prefix + piece) <= self.tokens)
         where = "also inside sentences" if len(found.pieces) > found.sentences else "at sentence ends"
         remark = f"line {number}: {tokens:,} tokens, over {self.tokens:,}: cut into {len(found.pieces)}, {where}"
-        return SourcePieces(found.pieces, remark if tokens > self.tokens else "")
+        return SourcePieces([prefix + piece for piece in found.pieces], remark if tokens > self.tokens else "")

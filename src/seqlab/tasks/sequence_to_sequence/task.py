@@ -33,9 +33,9 @@ from seqlab.tasks.sequence_to_sequence.evaluation import OutputEvaluation, Token
 from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
-from seqlab.text.sentences import max_sentences_p99
+from seqlab.text.sentences import joined, max_sentences_p99
 from seqlab.text.tokenizer import Tokenizer
-from seqlab.text.vocabularies import Vocabularies
+from seqlab.text.vocabularies import TextConfig, Vocabularies
 
 EXACT = {"accuracy", "exact_match"}
 """Metrics that ask whether an output is right, not how near it is."""
@@ -103,8 +103,7 @@ class SequenceToSequence:
         brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
         vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
         usual = None if parts.trained is None else read_environment(parts.trained).get("max_sentences_p99")
-        in_words = parts.text.unit != "character"
-        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words)
+        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, parts.text)
         return Assembly(task, model)
 
     def __init__(
@@ -116,7 +115,7 @@ class SequenceToSequence:
         seed: int = 0,
         max_sentences: int | None = None,
         layout: TransformersFiles | None = None,
-        in_words: bool = True,
+        text: TextConfig = TextConfig(unit="word"),  # noqa: B008 - frozen
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -127,10 +126,10 @@ class SequenceToSequence:
             seed: that of the run decides what varying ids training sees.
             max_sentences: what nearly all training sources have at most, as a trained run knows it.
             layout: the files of a pretrained model that are kept with the run.
-            in_words: the unit in which the statistics of the data count lengths; else characters.
+            text: its unit is that of the statistics of the data, and it knows what each piece of a line begins with.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
+        self._seed, self._max_sentences_p99, self._layout, self._text = seed, max_sentences, layout, text
         self._fixed = Once(self.encode)
         metrics, languages = config.metrics, corpus.languages
         if languages is not None:
@@ -145,7 +144,9 @@ class SequenceToSequence:
         if self._layout is not None:
             self._layout.save(folder.root)
         splits, remarks = self.corpus.splits(), self.corpus.remarks()
-        described = statistics.describe(splits, words=self._in_words, remarks=remarks, sample=statistics.SAMPLE)
+        described = statistics.describe(
+            splits, words=self._text.unit != "character", remarks=remarks, sample=statistics.SAMPLE
+        )
         write_json(folder.data, described.to_json())
 
     def facts(self) -> dict[str, Any]:
@@ -288,15 +289,15 @@ class SequenceToSequence:
         tokens = decode.max_source or (decode.max_length if translates else readable)
         most = decode.max_sentences or (self._max_sentences_p99 if translates else None)
         cuts = translates or decode.max_source is not None or decode.max_sentences is not None
-        return SourceLimits(min(tokens, readable), most, cuts)
+        return SourceLimits(min(tokens, readable), most, cuts, self._text.prefix_pattern)
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best output for a source joins the k-th best ones of its pieces."""
-        joined = [
-            Prediction(" ".join(map(self.corpus.scored_text, texts)), sum(scores), any(capped))
+        found = [
+            Prediction(joined(map(self.corpus.scored_text, texts)), sum(scores), any(capped))
             for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
         ]
-        return joined or [Prediction("", 0.0)]
+        return found or [Prediction("", 0.0)]
 
     def _logits(self, model: nn.Module, batch: PairBatch) -> Tensor:
         """(N, V) at the real target tokens."""
