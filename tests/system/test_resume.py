@@ -28,6 +28,7 @@ from command_line import (
 )
 
 from seqlab import api
+from seqlab.engine import checkpoint
 from seqlab.engine.checkpoint import load_weights
 from seqlab.text.vocabularies import Vocabularies
 
@@ -148,6 +149,32 @@ def test_a_run_can_be_stopped_again_and_again(
         api.train(small[0], settings, resume=folder)
     assert command("train", *small, *RANDOM, "--resume", folder).code == 0
     assert_same_run(folder, straight)
+
+
+@pytest.mark.parametrize("final", ["best", "last", "average"])
+def test_final_weights_do_not_depend_on_interruptions(small: tuple[str, ...], tmp_path: Path, final: str) -> None:
+    settings = [*small[1:], "train.evaluate_every=4", "train.keep_last=3", "train.keep_best=1", f"train.final={final}"]
+    straight = api.train(small[0], settings, out=tmp_path / "straight").folder
+    folder = tmp_path / "stopped"
+    with pytest.raises(api.Interrupted), signal_after(14):
+        api.train(small[0], settings, out=folder)
+    assert checkpoints(folder)[-4:] == ["step-00000004", "step-00000008", "step-00000012", "step-00000014"]
+    with pytest.raises(api.Interrupted), signal_after(19):
+        api.train(small[0], settings, resume=folder)
+    api.train(small[0], settings, resume=folder)
+    assert differing(straight / "model.safetensors", folder / "model.safetensors") == []
+    assert checkpoints(folder) == checkpoints(straight)
+
+
+def test_a_run_killed_before_it_removed_a_checkpoint_has_the_same_mean(
+    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*small[1:], "train.evaluate_every=4", "train.keep_last=2", "train.keep_best=0", "train.final=average"]
+    straight = api.train(small[0], settings, out=tmp_path / "straight").folder
+    monkeypatch.setattr(checkpoint, "keep", lambda folder, steps: None)
+    all_kept = api.train(small[0], settings, out=tmp_path / "all-kept").folder
+    assert len(checkpoints(all_kept)) == 5
+    assert differing(straight / "model.safetensors", all_kept / "model.safetensors") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

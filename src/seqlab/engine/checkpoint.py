@@ -103,11 +103,12 @@ def load(path: Path, map_location: torch.device | str = "cpu", rank: int = 0) ->
     )
 
 
-def keep(folder: Path, best: Collection[int], last: int) -> None:
-    """Removes all checkpoints but those of the steps `best` and the `last` newest ones."""
+def keep(folder: Path, steps: Collection[int]) -> None:
+    """Removes all checkpoints but those of these `steps` and the newest one, from which a run resumes."""
     found = _checkpoints(folder)
-    newest = sorted(found, reverse=True)[:last]
-    for step in found.keys() - set(best) - set(newest):
+    for step in sorted(found)[:-1]:
+        if step in steps:
+            continue
         doomed = _hidden(found[step], "removed")  # a crash in the middle leaves nothing that looks like a checkpoint
         found[step].rename(doomed)
         shutil.rmtree(doomed)

@@ -65,6 +65,16 @@ class TrainingState:
         sign = 1 if measure(self.experiment.task.main_score).better == "higher" else -1
         return [step for step, _ in sorted(self.history, key=lambda entry: (sign * entry[1], entry[0]), reverse=True)]
 
+    @property
+    def kept_steps(self) -> list[int]:
+        """The steps whose checkpoints stay: the best evaluations and the last ones, in order.
+
+        That of an interrupt is in no evaluation: an uninterrupted run would not have it.
+        """
+        settings = self.experiment.train
+        last = [step for step, _ in self.history[-settings.keep_last :]]
+        return sorted({*self.best_first[: settings.keep_best], *last})
+
     @contextmanager
     def evaluated_weights(self) -> Iterator[Any]:
         """The model as it is judged: with averaged weights where the run averages."""
@@ -77,7 +87,7 @@ class TrainingState:
 
 def save(state: TrainingState) -> None:
     """Writes a checkpoint, and removes those that need not be kept any longer."""
-    engine, settings = state.engine, state.experiment.train
+    engine = state.engine
     snapshot = checkpoint.Snapshot(
         step=state.step,
         model=state.assembly.model.state_dict(),
@@ -93,7 +103,7 @@ def save(state: TrainingState) -> None:
     )
     checkpoint.save(state.paths.checkpoints, snapshot, state.world)
     if state.world.is_main:
-        checkpoint.keep(state.paths.checkpoints, best=state.best_first[: settings.keep_best], last=settings.keep_last)
+        checkpoint.keep(state.paths.checkpoints, state.kept_steps)
     state.recorder.restart_clock()
 
 
@@ -128,7 +138,8 @@ def final_weights(state: TrainingState) -> checkpoint.Weights:
         case "best":
             path = state.paths.checkpoint(state.best_first[0])
         case "average":
-            return average_checkpoints(sorted(state.paths.checkpoints.glob("step-*")))
+            # not all that lie there: a process that died before it removed one would change the mean
+            return average_checkpoints([state.paths.checkpoint(step) for step in state.kept_steps])
     snapshot = checkpoint.load(path)
     return snapshot.average or snapshot.model
 
