@@ -20,6 +20,7 @@ from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.runs.compatibility import upgraded
+from seqlab.runs.data_files import changed_data, kept_test_set
 from seqlab.runs.folder import RunFolder, read_environment
 from seqlab.tasks.task import Assembly, Evaluation, LineResult, Task, predict_lines
 
@@ -81,8 +82,18 @@ class Run:
     def evaluate(self, data: str | Path | None = None) -> Evaluation:
         """Scores a file of the task's formats, or the test set of the run."""
         (task, model), precision = self._loaded
-        examples = task.corpus.test() if data is None else task.corpus.read(Path(data))
+        examples = self._test_set(task.corpus) if data is None else task.corpus.read(Path(data))
         return task.evaluate(model, examples, quick=False, autocast=precision.autocast)
+
+    def _test_set(self, corpus: Any) -> Any:
+        """The one that the run keeps; else that of the data files, which have to be those that it was trained on."""
+        paths = RunFolder(self.folder)
+        kept = kept_test_set(paths, getattr(corpus, "example", None))
+        if kept is not None:
+            return kept
+        if changed := changed_data(paths, getattr(corpus, "files", list)()):
+            raise UserError(f"{changed}, so the test set is another: score a file of your own with --data")
+        return corpus.test()
 
     def predict(self, sources: str | Iterable[str]) -> Any:
         """The prediction for one line of text, or a list of those for many, in order."""

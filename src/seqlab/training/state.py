@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -36,6 +37,7 @@ from seqlab.metrics.registry import measure
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
 from seqlab.runs.compatibility import FORMAT
+from seqlab.runs.data_files import changed_data, record_data
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
 from seqlab.tasks.task import Task
@@ -283,22 +285,54 @@ def check_free(paths: RunFolder, overwrite: bool) -> None:
         raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
 
 
-def check_resumable(experiment: Experiment, paths: RunFolder) -> None:
-    """Raises UserError when the run was trained with settings that matter and differ, or is finished.
+def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow_changed_data: bool) -> str | None:
+    """Raises UserError when the run was trained with settings or data that matter and differ, or is finished.
 
-    What may differ is kept in the run's config from now on.
+    What may differ is kept in the run's config from now on. Returns what changed in the data, where that is allowed.
     """
     old = read_experiment(paths)
-    changed = [
+    differing = [
         line
         for line in differences(old, experiment)
         if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
     ]
-    if changed:
-        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
+    if differing:
+        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(differing[:3])}); start a new run")
     if paths.results.is_file():
         raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+    changed = check_data(paths, corpus, allow_changed_data)
     atomic_write(paths.config, to_toml(experiment))
+    return changed
+
+
+def data_files(corpus: Any) -> Sequence[Path]:
+    """The files that a corpus reads; a corpus of the user's own need not say."""
+    return getattr(corpus, "files", list)()
+
+
+def record_corpus(paths: RunFolder, corpus: Any) -> None:
+    """Writes down what the run is trained on, and what it is judged by."""
+    record_data(paths, data_files(corpus), getattr(corpus, "example", None), corpus.test())
+
+
+def check_data(paths: RunFolder, corpus: Any, allow_changed: bool) -> str | None:
+    """Raises UserError when the data files are others than when the run began; or says so, where that is allowed."""
+    try:
+        changed = changed_data(paths, data_files(corpus))
+    except UserError as error:
+        raise UserError(f"{error}; {paths.root} resumes with the data that it was trained on") from None
+    if changed and not allow_changed:
+        raise UserError(
+            f"{changed}: the weights would not be those of an uninterrupted run; put the file back, or resume with "
+            "--allow-changed-data"
+        )
+    return changed
+
+
+def record_change(state: TrainingState, changed: str) -> None:
+    """Logs that the run resumes with changed data, which is that of the run from now on."""
+    state.recorder.note(state.step, f"resumed with changed data: {changed}")
+    record_corpus(state.paths, state.assembly.task.corpus)
 
 
 def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
@@ -309,6 +343,7 @@ def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environm
         paths.root.mkdir(parents=True, exist_ok=True)
         atomic_write(paths.config, to_toml(experiment))
         task.save(paths)
+        record_corpus(paths, task.corpus)
         write_json(paths.environment, environment)
     except OSError as error:
         raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.engine.checkpoint import load_into, save_weights
-from seqlab.engine.distributed import DeviceName, World, connect
+from seqlab.engine.distributed import DeviceName, connect
 from seqlab.engine.loop import updates
 from seqlab.engine.machine import peak_memory_mb
 from seqlab.engine.recorder import Display
+from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.config import Experiment, Target
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
@@ -22,7 +23,15 @@ from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
 from seqlab.training.interruptions import bad_batch_kept, stop_signals
-from seqlab.training.state import TrainingState, check_free, check_resumable, final_weights, prepare, save
+from seqlab.training.state import (
+    TrainingState,
+    check_free,
+    check_resumable,
+    final_weights,
+    prepare,
+    record_change,
+    save,
+)
 
 
 def train(
@@ -34,6 +43,7 @@ def train(
     overwrite: bool,
     display: Display,
     corpus: Any = None,
+    allow_changed_data: bool = False,
 ) -> bool:
     """Trains an experiment into a run folder, or resumes the run that is there; `overwrite` replaces it.
 
@@ -45,6 +55,7 @@ def train(
         overwrite: replace the run in the folder.
         display: what a person watches.
         corpus: that of the experiment, where the caller has read it already.
+        allow_changed_data: resume although data files are others than when the run began.
 
     Returns:
         Whether the run is finished; False when it was interrupted, and `resume` continues it.
@@ -56,27 +67,23 @@ def train(
     only_writer = locked(folder, "choose another --out") if world.is_main else nullcontext()
     try:
         with only_writer:
-            return _train_in(RunFolder(folder), experiment, world, resume, overwrite, display, corpus)
+            paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
+            if resume:
+                changed = world.run_on_main(lambda: check_resumable(experiment, paths, corpus, allow_changed_data))
+            else:
+                changed = world.run_on_main(lambda: check_free(paths, overwrite))
+            state = prepare(experiment, paths, world, display, resume, corpus)
+            if changed is not None:
+                world.run_on_main(lambda: record_change(state, changed))
+            return _train_to_end(state)
     finally:
         world.close()
 
 
-def _train_in(
-    paths: RunFolder,
-    experiment: Experiment,
-    world: World,
-    resume: bool,
-    overwrite: bool,
-    display: Display,
-    corpus: Any,
-) -> bool:
-    """Trains in a folder that no other process writes."""
-    if resume:
-        world.run_on_main(lambda: check_resumable(experiment, paths))
-    else:
-        world.run_on_main(lambda: check_free(paths, overwrite))
-    state = prepare(experiment, paths, world, display, resume, corpus)
-    with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(paths, world):
+def _train_to_end(state: TrainingState) -> bool:
+    """Trains in a folder that no other process writes; False when it was interrupted."""
+    world = state.world
+    with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(state.paths, world):
         reason = _train(state)
     if reason == "interrupted":
         return False
