@@ -258,6 +258,21 @@ def test_a_folder_that_is_no_run_is_never_replaced(
     assert (tmp_path / "mine" / name).read_text() == 'title = "years of work"\n'
 
 
+def test_a_run_killed_before_its_report_gets_it(command: Command, trained: Trained, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    weights = contents(folder)
+    assert command("train", "--resume", folder, "optimizer.lr=0.5").code == 2
+    outcome = command("train", "--resume", folder)
+    assert (outcome.code, outcome.out) == (0, f"{folder}\n")
+    assert len((folder / "report.html").read_bytes()) == len(page)
+    (folder / "report.html").unlink()
+    assert command("report", folder).out == f"{folder / 'report.html'}\n"
+    (folder / "report.html").unlink()
+    assert contents(folder) == weights
+
+
 # Damaged runs
 
 
@@ -360,11 +375,55 @@ def sealed_anew(file: Path) -> None:
     (file.parent / "manifest.json").write_text(json.dumps(manifest))
 
 
+def test_a_cut_log_is_reported(command: Command, broken: Path, trained: Trained, tmp_path: Path) -> None:
+    """Nothing but curves depends on it: the run resumes, and says so."""
+    log = broken / "events.jsonl"
+    log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if '"step": 5' not in line))
+    missing = "1 of 12 updates are missing, from update 5 to 5"
+    outcome = command("train", "--resume", broken)
+    assert outcome.code == 0
+    assert f"{log}: {missing}; the weights are not affected" in outcome.err
+
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "finished"))
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    seventh = next(number for number, line in enumerate(lines) if b'"update", "step": 7' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:seventh]) + lines[seventh][:20])
+    outcome = command("report", folder)
+    missing = "14 of 20 updates are missing, from update 7 to 20"
+    assert (outcome.code, outcome.err) == (0, f"seqlab: {folder}: events.jsonl: {missing}\n")
+    assert f"events.jsonl: {missing}: curves are incomplete." in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("name", ["tokenizers/target.json", "model.safetensors"])
+def test_files_that_training_did_not_write_are_not_loaded(
+    command: Command, trained: Trained, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    assert {"tokenizers/source.json", name} <= json.loads((folder / "checksums.json").read_text()).keys()
+    damage(folder / name)
+    fault = "its content was changed or damaged" if damage is flip_a_bit else "missing"
+    for verb in ("evaluate", "predict"):
+        outcome = command(verb, folder, stdin=b"What is the units digit of 37?\n")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.complaint == (
+            f"{folder / name}: {fault}: copy it from the run again; if you changed it yourself, delete "
+            f"{folder / 'checksums.json'}"
+        )
+
+
+def test_a_run_without_checksums_loads(command: Command, trained: Trained, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    (folder / "checksums.json").unlink()
+    assert command("predict", folder, "What is the units digit of 37?").code == 0
+
+
 def test_weights_and_vocabulary_of_different_runs(command: Command, trained: Trained, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     file = folder / "tokenizers" / "target.json"
     target = json.loads(file.read_text())
     file.write_text(json.dumps({**target, "characters": target["characters"] + "x"}))
+    (folder / "checksums.json").unlink()
     assert Vocabularies.load(folder / "tokenizers").target.vocab_size == 4 + len(target["characters"]) + 1
     for verb in ("evaluate", "predict"):
         outcome = command(verb, folder, stdin=b"What is the units digit of 37?\n")

@@ -19,6 +19,7 @@ from seqlab.errors import UserError
 from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
 from seqlab.models.hf.adapters import merge_adapters
+from seqlab.runs.checksums import verify_checksums
 from seqlab.runs.compatibility import upgraded
 from seqlab.runs.data_files import changed_data, kept_test_set
 from seqlab.runs.folder import RunFolder, read_environment
@@ -60,6 +61,7 @@ class Run:
     def _loaded(self) -> tuple[Assembly, Precision]:
         """Task, model with its trained weights, and the precision that it was trained in."""
         paths = RunFolder(self.folder)
+        verify_checksums(paths)
         prepare_cpu()
         task, model = assemble(self.experiment, paths)
         if paths.weights.is_file():  # a finished run has its adapters in the matrices

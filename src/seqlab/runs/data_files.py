@@ -88,7 +88,8 @@ def kept_test_set(paths: RunFolder, example: Any) -> Sequence[Any] | None:
         raise UserError(f"{paths.test_set}: {fault}: {advice}")
     try:
         lines = paths.test_set.read_text(encoding="utf-8").split("\n")
-        return TypeAdapter(list[example]).validate_python([json.loads(line) for line in lines if line])
+        known: TypeAdapter[Any] = TypeAdapter(example)
+        return [known.validate_python(json.loads(line)) for line in lines if line]
     except (ValueError, ValidationError):
         raise UserError(f"{paths.test_set}: holds other examples than this kind of data has: {advice}") from None
 

@@ -69,6 +69,11 @@ class RunFolder:
         return self.root / "model.safetensors"
 
     @property
+    def checksums(self) -> Path:
+        """Size and SHA-256 of the final weights, and of what the task learned from its data."""
+        return self.root / "checksums.json"
+
+    @property
     def predictions(self) -> Path:
         """One JSON object a test example: source, target, predicted, correct."""
         return self.root / "predictions" / "test.jsonl"

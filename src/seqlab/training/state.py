@@ -36,6 +36,7 @@ from seqlab.experiment.config import Experiment, read_experiment
 from seqlab.metrics.registry import measure
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
+from seqlab.runs.checksums import record_checksums, verify_checksums
 from seqlab.runs.compatibility import FORMAT
 from seqlab.runs.data_files import changed_data, record_data
 from seqlab.runs.events import EventLog
@@ -130,6 +131,8 @@ def restore(state: TrainingState) -> None:
         restore_random_state(snapshot.random)
     if state.world.is_main:
         events.rewind(state.paths.events, snapshot.step)
+        if cut := events.gap(events.read(state.paths.events), snapshot.step):
+            state.recorder.note(snapshot.step, f"{state.paths.events}: {cut}; the weights are not affected")
 
 
 def final_weights(state: TrainingState) -> checkpoint.Weights:
@@ -285,11 +288,8 @@ def check_free(paths: RunFolder, overwrite: bool) -> None:
         raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
 
 
-def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow_changed_data: bool) -> str | None:
-    """Raises UserError when the run was trained with settings or data that matter and differ, or is finished.
-
-    What may differ is kept in the run's config from now on. Returns what changed in the data, where that is allowed.
-    """
+def check_settings(experiment: Experiment, paths: RunFolder) -> None:
+    """Raises UserError when the run in the folder was trained with settings that matter and differ."""
     old = read_experiment(paths)
     differing = [
         line
@@ -298,8 +298,17 @@ def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow
     ]
     if differing:
         raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(differing[:3])}); start a new run")
+
+
+def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow_changed_data: bool) -> str | None:
+    """Raises UserError when the run is finished, or a file is not what it was when the run began.
+
+    Settings that may differ are kept in the run's config from now on. Returns what changed in the data, where that is
+    allowed.
+    """
     if paths.results.is_file():
         raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+    verify_checksums(paths)
     changed = check_data(paths, corpus, allow_changed_data)
     atomic_write(paths.config, to_toml(experiment))
     return changed
@@ -343,6 +352,8 @@ def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environm
         paths.root.mkdir(parents=True, exist_ok=True)
         atomic_write(paths.config, to_toml(experiment))
         task.save(paths)
+        saved = {file for file in paths.root.rglob("*") if file.is_file()} - {paths.config, paths.data}
+        record_checksums(paths, sorted(saved))
         record_corpus(paths, task.corpus)
         write_json(paths.environment, environment)
     except OSError as error:

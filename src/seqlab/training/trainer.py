@@ -19,6 +19,7 @@ from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.config import Experiment, Target
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
+from seqlab.runs.checksums import record_checksums
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
@@ -27,6 +28,7 @@ from seqlab.training.state import (
     TrainingState,
     check_free,
     check_resumable,
+    check_settings,
     final_weights,
     prepare,
     record_change,
@@ -69,6 +71,10 @@ def train(
         with only_writer:
             paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
             if resume:
+                world.run_on_main(lambda: check_settings(experiment, paths))
+                if world.run_on_main(lambda: report_is_missing(paths)):
+                    world.run_on_main(lambda: write_report(paths))
+                    return True
                 changed = world.run_on_main(lambda: check_resumable(experiment, paths, corpus, allow_changed_data))
             else:
                 changed = world.run_on_main(lambda: check_free(paths, overwrite))
@@ -78,6 +84,11 @@ def train(
             return _train_to_end(state)
     finally:
         world.close()
+
+
+def report_is_missing(paths: RunFolder) -> bool:
+    """Whether the run ended between its results and its report."""
+    return paths.results.is_file() and not paths.report.is_file()
 
 
 def _train_to_end(state: TrainingState) -> bool:
@@ -168,6 +179,7 @@ def finish(state: TrainingState, reason: str, train_s: float) -> None:
     load_into(model, final_weights(state), "the final weights")
     merge_adapters(model)
     save_weights(paths.weights, model.state_dict(), {"recipe": state.experiment.about.name})
+    record_checksums(paths, [paths.weights])
     examples = task.corpus.test()[: state.experiment.train.test_examples]
     evaluation = task.evaluate(model, examples, quick=False, autocast=autocast)
     for note in evaluation.notes():
