@@ -35,6 +35,7 @@ def train(
     device: DeviceName = "auto",
     display: Display | None = None,
     trust_code: bool = False,
+    allow_changed_data: bool = False,
 ) -> Run:
     """Trains a recipe and returns the finished run.
 
@@ -47,6 +48,7 @@ def train(
         device: auto, cpu, cuda or mps.
         display: what a person watches; nothing when absent.
         trust_code: import classes of somebody's own that the run in `resume` names.
+        allow_changed_data: resume although data files are others than when the run began.
 
     Raises:
         UserError: for anything that the caller can put right.
@@ -64,6 +66,7 @@ def train(
         overwrite=overwrite,
         display=display or Silent(),
         corpus=corpus,
+        allow_changed_data=allow_changed_data,
     )
     if not finished:
         raise Interrupted(folder)

@@ -28,6 +28,7 @@ from command_line import (
 )
 
 from seqlab import api
+from seqlab.engine import checkpoint
 from seqlab.engine.checkpoint import load_weights
 from seqlab.text.vocabularies import Vocabularies
 
@@ -150,6 +151,32 @@ def test_a_run_can_be_stopped_again_and_again(
     assert_same_run(folder, straight)
 
 
+@pytest.mark.parametrize("final", ["best", "last", "average"])
+def test_final_weights_do_not_depend_on_interruptions(small: tuple[str, ...], tmp_path: Path, final: str) -> None:
+    settings = [*small[1:], "train.evaluate_every=4", "train.keep_last=3", "train.keep_best=1", f"train.final={final}"]
+    straight = api.train(small[0], settings, out=tmp_path / "straight").folder
+    folder = tmp_path / "stopped"
+    with pytest.raises(api.Interrupted), signal_after(14):
+        api.train(small[0], settings, out=folder)
+    assert checkpoints(folder)[-4:] == ["step-00000004", "step-00000008", "step-00000012", "step-00000014"]
+    with pytest.raises(api.Interrupted), signal_after(19):
+        api.train(small[0], settings, resume=folder)
+    api.train(small[0], settings, resume=folder)
+    assert differing(straight / "model.safetensors", folder / "model.safetensors") == []
+    assert checkpoints(folder) == checkpoints(straight)
+
+
+def test_a_run_killed_before_it_removed_a_checkpoint_has_the_same_mean(
+    small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*small[1:], "train.evaluate_every=4", "train.keep_last=2", "train.keep_best=0", "train.final=average"]
+    straight = api.train(small[0], settings, out=tmp_path / "straight").folder
+    monkeypatch.setattr(checkpoint, "keep", lambda folder, steps: None)
+    all_kept = api.train(small[0], settings, out=tmp_path / "all-kept").folder
+    assert len(checkpoints(all_kept)) == 5
+    assert differing(straight / "model.safetensors", all_kept / "model.safetensors") == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_from_outside_saves_and_says_how_to_go_on(
     command: Command, start: Start, small: tuple[str, ...], tmp_path: Path, number: signal.Signals
@@ -229,6 +256,21 @@ def test_a_folder_that_is_no_run_is_never_replaced(
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.complaint == f"{tmp_path / 'mine'}: is not empty and not a run folder; choose another --out"
     assert (tmp_path / "mine" / name).read_text() == 'title = "years of work"\n'
+
+
+def test_a_run_killed_before_its_report_gets_it(command: Command, trained: Trained, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    weights = contents(folder)
+    assert command("train", "--resume", folder, "optimizer.lr=0.5").code == 2
+    outcome = command("train", "--resume", folder)
+    assert (outcome.code, outcome.out) == (0, f"{folder}\n")
+    assert len((folder / "report.html").read_bytes()) == len(page)
+    (folder / "report.html").unlink()
+    assert command("report", folder).out == f"{folder / 'report.html'}\n"
+    (folder / "report.html").unlink()
+    assert contents(folder) == weights
 
 
 # Damaged runs
@@ -333,11 +375,55 @@ def sealed_anew(file: Path) -> None:
     (file.parent / "manifest.json").write_text(json.dumps(manifest))
 
 
+def test_a_cut_log_is_reported(command: Command, broken: Path, trained: Trained, tmp_path: Path) -> None:
+    """Nothing but curves depends on it: the run resumes, and says so."""
+    log = broken / "events.jsonl"
+    log.write_text("".join(f"{line}\n" for line in log.read_text().splitlines() if '"step": 5' not in line))
+    missing = "1 of 12 updates are missing, from update 5 to 5"
+    outcome = command("train", "--resume", broken)
+    assert outcome.code == 0
+    assert f"{log}: {missing}; the weights are not affected" in outcome.err
+
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "finished"))
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    seventh = next(number for number, line in enumerate(lines) if b'"update", "step": 7' in line)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:seventh]) + lines[seventh][:20])
+    outcome = command("report", folder)
+    missing = "14 of 20 updates are missing, from update 7 to 20"
+    assert (outcome.code, outcome.err) == (0, f"seqlab: {folder}: events.jsonl: {missing}\n")
+    assert f"events.jsonl: {missing}: curves are incomplete." in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("name", ["tokenizers/target.json", "model.safetensors"])
+def test_files_that_training_did_not_write_are_not_loaded(
+    command: Command, trained: Trained, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    assert {"tokenizers/source.json", name} <= json.loads((folder / "checksums.json").read_text()).keys()
+    damage(folder / name)
+    fault = "its content was changed or damaged" if damage is flip_a_bit else "missing"
+    for verb in ("evaluate", "predict"):
+        outcome = command(verb, folder, stdin=b"What is the units digit of 37?\n")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.complaint == (
+            f"{folder / name}: {fault}: copy it from the run again; if you changed it yourself, delete "
+            f"{folder / 'checksums.json'}"
+        )
+
+
+def test_a_run_without_checksums_loads(command: Command, trained: Trained, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    (folder / "checksums.json").unlink()
+    assert command("predict", folder, "What is the units digit of 37?").code == 0
+
+
 def test_weights_and_vocabulary_of_different_runs(command: Command, trained: Trained, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     file = folder / "tokenizers" / "target.json"
     target = json.loads(file.read_text())
     file.write_text(json.dumps({**target, "characters": target["characters"] + "x"}))
+    (folder / "checksums.json").unlink()
     assert Vocabularies.load(folder / "tokenizers").target.vocab_size == 4 + len(target["characters"]) + 1
     for verb in ("evaluate", "predict"):
         outcome = command(verb, folder, stdin=b"What is the units digit of 37?\n")

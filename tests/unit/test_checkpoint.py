@@ -248,12 +248,12 @@ def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path, value: object)
     assert checkpoint.latest(tmp_path) is None
 
 
-def test_keep_removes_all_but_the_best_and_the_newest(tmp_path: Path) -> None:
+def test_keep_removes_all_but_those_named_and_the_newest(tmp_path: Path) -> None:
     for step in range(1, 7):
         checkpoint.save(tmp_path, snapshot(step))
-    checkpoint.keep(tmp_path, best=[2, 5], last=2)
+    checkpoint.keep(tmp_path, [2, 5])
     assert sorted(entry.name[-1] for entry in tmp_path.iterdir()) == ["2", "5", "6"]
-    checkpoint.keep(tmp_path, best=[], last=1)
+    checkpoint.keep(tmp_path, [])
     assert [entry.name for entry in tmp_path.iterdir()] == ["step-00000006"]
 
 

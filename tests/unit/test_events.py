@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.errors import UserError
-from seqlab.runs.events import EventLog, read, rewind
+from seqlab.runs.events import Event, EventLog, gap, read, rewind
 
 
 @pytest.fixture
@@ -96,3 +96,10 @@ def test_a_damaged_line_in_the_middle_is_told_with_its_number(path: Path, damage
 def test_reading_needs_no_torch() -> None:
     program = "import sys, seqlab.runs.events; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_missing_updates_are_counted() -> None:
+    found: list[Event] = [{"kind": "update", "step": step} for step in (1, 2, 5)] + [{"kind": "note", "step": 3}]
+    assert gap(found, 2) is None
+    assert gap(found, 5) == "2 of 5 updates are missing, from update 3 to 4"
+    assert gap([], 1000) == "1,000 of 1,000 updates are missing, from update 1 to 1,000"

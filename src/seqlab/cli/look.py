@@ -85,7 +85,10 @@ def data(
 @app.command(epilog="Example: seqlab report runs/math-sort-20260101-120000")
 def report(run: RunPath) -> None:
     """Write the report page of a run again; prints its path."""
+    from seqlab.report.folder import load_run
     from seqlab.report.page import write_report
-    from seqlab.runs.folder import RunFolder
 
-    print(write_report(RunFolder(run)))
+    record = load_run(run)
+    if record.cut:
+        print(f"seqlab: {run}: {record.cut}", file=sys.stderr)
+    print(write_report(record.folder))

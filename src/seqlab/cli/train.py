@@ -30,6 +30,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
+    allow_changed_data: Annotated[
+        bool, typer.Option("--allow-changed-data", help="Resume although data files changed since training began.")
+    ] = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Train a recipe; the last line of standard output is the path of the run folder."""
@@ -51,6 +54,7 @@ def train(
                 device=device.value,
                 display=shown,
                 trust_code=trust_code,
+                allow_changed_data=allow_changed_data,
             )
         except api.Interrupted as stop:
             if is_main_process():

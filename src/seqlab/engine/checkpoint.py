@@ -15,7 +15,6 @@ with `weights_only=True`.
 """
 
 import errno
-import hashlib
 import json
 import re
 import shutil
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 
 from seqlab.engine.distributed import ALONE, World
 from seqlab.errors import UserError
+from seqlab.runs.checksums import sha256
 from seqlab.runs.folder import replacing, to_disk
 
 FORMAT = 1
@@ -103,11 +103,12 @@ def load(path: Path, map_location: torch.device | str = "cpu", rank: int = 0) ->
     )
 
 
-def keep(folder: Path, best: Collection[int], last: int) -> None:
-    """Removes all checkpoints but those of the steps `best` and the `last` newest ones."""
+def keep(folder: Path, steps: Collection[int]) -> None:
+    """Removes all checkpoints but those of these `steps` and the newest one, from which a run resumes."""
     found = _checkpoints(folder)
-    newest = sorted(found, reverse=True)[:last]
-    for step in found.keys() - set(best) - set(newest):
+    for step in sorted(found)[:-1]:
+        if step in steps:
+            continue
         doomed = _hidden(found[step], "removed")  # a crash in the middle leaves nothing that looks like a checkpoint
         found[step].rename(doomed)
         shutil.rmtree(doomed)
@@ -225,7 +226,7 @@ def _write_parts(partial: Path, snapshot: Snapshot, world: World) -> None:
 
 def _publish(partial: Path, final: Path, step: int) -> None:
     """Seals the folder with its manifest and gives it its name."""
-    files = {path.name: {"size": path.stat().st_size, "sha256": _digest(path)} for path in sorted(partial.iterdir())}
+    files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(partial.iterdir())}
     manifest = partial / MANIFEST
     manifest.write_text(json.dumps({"format": FORMAT, "step": step, "files": files}, indent=1) + "\n")
     to_disk(manifest)
@@ -258,17 +259,12 @@ def _verify(path: Path) -> int:
             raise UserError(f"{file}: missing: {advice}")
         if file.stat().st_size != size:
             raise UserError(f"{file}: {file.stat().st_size} bytes instead of {size}: {advice}")
-        if _digest(file) != digest:
+        if sha256(file) != digest:
             raise UserError(f"{file}: its content was changed or damaged: {advice}")
     for file in path.iterdir():
         if file.name != MANIFEST and file.name not in expected:
             raise UserError(f"{file}: does not belong to this checkpoint: remove the file")
     return step
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

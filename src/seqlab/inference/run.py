@@ -20,7 +20,9 @@ from seqlab.experiment.assembly import assemble
 from seqlab.experiment.config import Experiment, check, read_experiment
 from seqlab.inference.inputs import with_references
 from seqlab.models.hf.adapters import merge_adapters
+from seqlab.runs.checksums import verify_checksums
 from seqlab.runs.compatibility import upgraded
+from seqlab.runs.data_files import changed_data, kept_test_set
 from seqlab.runs.folder import RunFolder, read_environment
 from seqlab.tasks.task import Assembly, Evaluation, LineResult, Task, predict_lines
 
@@ -60,6 +62,7 @@ class Run:
     def _loaded(self) -> tuple[Assembly, Precision]:
         """Task, model with its trained weights, and the precision that it was trained in."""
         paths = RunFolder(self.folder)
+        verify_checksums(paths)
         prepare_cpu()
         task, model = assemble(self.experiment, paths)
         if paths.weights.is_file():  # a finished run has its adapters in the matrices
@@ -89,10 +92,20 @@ class Run:
         (task, model), precision = self._loaded
         if data is None and references:
             raise UserError("references belong to a file: name it, --data FILE")
-        examples = task.corpus.test() if data is None else task.corpus.read(Path(data))
+        examples = self._test_set(task.corpus) if data is None else task.corpus.read(Path(data))
         if references:
             examples = with_references(task, Path(data or ""), examples, references)
         return task.evaluate(model, examples, quick=False, autocast=precision.autocast)
+
+    def _test_set(self, corpus: Any) -> Any:
+        """The one that the run keeps; else that of the data files, which have to be those that it was trained on."""
+        paths = RunFolder(self.folder)
+        kept = kept_test_set(paths, getattr(corpus, "example", None))
+        if kept is not None:
+            return kept
+        if changed := changed_data(paths, getattr(corpus, "files", list)()):
+            raise UserError(f"{changed}, so the test set is another: score a file of your own with --data")
+        return corpus.test()
 
     def predict(self, sources: str | Iterable[str]) -> Any:
         """The prediction for one line of text, or a list of those for many, in order."""

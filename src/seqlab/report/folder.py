@@ -145,6 +145,12 @@ class RunRecord:
         names = dict.fromkeys(name for event in self.of_kind("evaluation") for name in event)
         return [name for name in names if name not in NOT_SCORES]
 
+    @property
+    def cut(self) -> str | None:
+        """What is missing of the log of a finished run; None when nothing is."""
+        missing = events.gap(self.events, self.results["step"]) if self.results else None
+        return missing and f"{self.folder.events.name}: {missing}"
+
     def of_kind(self, kind: str) -> Iterator[Tree]:
         """The events of one kind, in order."""
         return (event for event in self.events if event.get("kind") == kind)

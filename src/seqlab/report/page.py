@@ -234,6 +234,8 @@ def _missing(record: RunRecord) -> list[str]:
         )
     if not record.events:
         remarks.append(f"{folder.events.name} is missing or empty: there are no curves to draw.")
+    elif cut := record.cut:
+        remarks.append(f"{cut}: curves are incomplete.")
     if not record.judged:
         remarks.append("predictions/test.jsonl is missing or empty: there are no predictions to show.")
     if not record.environment:

@@ -59,6 +59,15 @@ def rewind(path: Path, step: int) -> None:
     atomic_write(path, "".join(f"{line}\n" for line in kept))
 
 
+def gap(found: list[Event], step: int) -> str | None:
+    """Which updates up to `step` are not among the events, in words; None when all are."""
+    known = {event["step"] for event in found if event["kind"] == "update"}
+    missing = [number for number in range(1, step + 1) if number not in known]
+    if not missing:
+        return None
+    return f"{len(missing):,} of {step:,} updates are missing, from update {missing[0]:,} to {missing[-1]:,}"
+
+
 def _events(path: Path) -> Iterator[tuple[str, Event]]:
     """Every whole line with the event that it is. Raises UserError for a line that is none."""
     # Cut at "\n" only: str.splitlines would also cut at characters that JSON allows inside strings.

@@ -40,6 +40,16 @@ class RunFolder:
         return self.root / "data.json"
 
     @property
+    def data_files(self) -> Path:
+        """Checksums of the files that the run is trained on, and of its test set."""
+        return self.root / "data-files.json"
+
+    @property
+    def test_set(self) -> Path:
+        """The test examples, one JSON object a line, where they come from files and are few enough."""
+        return self.root / "test-set.jsonl"
+
+    @property
     def events(self) -> Path:
         """One JSON object a line: updates, evaluations, samples, notes."""
         return self.root / "events.jsonl"
@@ -57,6 +67,11 @@ class RunFolder:
     def weights(self) -> Path:
         """The weights that evaluate, predict and serve use."""
         return self.root / "model.safetensors"
+
+    @property
+    def checksums(self) -> Path:
+        """Size and SHA-256 of the final weights, and of what the task learned from its data."""
+        return self.root / "checksums.json"
 
     @property
     def predictions(self) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -35,7 +36,9 @@ from seqlab.experiment.config import Experiment, read_experiment
 from seqlab.metrics.registry import measure
 from seqlab.models.flops import forward_flops_of
 from seqlab.runs import events
+from seqlab.runs.checksums import record_checksums, verify_checksums
 from seqlab.runs.compatibility import FORMAT
+from seqlab.runs.data_files import changed_data, record_data
 from seqlab.runs.events import EventLog
 from seqlab.runs.folder import RunFolder, atomic_write, read_environment, write_json
 from seqlab.tasks.task import Task
@@ -65,6 +68,16 @@ class TrainingState:
         sign = 1 if measure(self.experiment.task.main_score).better == "higher" else -1
         return [step for step, _ in sorted(self.history, key=lambda entry: (sign * entry[1], entry[0]), reverse=True)]
 
+    @property
+    def kept_steps(self) -> list[int]:
+        """The steps whose checkpoints stay: the best evaluations and the last ones, in order.
+
+        That of an interrupt is in no evaluation: an uninterrupted run would not have it.
+        """
+        settings = self.experiment.train
+        last = [step for step, _ in self.history[-settings.keep_last :]]
+        return sorted({*self.best_first[: settings.keep_best], *last})
+
     @contextmanager
     def evaluated_weights(self) -> Iterator[Any]:
         """The model as it is judged: with averaged weights where the run averages."""
@@ -77,7 +90,7 @@ class TrainingState:
 
 def save(state: TrainingState) -> None:
     """Writes a checkpoint, and removes those that need not be kept any longer."""
-    engine, settings = state.engine, state.experiment.train
+    engine = state.engine
     snapshot = checkpoint.Snapshot(
         step=state.step,
         model=state.assembly.model.state_dict(),
@@ -93,7 +106,7 @@ def save(state: TrainingState) -> None:
     )
     checkpoint.save(state.paths.checkpoints, snapshot, state.world)
     if state.world.is_main:
-        checkpoint.keep(state.paths.checkpoints, best=state.best_first[: settings.keep_best], last=settings.keep_last)
+        checkpoint.keep(state.paths.checkpoints, state.kept_steps)
     state.recorder.restart_clock()
 
 
@@ -118,6 +131,8 @@ def restore(state: TrainingState) -> None:
         restore_random_state(snapshot.random)
     if state.world.is_main:
         events.rewind(state.paths.events, snapshot.step)
+        if cut := events.gap(events.read(state.paths.events), snapshot.step):
+            state.recorder.note(snapshot.step, f"{state.paths.events}: {cut}; the weights are not affected")
 
 
 def final_weights(state: TrainingState) -> checkpoint.Weights:
@@ -128,7 +143,8 @@ def final_weights(state: TrainingState) -> checkpoint.Weights:
         case "best":
             path = state.paths.checkpoint(state.best_first[0])
         case "average":
-            return average_checkpoints(sorted(state.paths.checkpoints.glob("step-*")))
+            # not all that lie there: a process that died before it removed one would change the mean
+            return average_checkpoints([state.paths.checkpoint(step) for step in state.kept_steps])
     snapshot = checkpoint.load(path)
     return snapshot.average or snapshot.model
 
@@ -272,22 +288,60 @@ def check_free(paths: RunFolder, overwrite: bool) -> None:
         raise UserError(f"{paths.root}: is not empty and not a run folder; choose another --out") from None
 
 
-def check_resumable(experiment: Experiment, paths: RunFolder) -> None:
-    """Raises UserError when the run was trained with settings that matter and differ, or is finished.
-
-    What may differ is kept in the run's config from now on.
-    """
+def check_settings(experiment: Experiment, paths: RunFolder) -> None:
+    """Raises UserError when the run in the folder was trained with settings that matter and differ."""
     old = read_experiment(paths)
-    changed = [
+    differing = [
         line
         for line in differences(old, experiment)
         if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
     ]
-    if changed:
-        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(changed[:3])}); start a new run")
+    if differing:
+        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(differing[:3])}); start a new run")
+
+
+def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow_changed_data: bool) -> str | None:
+    """Raises UserError when the run is finished, or a file is not what it was when the run began.
+
+    Settings that may differ are kept in the run's config from now on. Returns what changed in the data, where that is
+    allowed.
+    """
     if paths.results.is_file():
         raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+    verify_checksums(paths)
+    changed = check_data(paths, corpus, allow_changed_data)
     atomic_write(paths.config, to_toml(experiment))
+    return changed
+
+
+def data_files(corpus: Any) -> Sequence[Path]:
+    """The files that a corpus reads; a corpus of the user's own need not say."""
+    return getattr(corpus, "files", list)()
+
+
+def record_corpus(paths: RunFolder, corpus: Any) -> None:
+    """Writes down what the run is trained on, and what it is judged by."""
+    record_data(paths, data_files(corpus), getattr(corpus, "example", None), corpus.test())
+
+
+def check_data(paths: RunFolder, corpus: Any, allow_changed: bool) -> str | None:
+    """Raises UserError when the data files are others than when the run began; or says so, where that is allowed."""
+    try:
+        changed = changed_data(paths, data_files(corpus))
+    except UserError as error:
+        raise UserError(f"{error}; {paths.root} resumes with the data that it was trained on") from None
+    if changed and not allow_changed:
+        raise UserError(
+            f"{changed}: the weights would not be those of an uninterrupted run; put the file back, or resume with "
+            "--allow-changed-data"
+        )
+    return changed
+
+
+def record_change(state: TrainingState, changed: str) -> None:
+    """Logs that the run resumes with changed data, which is that of the run from now on."""
+    state.recorder.note(state.step, f"resumed with changed data: {changed}")
+    record_corpus(state.paths, state.assembly.task.corpus)
 
 
 def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environment: dict[str, Any]) -> None:
@@ -298,6 +352,9 @@ def create_folder(experiment: Experiment, paths: RunFolder, task: Task, environm
         paths.root.mkdir(parents=True, exist_ok=True)
         atomic_write(paths.config, to_toml(experiment))
         task.save(paths)
+        saved = {file for file in paths.root.rglob("*") if file.is_file()} - {paths.config, paths.data}
+        record_checksums(paths, sorted(saved))
+        record_corpus(paths, task.corpus)
         write_json(paths.environment, environment)
     except OSError as error:
         raise UserError(f"{paths.root}: cannot write the run folder ({error.strerror}); choose another --out") from None

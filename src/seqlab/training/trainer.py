@@ -11,18 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.engine.checkpoint import load_into, save_weights
-from seqlab.engine.distributed import DeviceName, World, connect
+from seqlab.engine.distributed import DeviceName, connect
 from seqlab.engine.loop import updates
 from seqlab.engine.machine import peak_memory_mb
 from seqlab.engine.recorder import Display
+from seqlab.experiment.assembly import build_corpus
 from seqlab.experiment.config import Experiment, Target
 from seqlab.models.hf.adapters import merge_adapters
 from seqlab.report.page import write_report
+from seqlab.runs.checksums import record_checksums
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
 from seqlab.training.interruptions import bad_batch_kept, stop_signals
-from seqlab.training.state import TrainingState, check_free, check_resumable, final_weights, prepare, save
+from seqlab.training.state import (
+    TrainingState,
+    check_free,
+    check_resumable,
+    check_settings,
+    final_weights,
+    prepare,
+    record_change,
+    save,
+)
 
 
 def train(
@@ -34,6 +45,7 @@ def train(
     overwrite: bool,
     display: Display,
     corpus: Any = None,
+    allow_changed_data: bool = False,
 ) -> bool:
     """Trains an experiment into a run folder, or resumes the run that is there; `overwrite` replaces it.
 
@@ -45,6 +57,7 @@ def train(
         overwrite: replace the run in the folder.
         display: what a person watches.
         corpus: that of the experiment, where the caller has read it already.
+        allow_changed_data: resume although data files are others than when the run began.
 
     Returns:
         Whether the run is finished; False when it was interrupted, and `resume` continues it.
@@ -56,27 +69,32 @@ def train(
     only_writer = locked(folder, "choose another --out") if world.is_main else nullcontext()
     try:
         with only_writer:
-            return _train_in(RunFolder(folder), experiment, world, resume, overwrite, display, corpus)
+            paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
+            if resume:
+                world.run_on_main(lambda: check_settings(experiment, paths))
+                if world.run_on_main(lambda: report_is_missing(paths)):
+                    world.run_on_main(lambda: write_report(paths))
+                    return True
+                changed = world.run_on_main(lambda: check_resumable(experiment, paths, corpus, allow_changed_data))
+            else:
+                changed = world.run_on_main(lambda: check_free(paths, overwrite))
+            state = prepare(experiment, paths, world, display, resume, corpus)
+            if changed is not None:
+                world.run_on_main(lambda: record_change(state, changed))
+            return _train_to_end(state)
     finally:
         world.close()
 
 
-def _train_in(
-    paths: RunFolder,
-    experiment: Experiment,
-    world: World,
-    resume: bool,
-    overwrite: bool,
-    display: Display,
-    corpus: Any,
-) -> bool:
-    """Trains in a folder that no other process writes."""
-    if resume:
-        world.run_on_main(lambda: check_resumable(experiment, paths))
-    else:
-        world.run_on_main(lambda: check_free(paths, overwrite))
-    state = prepare(experiment, paths, world, display, resume, corpus)
-    with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(paths, world):
+def report_is_missing(paths: RunFolder) -> bool:
+    """Whether the run ended between its results and its report."""
+    return paths.results.is_file() and not paths.report.is_file()
+
+
+def _train_to_end(state: TrainingState) -> bool:
+    """Trains in a folder that no other process writes; False when it was interrupted."""
+    world = state.world
+    with closing(state.recorder), closing(state.engine.stream), bad_batch_kept(state.paths, world):
         reason = _train(state)
     if reason == "interrupted":
         return False
@@ -161,6 +179,7 @@ def finish(state: TrainingState, reason: str, train_s: float) -> None:
     load_into(model, final_weights(state), "the final weights")
     merge_adapters(model)
     save_weights(paths.weights, model.state_dict(), {"recipe": state.experiment.about.name})
+    record_checksums(paths, [paths.weights])
     examples = task.corpus.test()[: state.experiment.train.test_examples]
     evaluation = task.evaluate(model, examples, quick=False, autocast=autocast)
     for note in evaluation.notes():

@@ -17,8 +17,8 @@ from seqlab.data.readers.images import (
     ImageFiles,
     Images,
     LabelledImage,
-    check_folder,
     digits,
+    files_of_folder,
     folder_of_idx,
     hub_images,
     read_images,
@@ -95,7 +95,13 @@ class ImageCorpus:
             hub_splits(self.config.dataset, self.config.subset)
         elif self.config.source != DIGITS:
             with folder_hint(self.config.folder):
-                check_folder(self._folder)
+                self.files()
+
+    def files(self) -> list[Path]:
+        """The idx files; none of the shipped digits and of a data set of the hub."""
+        if self.config.dataset is not None or self.config.source == DIGITS:
+            return []
+        return files_of_folder(self._folder)
 
     @property
     def classes(self) -> list[str]:

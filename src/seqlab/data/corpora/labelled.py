@@ -19,7 +19,7 @@ from seqlab.data.corpora.splitting import (
     take_units,
 )
 from seqlab.data.readers.columns import Column, Columns
-from seqlab.data.readers.lines import data_path, find, folder_hint, not_found
+from seqlab.data.readers.lines import data_path, existing, find, folder_hint
 from seqlab.data.readers.reading import OnError, Reading, ReadingConfig, quote
 from seqlab.data.readers.tables import read_table, table_format
 from seqlab.errors import UserError
@@ -131,11 +131,12 @@ class LabelledCorpus:
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train.tsv")
         with folder_hint(self.config.folder):
-            for path in self._paths.values():
-                found = find(path)
-                if found is None:
-                    raise not_found(path)
-                _check_format(found)
+            for file in self.files():
+                _check_format(file)
+
+    def files(self) -> list[Path]:
+        """The file of each set that has one."""
+        return [existing(path) for path in self._paths.values()]
 
     def input_columns(self) -> list[Columns]:
         """The text, or both texts."""

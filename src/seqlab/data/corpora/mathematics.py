@@ -83,9 +83,13 @@ class Mathematics:
 
         A trained run answers questions without them, on machines that do not have them.
         """
-        if self.config.folder is not None:
-            for split in {*self.config.train, self.config.validation, self.config.test}:
-                _published_file(self.config.folder, split, self.config.module)
+        self.files()
+
+    def files(self) -> list[Path]:
+        """The published files; none when questions are drawn."""
+        config = self.config
+        splits = dict.fromkeys((*config.train, config.validation, config.test))
+        return [_published_file(config.folder, split, config.module) for split in splits] if config.folder else []
 
     def training(self, epoch: int) -> list[Example]:
         """Drawn: `epoch_size` fresh examples, a pure function of (config, epoch), the splits taking turns.

@@ -99,6 +99,10 @@ class Numbers:
     def check_files(self) -> None:
         """There are none."""
 
+    def files(self) -> list[Path]:
+        """None: examples are drawn."""
+        return []
+
     def texts(self) -> tuple[Iterable[str], Iterable[str]]:
         """Every word that can be drawn, twice, as vocabularies may leave out what occurs once; and an epoch.
 

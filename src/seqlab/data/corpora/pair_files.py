@@ -5,7 +5,7 @@ line.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,7 +18,7 @@ from seqlab.data.corpora.corpus import Example
 from seqlab.data.corpora.splitting import Pair
 from seqlab.data.readers.columns import Column, Columns
 from seqlab.data.readers.hub import hub_fingerprint, hub_splits, read_hub
-from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, find, format_suffix, not_found
+from seqlab.data.readers.lines import COMPRESSED, content_hash, data_path, existing, find, format_suffix, not_found
 from seqlab.data.readers.reading import Reading
 from seqlab.data.readers.tables import FORMATS, Records, read_aligned, read_table, table_format
 from seqlab.errors import UserError
@@ -104,6 +104,10 @@ class Origin(Protocol):
         """A text that is another when the contents are."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """The files that pairs are read from; UserError when one is missing."""
+        ...
+
 
 class Languages(NamedTuple):
     """What is translated into what, and the columns that hold it where they are not named for the language."""
@@ -135,22 +139,20 @@ class Table:
 
     def check(self) -> None:
         """Raises UserError when the file is missing."""
-        self._file()
+        self.files()
 
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the file."""
-        file = self._file()
+        file = existing(self.path)
         return _pairs(file, read_table(file, self.columns, self.suffix, self.reading), self.group, self.label)
 
     def contents(self) -> str:
         """The hash of the file."""
-        return content_hash(self._file())
+        return " ".join(map(content_hash, self.files()))
 
-    def _file(self) -> Path:
-        file = find(self.path)
-        if file is None:
-            raise not_found(self.path)
-        return file
+    def files(self) -> list[Path]:
+        """The file."""
+        return [existing(self.path)]
 
 
 @dataclass(frozen=True)
@@ -164,18 +166,19 @@ class Aligned:
 
     def check(self) -> None:
         """Raises UserError when the file of a side is missing."""
-        self._files()
+        self.files()
 
     def pairs(self) -> Iterator[Pair]:
         """The pairs of the two files."""
-        source, target = self._files()
+        source, target = self.files()
         return _pairs(source, read_aligned(source, target, reading=self.reading), None)
 
     def contents(self) -> str:
         """The hashes of both files."""
-        return " ".join(map(content_hash, self._files()))
+        return " ".join(map(content_hash, self.files()))
 
-    def _files(self) -> tuple[Path, Path]:
+    def files(self) -> tuple[Path, Path]:
+        """The file of each side."""
         source, target = (_aligned_file(self.path, language) for language in self.languages[:2])
         return source, target
 
@@ -193,11 +196,11 @@ class Versions:
 
     def check(self) -> None:
         """Raises UserError when a file is missing."""
-        self._files()
+        self.files()
 
     def pairs(self) -> Iterator[Pair]:
         """Of each line its texts with the next version, with the one after that, and so on; empty ones aside."""
-        for number, texts in read_aligned(*self._files(), reading=self.reading):
+        for number, texts in read_aligned(*self.files(), reading=self.reading):
             texts = [text for text in map(_one_line, texts) if text]
             found = [
                 Example(source, texts[(place + step) % len(texts)])
@@ -210,9 +213,10 @@ class Versions:
 
     def contents(self) -> str:
         """The hashes of all files."""
-        return " ".join(map(content_hash, self._files()))
+        return " ".join(map(content_hash, self.files()))
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """The file of each version."""
         return [_aligned_file(self.path, name) for name in self.names]
 
 
@@ -238,6 +242,11 @@ class HubSplit:
     def contents(self) -> str:
         """The fingerprint of the split."""
         return hub_fingerprint(self.name, self.subset, self.split)
+
+    def files(self) -> list[Path]:
+        """Those of a folder; none where `datasets` looks after them."""
+        folder = Path(self.name)
+        return sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
 
 
 def origin(

@@ -137,6 +137,10 @@ class ParallelCorpus:
             for place in places:
                 place.check()
 
+    def files(self) -> list[Path]:
+        """The files of every set."""
+        return [file for name in ("train", *HELD_OUT) for place in self._origins(name) for file in place.files()]
+
     def training(self, epoch: int) -> Sequence[Example]:
         """The same pairs, in the order of the files, for every epoch; when streaming, parts of them that take turns."""
         parts = self._sets.parts

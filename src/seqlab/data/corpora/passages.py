@@ -83,7 +83,11 @@ class Passages:
         if not self.config.train:
             raise UserError("data.train names no file: give text files, for example data.train=book.txt")
         with folder_hint(self.config.folder):
-            list(self._paths())
+            self.files()
+
+    def files(self) -> list[Path]:
+        """Every file; those of a folder in the order of their names."""
+        return list(self._paths())
 
     def training(self, epoch: int) -> Sequence[Document]:
         """The same documents every epoch."""

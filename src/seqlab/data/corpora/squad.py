@@ -24,7 +24,7 @@ from seqlab.data.corpora.splitting import (
 )
 from seqlab.data.readers.columns import Columns
 from seqlab.data.readers.json_records import holds_lines, read_document, read_json_lines
-from seqlab.data.readers.lines import data_path, find, folder_hint, not_found
+from seqlab.data.readers.lines import data_path, existing, find, folder_hint
 from seqlab.data.readers.reading import DEFAULT, Reading, ReadingConfig, quote, text_fault
 from seqlab.errors import UserError
 from seqlab.runs.statistics import HELD_OUT
@@ -129,9 +129,11 @@ class Squad:
         if self.config.train is None:
             raise UserError("data.train names no file: give the training file, for example data.train=train-v1.1.json")
         with folder_hint(self.config.folder):
-            for path in self._paths.values():
-                if find(path) is None:
-                    raise not_found(path)
+            self.files()
+
+    def files(self) -> list[Path]:
+        """The file of each set that has one."""
+        return [existing(path) for path in self._paths.values()]
 
     def training(self, epoch: int) -> Sequence[Question]:
         """The same questions every epoch."""

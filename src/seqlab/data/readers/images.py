@@ -93,11 +93,9 @@ def folder_of_idx(folder: Path) -> ImageFiles:
     return ImageFiles(training, test, classes)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises UserError when the folder or one of its four files is missing."""
-    for part in PARTS:
-        for kind in ENDINGS:
-            _part(folder, part, kind)
+def files_of_folder(folder: Path) -> list[Path]:
+    """The four idx files of a folder. Raises UserError when it or one of them is missing."""
+    return [_part(folder, part, kind) for part in PARTS for kind in ENDINGS]
 
 
 def hub_images(name: str, subset: str | None) -> ImageFiles:

@@ -7,7 +7,6 @@ that names the file and, where there is one, the line (counted from 1).
 
 import codecs
 import gzip
-import hashlib
 import lzma
 import os
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from seqlab.data.readers.reading import DEFAULT, ENCODING_ADVICE, NOT_UTF8, Fault, ReadingConfig, quote, text_fault
 from seqlab.errors import UserError
+from seqlab.runs.checksums import sha256
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -90,6 +90,13 @@ def find(path: Path) -> Path | None:
     return next((candidate for candidate in candidates if is_file(candidate)), None)
 
 
+def existing(path: Path) -> Path:
+    """The file that `find` finds; UserError when there is none."""
+    if found := find(path):
+        return found
+    raise not_found(path)
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name that no file can have is none."""
     try:
@@ -112,8 +119,7 @@ def format_suffix(path: Path) -> str:
 def content_hash(path: Path) -> str:
     """A hash of the bytes of a file as they are on disk."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
