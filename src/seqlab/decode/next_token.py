@@ -29,8 +29,10 @@ def _normaliser(logits: Tensor) -> Tensor:
     return logits.amax(-1).float() - logits.log_softmax(-1, dtype=torch.float32).amax(-1)
 
 
-def constrain(logits: Tensor, prefix: Tensor, config: DecodeConfig, eos_id: int) -> Tensor:
+def constrain(logits: Tensor, prefix: Tensor, config: DecodeConfig, eos_id: int, unk_id: int | None = None) -> Tensor:
     """Logits (R, V) of what follows `prefix` (R, T, without beginning of sequence), forbidden ones -inf."""
+    if config.forbid_unk and unk_id is not None:
+        logits = logits.index_fill(-1, torch.tensor([unk_id], device=logits.device), -torch.inf)
     if config.no_repeat_ngram:
         logits = forbid_repeated_ngrams(logits, prefix, config.no_repeat_ngram)
     if prefix.size(1) < config.min_length:

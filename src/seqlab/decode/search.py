@@ -26,6 +26,7 @@ def search(
     *,
     bos_id: int,
     eos_id: int,
+    unk_id: int | None = None,
     references: Sequence[Sequence[int]] | None = None,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
@@ -45,21 +46,22 @@ def search(
     limits = config.limits(source_mask.sum(1))
     state = model.start(model.encode(source, source_mask))
     first = torch.full((len(source),), bos_id, device=source.device)
+    allowed = partial(constrain, config=config, eos_id=eos_id, unk_id=unk_id)
     match config.method:
         case "greedy":
             return [
                 [hypothesis]
-                for hypothesis in generate_single(model, state, first, limits, config, eos_id, references=references)
+                for hypothesis in generate_single(model, state, first, limits, allowed, eos_id, references=references)
             ]
         case "beam":
-            return beam_search(model, state, first, limits, config, eos_id)
+            return beam_search(model, state, first, limits, config, eos_id, allowed)
         case "sample":
             assert generator is not None  # _check_arguments has seen to it
             n = config.n_best
             copies = torch.arange(len(source), device=source.device).repeat_interleave(n)
             state = model.select_rows(state, RowSelection(rows=copies, sources=copies))
             choose = partial(draw, config=config, generator=generator)
-            drawn = generate_single(model, state, first[copies], limits[copies], config, eos_id, choose)
+            drawn = generate_single(model, state, first[copies], limits[copies], allowed, eos_id, choose)
             return [drawn[start : start + n] for start in range(0, len(drawn), n)]
 
 
@@ -80,6 +82,9 @@ def _check_arguments(
         raise ValueError('method="sample" needs a torch.Generator to draw from')
 
 
+Allowed = Callable[[Tensor, Tensor], Tensor]
+"""Logits (R, V) of what follows prefixes (R, T) -> the same with forbidden ones -inf: `constrain` with its settings."""
+
 Choose = Callable[[Tensor], Tensor]
 """Logits (R, V), forbidden ones -inf -> tokens (R,)."""
 
@@ -94,7 +99,7 @@ def generate_single(
     state: State,
     first: Tensor,
     limits: Tensor,
-    config: DecodeConfig,
+    allowed: Allowed,
     eos_id: int,
     choose: Choose = most_probable,
     references: Sequence[Sequence[int]] | None = None,
@@ -115,7 +120,7 @@ def generate_single(
     for length in range(longest + 1):
         logits, state = model.step(tokens, state)
         prefix = ids[rows, :length].clamp(min=0)  # stopped rows hold NO_TOKEN, which is no index; they do not matter
-        tokens = choose(constrain(logits, prefix, config, eos_id))
+        tokens = choose(allowed(logits, prefix))
         is_end = tokens == eos_id
         active = active & (is_end | (length < limits[rows]))  # at the limit there is room for the end only
         ids[rows, length] = tokens.where(active, NO_TOKEN)
@@ -168,7 +173,13 @@ BLOCK = 64
 
 
 def beam_search(
-    model: Decoder[State], state: State, first: Tensor, limits: Tensor, config: DecodeConfig, eos_id: int
+    model: Decoder[State],
+    state: State,
+    first: Tensor,
+    limits: Tensor,
+    config: DecodeConfig,
+    eos_id: int,
+    allowed: Allowed,
 ) -> list[list[Hypothesis]]:
     """For each row that `first` (B,), its beginning of sequence, starts: up to `n_best` hypotheses, the best first.
 
@@ -195,7 +206,7 @@ def beam_search(
     tokens = first
     while True:
         logits, state = model.step(tokens, state)
-        longer, parent, new_ended = _extensions(live, logits, config, eos_id)
+        longer, parent, new_ended = _extensions(live, logits, config.beam_width, eos_id, allowed)
         ended = _best_ended(ended, new_ended, alpha)
         at_limit = limits[rows] == live.ids.size(2)
         done = at_limit | (ended.ranking(alpha).amin(1) >= _best_end_in_reach(longer, limits[rows], alpha))
@@ -276,15 +287,14 @@ class _Beam(NamedTuple):
         ]
 
 
-def _extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: int) -> tuple[_Beam, Tensor, _Beam]:
-    """The best `beam_width` extensions by one token that do not end; the place (B, W) of each one's parent; the ends.
+def _extensions(live: _Beam, logits: Tensor, width: int, eos_id: int, allowed: Allowed) -> tuple[_Beam, Tensor, _Beam]:
+    """The best `width` extensions by one token that do not end; the place (B, W) of each one's parent; the ends.
 
     The end of a live hypothesis stands at the place of that hypothesis, which is empty where the end is not among the
-    best `beam_width` of all extensions. All have the same number of tokens, so no penalty is needed to compare them.
+    best `width` of all extensions. All have the same number of tokens, so no penalty is needed to compare them.
     """
-    width = config.beam_width
-    allowed = constrain(logits, live.ids.flatten(0, 1), config, eos_id)
-    best, token = largest(allowed, min(width + 1, logits.size(1)))  # of each hypothesis: one may be its end
+    possible = allowed(logits, live.ids.flatten(0, 1))
+    best, token = largest(possible, min(width + 1, logits.size(1)))  # of each hypothesis: one may be its end
     normaliser, total = log_normaliser(logits), live.log_prob.flatten()
     totals = total[:, None] + (best.float() - normaliser[:, None]).masked_fill(token == eos_id, -torch.inf)
     totals, token = (each.view(len(live.ids), -1) for each in (totals, token))  # (B, W * (width + 1))
@@ -292,7 +302,7 @@ def _extensions(live: _Beam, logits: Tensor, config: DecodeConfig, eos_id: int) 
     parent = index // best.size(1)
     longer = _Beam(torch.cat([live.places(parent).ids, token.gather(1, index)[..., None]], dim=2), log_prob)
 
-    ends = (total + (allowed[:, eos_id].float() - normaliser)).view_as(live.log_prob)
+    ends = (total + (possible[:, eos_id].float() - normaliser)).view_as(live.log_prob)
     all_extensions = torch.cat([log_prob, ends], dim=1)
     last_place = all_extensions.topk(min(width, all_extensions.size(1))).values[:, -1:]
     new_ended = _Beam(F.pad(live.ids, (0, 1), value=eos_id), ends)

@@ -60,6 +60,12 @@ class DecodeConfig(Config):
     no_repeat_ngram: int = Field(default=0, ge=0)
     """no sequence of this many tokens occurs twice in an output; 0 is off"""
 
+    forbid_unk: bool = False
+    """never write `<unk>`: the most probable known token stands in its place"""
+
+    replace_unk: Literal["copy"] | None = None
+    """copy: the source word with the most attention stands in the place of an `<unk>` of the output"""
+
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """sample: logits are divided by it; below 1 is more careful, above 1 more daring"""
 
@@ -88,6 +94,8 @@ class DecodeConfig(Config):
                 )
         if self.method == "beam" and self.n_best > self.beam_width:
             raise ValueError(f"n_best={self.n_best} is more than beam_width={self.beam_width}: widen the beam")
+        if self.forbid_unk and self.replace_unk is not None:
+            raise ValueError(f"replace_unk={self.replace_unk} has no effect with forbid_unk=true: leave one out")
         if self.min_length > self.max_length:
             raise ValueError(f"min_length={self.min_length} is more than max_length={self.max_length}")
         return self

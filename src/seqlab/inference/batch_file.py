@@ -108,6 +108,8 @@ class Done:
     """lines that were cut to be answered"""
     capped: int = 0
     """answers that were cut at `decode.max_length` or `decode.max_ratio`"""
+    unknown: int = 0
+    """best answers with an `<unk>`"""
 
     def add(self, sources: list[str], answers: list[LineResult], text: str) -> None:
         """A chunk is answered by these lines of text."""
@@ -116,6 +118,7 @@ class Done:
         self.size += len(text.encode())
         self.in_pieces += sum(answer.pieces > 1 for answer in answers)
         self.capped += sum(answer.predictions[0].capped for answer in answers)
+        self.unknown += sum(answer.predictions[0].unknown > 0 for answer in answers)
 
     def read_on(self, sources: list[str]) -> None:
         """The digest of a chunk follows from the one before it, so that it can be made of a text in any state."""
@@ -150,6 +153,9 @@ def _report(run: Run, done: Done, shown: LineCount) -> None:
         by_source = "" if decode.max_ratio is None else f" or decode.max_ratio={decode.max_ratio:g}"
         cut = f"seqlab: {done.capped:,} of {done.lines:,} outputs were cut at decode.max_length={decode.max_length}"
         shown.note(cut + by_source)
+    if done.unknown:
+        others = "decode.forbid_unk=true never writes it, decode.replace_unk=copy copies a word of the source"
+        shown.note(f"seqlab: {done.unknown:,} of {done.lines:,} outputs have <unk>: {others}")
 
 
 # Going on

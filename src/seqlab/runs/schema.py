@@ -198,6 +198,7 @@ class Results:
     time_to_target: TimeToTarget | None = None
     capped: int | None = None
     unknown: dict[str, dict[str, int]] | None = None
+    outputs_with_unk: int | None = None
     warnings: list[str] | None = None
     leaks: list[str] | None = None
     by_question_word: dict[str, dict[str, float]] | None = None

@@ -32,6 +32,8 @@ class Prediction(NamedTuple):
     """log-probability of the text"""
     capped: bool = False
     """cut off at the maximum length"""
+    unknown: int = 0
+    """how many `<unk>` it has"""
 
 
 class LineResult(NamedTuple):
@@ -278,6 +280,7 @@ def write(
     *,
     tokens: int,
     autocast: Autocast,
+    unk_id: int | None = None,
     references: Sequence[Sequence[int]] | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> list[list[Hypothesis]]:
@@ -290,6 +293,7 @@ def write(
         decode: how to search.
         tokens: budget of a batch.
         autocast: makes the context of the wanted precision.
+        unk_id: the id that `decode.forbid_unk` forbids.
         references: see `search`.
         progress: learns how many are done after every batch.
     """
@@ -307,6 +311,7 @@ def write(
                     decode,
                     bos_id=special.bos,
                     eos_id=special.eos,
+                    unk_id=unk_id,
                     references=None if references is None else [references[row] for row in batch.rows],
                     generator=generator,
                 )

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -69,6 +69,19 @@ class Tokenizer(Protocol):
         return SpecialIds()
 
     @property
+    def unk_id(self) -> int | None:
+        """The id of what has none of its own; None where every text has ids."""
+        return None
+
+    def pieces(self, text: str) -> list[str]:
+        """The piece of the text that each of its ids stands for; characters and words only."""
+        return []
+
+    def decode_with(self, ids: Sequence[int], unknown: Iterator[str]) -> str:
+        """The text of the ids, the next `unknown` text in the place of each `unk_id`; characters and words only."""
+        return self.decode(ids)
+
+    @property
     def varies(self) -> bool:
         """Whether `encode_varied` depends on its seed."""
         return False
@@ -122,6 +135,19 @@ class CharacterTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; `<unk>` stays visible, the other special ids vanish."""
         return "".join([self._texts[index] for index in ids])
+
+    @property
+    def unk_id(self) -> int:
+        """`<unk>`."""
+        return UNK_ID
+
+    def pieces(self, text: str) -> list[str]:
+        """The characters."""
+        return list(normalized(text))
+
+    def decode_with(self, ids: Sequence[int], unknown: Iterator[str]) -> str:
+        """See `Tokenizer`."""
+        return "".join([next(unknown) if index == UNK_ID else self._texts[index] for index in ids])
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The characters."""
@@ -231,6 +257,20 @@ class Protected(Tokenizer):
         """The texts between the symbols, and these, with single spaces."""
         return " ".join(filter(None, self._each(ids, lambda plain: [self.inner.decode(plain)])))
 
+    @property
+    def unk_id(self) -> int | None:
+        """As inside."""
+        return self.inner.unk_id
+
+    def pieces(self, text: str) -> list[str]:
+        """Symbols, and the pieces inside."""
+        parts = self._parts(text)
+        return [piece for part in parts for piece in ([part] if part in self._ids else self.inner.pieces(part))]
+
+    def decode_with(self, ids: Sequence[int], unknown: Iterator[str]) -> str:
+        """See `Tokenizer`."""
+        return " ".join(filter(None, self._each(ids, lambda plain: [self.inner.decode_with(plain, unknown)])))
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Symbols as they are."""
         return self._each(ids, self.inner.tokens)
@@ -314,6 +354,19 @@ class Reversed(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """The text, in its own order."""
         return self.inner.decode(ids[::-1])
+
+    @property
+    def unk_id(self) -> int | None:
+        """As inside."""
+        return self.inner.unk_id
+
+    def pieces(self, text: str) -> list[str]:
+        """In the order of the ids."""
+        return self.inner.pieces(text)[::-1]
+
+    def decode_with(self, ids: Sequence[int], unknown: Iterator[str]) -> str:
+        """The text, in its own order; `unknown` is in that of the ids."""
+        return self.inner.decode_with(ids[::-1], iter([*unknown][::-1]))
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """In the order of the ids."""

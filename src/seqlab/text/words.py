@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,20 @@ class WordTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The pieces with spaces between them, save where a joiner stands; `<unk>` stays visible."""
-        text = " ".join([self._names[index] for index in ids if index >= UNK_ID])
-        return text.replace(f" {JOINER}", "").replace(f"{JOINER} ", "").strip(JOINER)
+        return _text(self._names[index] for index in ids if index >= UNK_ID)
+
+    def decode_with(self, ids: Sequence[int], unknown: Iterator[str]) -> str:
+        """See `Tokenizer`."""
+        return _text(next(unknown) if index == UNK_ID else self._names[index] for index in ids if index >= UNK_ID)
+
+    @property
+    def unk_id(self) -> int:
+        """`<unk>`."""
+        return UNK_ID
+
+    def pieces(self, text: str) -> list[str]:
+        """The words and punctuation marks without their joiners."""
+        return [piece.strip(JOINER) for piece in pieces(text)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The pieces without their joiners."""
@@ -69,6 +81,10 @@ def train_words(texts: Iterable[str], vocab_size: int, min_frequency: int) -> Wo
     if not frequent:
         raise UserError(f"text.min_frequency={min_frequency}: no word of the training texts occurs so often: lower it")
     return WordTokenizer(piece for _, piece in frequent[: vocab_size - len(SPECIALS)])
+
+
+def _text(entries: Iterable[str]) -> str:
+    return " ".join(entries).replace(f" {JOINER}", "").replace(f"{JOINER} ", "").strip(JOINER)
 
 
 def pieces(text: str) -> list[str]:

@@ -106,6 +106,11 @@ class Ragged:
         """Where the ids of the chosen sequences are, one sequence after the other."""
         return ranges(self.offsets[rows], self.lengths_of(rows))
 
+    def chosen(self, rows: Sequence[int]) -> "Ragged":
+        """The sequences of these rows."""
+        index = np.asarray(rows, dtype=np.int64)
+        return Ragged(self.ids[self.places(index)], np.append(0, np.cumsum(self.lengths_of(index))))
+
     def padded(self, rows: np.ndarray, width: int, fill: int, shift: int = 0) -> np.ndarray:
         """The chosen sequences side by side, filled up to `width`, moved `shift` places to the right."""
         table = np.full((len(rows), width), fill, dtype=np.int64)
@@ -158,6 +163,12 @@ class EncodedPairs:
     def shapes(self) -> np.ndarray:
         """(N, 2): source and target length of every pair."""
         return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
+
+    def chosen(self, rows: Sequence[int]) -> "EncodedPairs":
+        """The pairs of these rows, in this order."""
+        if len(rows) == len(self):
+            return self
+        return EncodedPairs(self.sources.chosen(rows), self.targets.chosen(rows), self.pad_id, self.bos_id)
 
     def batch(self, rows: np.ndarray, source_width: int, target_width: int) -> PairBatch:
         """The chosen pairs, padded to the given widths."""

@@ -118,6 +118,7 @@ class OutputEvaluation:
             "scores": {name: score.to_json() for name, score in self.scores.items()},
             "capped": self.capped,
             "unknown": {side: dict(counts) for side, counts in self.unknown.items()},
+            "outputs_with_unk": self._with_unk,
         }
         if self._compared:
             copies = Outputs(self._sources, self._references, self._sources)
@@ -152,6 +153,8 @@ class OutputEvaluation:
             for side, counts in self.unknown.items()
             if (listed := counts.most_common(NUM_UNKNOWN))
         ]
+        if self._with_unk:
+            found.append(f"{self._with_unk:,} of {len(self.predictions):,} outputs have <unk>")
         if self._compared and self.words.tokenize not in (None, "13a"):
             found.append(f"BLEU and ROUGE-L find words by sacreBLEU's tokenizer {self.words.tokenize}")
         cut = f"{self.capped} predictions were cut at decode.max_length or decode.max_ratio"
@@ -160,6 +163,11 @@ class OutputEvaluation:
     @property
     def _texts(self) -> list[str]:
         return [prediction.text for prediction in self.predictions]
+
+    @property
+    def _with_unk(self) -> int:
+        """Number of predictions with an out-of-vocabulary token that was not replaced."""
+        return sum(prediction.unknown > 0 for prediction in self.predictions)
 
     @property
     def _targets(self) -> list[str]:

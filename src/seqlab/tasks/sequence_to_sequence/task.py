@@ -6,7 +6,7 @@ the decoder contract learns them; `tasks.scores` says how good it is.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import TransformersFiles
 from seqlab.tasks.sequence_to_sequence.evaluation import OutputEvaluation, TokenCounts, attention_maps
+from seqlab.tasks.sequence_to_sequence.outputs import check_copies, copied_words, different, wider
 from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
@@ -80,6 +81,10 @@ class SequenceToSequenceConfig(Config):
             yield 'text.unit="pretrained" needs model.kind="pretrained-encoder-decoder"'
         if self.normalize and unit != "pretrained":
             yield f'task.normalize has no effect with text.unit="{unit}": leave it out'
+        if experiment.decode.replace_unk and unit not in ("word", "character"):
+            yield f'decode.replace_unk needs text.unit="word" or "character", where outputs have <unk>, not "{unit}"'
+        if experiment.decode.forbid_unk and unit in ("bpe", "unigram", "byte"):
+            yield f'decode.forbid_unk has no effect with text.unit="{unit}", which has no <unk>: leave it out'
 
 
 class Numbered(NamedTuple):
@@ -209,7 +214,8 @@ class SequenceToSequence:
         unknown = {} if quick else self.vocabularies.unknown(examples)
         examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
-        predictions = [self._prediction(hypothesis) for hypothesis in best]
+        copied = self._copied(model, encoded, [example.source for example in examples], best, autocast)
+        predictions = [self._prediction(*one) for one in zip(best, copied, strict=True)]
         # The text is compared, not the ids: an unknown character in an output is never right.
         correct = [
             hypothesis.finished
@@ -239,7 +245,11 @@ class SequenceToSequence:
         """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
         encoded = self.encode([Example(source, "") for source in sources])
         found = self._written(model, encoded, autocast, self.decode, progress=progress)
-        return [[self._prediction(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+        ranks = [self._copied(model, encoded, sources, kth, autocast) for kth in zip_longest(*found)]
+        return [
+            [self._prediction(hypothesis, ranks[k][row]) for k, hypothesis in enumerate(hypotheses)]
+            for row, hypotheses in enumerate(found)
+        ]
 
     def samples(self, model: Any, examples: Sequence[Example], *, autocast: Autocast) -> list[Sample]:
         """What the model writes for examples."""
@@ -294,8 +304,8 @@ class SequenceToSequence:
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best output for a source joins the k-th best ones of its pieces."""
         found = [
-            Prediction(joined(map(self.corpus.scored_text, texts)), sum(scores), any(capped))
-            for texts, scores, capped in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
+            Prediction(joined(map(self.corpus.scored_text, texts)), sum(scores), any(capped), sum(unknown))
+            for texts, scores, capped, unknown in (zip(*kth, strict=True) for kth in zip(*parts, strict=False))
         ]
         return found or [Prediction("", 0.0)]
 
@@ -332,9 +342,43 @@ class SequenceToSequence:
     def _written(
         self, model: Any, encoded: EncodedPairs, autocast: Autocast, decode: DecodeConfig, **options: Any
     ) -> list[list[Hypothesis]]:
-        """See `write`."""
-        tokens = self.config.evaluation_tokens
-        return write(model, encoded, self.vocabularies.special, decode, tokens=tokens, autocast=autocast, **options)
+        """See `write`; the n best of a beam have different texts."""
+        target, tokens = self.vocabularies.target, self.config.evaluation_tokens
+
+        def written(pairs: EncodedPairs, decode: DecodeConfig) -> list[list[Hypothesis]]:
+            return write(
+                model, pairs, target.special, decode, tokens=tokens, autocast=autocast, unk_id=target.unk_id, **options
+            )
+
+        if decode.method != "beam" or decode.n_best == 1:
+            return written(encoded, decode)
+        found: list[list[Hypothesis]] = [[] for _ in range(len(encoded))]
+        for search in wider(decode):
+            rows = [row for row, one in enumerate(found) if len(one) < decode.n_best]
+            if not rows:
+                break
+            for row, hypotheses in zip(rows, written(encoded.chosen(rows), search), strict=True):
+                found[row] = different(hypotheses, target.decode, decode.length_penalty)
+        return [one[: decode.n_best] for one in found]
+
+    def _copied(
+        self,
+        model: Any,
+        encoded: EncodedPairs,
+        sources: Sequence[str],
+        hypotheses: Sequence[Hypothesis | None],
+        autocast: Autocast,
+    ) -> list[list[str]]:
+        """For each hypothesis the words that stand for its unknown tokens, where these are to be replaced."""
+        if self.decode.replace_unk is None:
+            return [[] for _ in hypotheses]
+        check_copies(model)
+        return [
+            []
+            if hypothesis is None
+            else copied_words(model, self.vocabularies, encoded, row, sources[row], hypothesis.ids, autocast)
+            for row, hypothesis in enumerate(hypotheses)
+        ]
 
     def _compared(self, examples: Sequence[Example]) -> Sequence[Example]:
         """What outputs are compared with: the texts, or the texts as the model would spell them."""
@@ -354,5 +398,8 @@ class SequenceToSequence:
             return []
         return [[self._prediction(hypothesis).text for hypothesis in hypotheses] for hypotheses in found]
 
-    def _prediction(self, hypothesis: Hypothesis) -> Prediction:
-        return Prediction(self.vocabularies.target.decode(hypothesis.ids), hypothesis.score, hypothesis.cut)
+    def _prediction(self, hypothesis: Hypothesis, copied: Sequence[str] = ()) -> Prediction:
+        target, ids = self.vocabularies.target, hypothesis.ids
+        text = target.decode_with(ids, iter(copied)) if copied else target.decode(ids)
+        unknown = 0 if copied or target.unk_id is None else ids.count(target.unk_id)
+        return Prediction(text, hypothesis.score, hypothesis.cut, unknown)

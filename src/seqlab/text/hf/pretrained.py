@@ -55,6 +55,11 @@ class PretrainedTokenizer(Tokenizer):
         """The text of the ids, special tokens and prefix aside."""
         return self._inner.decode(list(ids)).strip()
 
+    @property
+    def unk_id(self) -> int | None:
+        """As the checkpoint has it."""
+        return self._unknown_id
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The pieces; those of bytes as the text that they stand for."""
         if not self._reads_bytes:
