@@ -1,6 +1,9 @@
 """A training as a whole: how it ends before its time, and what it leaves in the run folder."""
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +124,83 @@ def test_a_process_that_dies_while_it_writes_leaves_no_torn_file(
     whole = (tmp_path / "run" / "predictions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
     assert len([json.loads(line) for line in whole]) == 20
     assert not list((tmp_path / "run").rglob(".*"))
+
+
+def full_disk() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("test.jsonl", "update 4 is saved; resume with: seqlab train --resume {run}"),
+        ("results.json", "update 4 is saved; resume with: seqlab train --resume {run}"),
+        ("report.html", "the rest of the run is saved; write the page with: seqlab report {run}"),
+    ],
+)
+def test_a_full_disk_at_the_end_is_one_line_and_the_run_is_finished_later(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, saved: str
+) -> None:
+    write = folder.to_disk
+
+    def fails(path: Path) -> None:
+        if path.name == f".{name}.partial":
+            raise full_disk()
+        write(path)
+
+    experiment = tiny()
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "to_disk", fails)
+        with pytest.raises(UserError) as error:
+            run(experiment, tmp_path / "run")
+    message = str(error.value)
+    assert "cannot be written (the disk is full, or a quota is): free some space; " in message
+    assert message.endswith(saved.format(run=tmp_path / "run"))
+    assert run(experiment, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("step", "saved"),
+    [
+        (1, "no checkpoint is saved yet; train again with --overwrite"),
+        (4, "update 2 is saved; resume with: seqlab train --resume {run}"),
+    ],
+)
+def test_a_full_disk_while_training_is_one_line(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, saved: str
+) -> None:
+    write = events.EventLog.write
+
+    def fails(log: events.EventLog, kind: events.Kind, at: int, **values: object) -> None:
+        if kind == "update" and at == step:
+            raise full_disk()
+        write(log, kind, at, **values)
+
+    monkeypatch.setattr(events.EventLog, "write", fails)
+    with pytest.raises(UserError) as error:
+        run(tiny({"train.evaluate_every": 2, "train.log_every": 1, "train.max_steps": 6}), tmp_path / "run")
+    assert str(error.value) == (
+        f"{tmp_path / 'run'}: cannot be written (the disk is full, or a quota is): free some space; "
+        + saved.format(run=tmp_path / "run")
+    )
+
+
+def test_a_folder_that_is_deleted_while_training_is_one_line(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = events.EventLog.write
+
+    def deletes(log: events.EventLog, kind: events.Kind, at: int, **values: object) -> None:
+        write(log, kind, at, **values)
+        if (kind, at) == ("update", 3):
+            shutil.rmtree(tmp_path / "run")
+
+    monkeypatch.setattr(events.EventLog, "write", deletes)
+    with pytest.raises(UserError, match=r"run: was deleted while it was written; train again$"):
+        run(tiny({"train.evaluate_every": 2, "train.log_every": 1, "train.max_steps": 6}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_task_and_model_are_made_once(tiny: Any, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from seqlab.errors import UserError
 from seqlab.experiment.assembly import build_corpus, fitted
 from seqlab.experiment.config import check, load
 from seqlab.report.folder import load_run
-from seqlab.runs.folder import write_json
+from seqlab.runs.folder import unwritable, write_json
 from seqlab.runs.lock import locked
 
 MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
@@ -220,7 +220,12 @@ def run_queue(plan: Plan, folder: AblationFolder, device: str, report: Callable[
     if waiting:
         build_corpus(check(plan.config, plan.recipe).data).check_files()
     with locked(folder.root, "choose another --out"):
-        return _train_waiting(plan, folder, waiting, device, report)
+        try:
+            return _train_waiting(plan, folder, waiting, device, report)
+        except OSError as error:
+            if folder.plan.is_file():
+                raise unwritable(error, folder.root, "runs so far are saved; the same command resumes") from None
+            raise unwritable(error, folder.root, "choose another --out") from None
 
 
 def _train_waiting(
@@ -298,11 +303,8 @@ def _begin(plan: Plan, folder: AblationFolder) -> None:
         return
     if folder.root.exists() and (folder.root.is_file() or any(folder.root.iterdir())):
         raise UserError(f"{folder.root}: is not empty and holds no ablation; choose another --out")
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-        write_json(folder.plan, plan.model_dump(mode="json"))
-    except OSError as error:
-        raise UserError(f"{folder.root}: cannot be written ({error.strerror}); choose another --out") from None
+    folder.root.mkdir(parents=True, exist_ok=True)
+    write_json(folder.plan, plan.model_dump(mode="json"))
 
 
 def _difference(old: Plan, new: Plan) -> str | None:

@@ -11,6 +11,7 @@ import typer
 
 from seqlab import __version__
 from seqlab.errors import UserError
+from seqlab.runs.folder import FULL, unwritable
 
 app = typer.Typer(
     name="seqlab",
@@ -62,15 +63,25 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 1, debug)
     except BrokenPipeError:
-        # The reader of our output has gone; so do we, without a word when Python flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone; so do we.
+        _drop_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
+        _drop_output()
+        _fail(str(unwritable(error, Path("standard output"), "give the command again")), 2, debug)
     except Exception as error:
         wrong_usage = getattr(error, "format_message", None)  # typer's errors; their class moves between its versions
         if wrong_usage is not None:
             _fail(f"{wrong_usage()} (--help explains)", 2, debug)
         _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1, debug)
     sys.exit(code or 0)
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere, without a word when Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:

@@ -32,14 +32,13 @@ from torch import Tensor, nn
 from seqlab.engine.distributed import ALONE, World
 from seqlab.errors import UserError
 from seqlab.runs.checksums import sha256
-from seqlab.runs.folder import replacing, to_disk
+from seqlab.runs.folder import FULL, replacing, to_disk
 
 FORMAT = 1
 """Version of the layout above; newer ones are refused."""
 MANIFEST = "manifest.json"
 SAME_AS = "same_as"
 """Key of the metadata that lists tied tensors: {"output.weight": "embedding.weight"}."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Weights = dict[str, Tensor]
 

@@ -22,7 +22,7 @@ from seqlab.data.readers.lines import opened, read_lines
 from seqlab.display import LineCount
 from seqlab.errors import UserError
 from seqlab.inference.run import CHUNK, Run, chunks
-from seqlab.runs.folder import write_json
+from seqlab.runs.folder import unwritable, write_json
 from seqlab.runs.lock import locked
 from seqlab.tasks.task import LineResult
 
@@ -58,14 +58,20 @@ def _write_answer_file(run: Run, lines: Iterable[str], path: Path, shown: LineCo
     lines = iter(lines)
     done = _done_before(partial, record, made_by)
     _skip(lines, done, partial)
-    with _going_on(partial, record, done) as file:
-        for text in _answered(run, lines, shown, done):
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())  # the record must not promise what a failing machine has not kept
-            write_json(record, asdict(done))
-    partial.replace(path)
-    record.unlink()
+    saved = done.lines
+    try:
+        with _going_on(partial, record, done) as file:
+            for text in _answered(run, lines, shown, done):
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())  # the record must not promise what a failing machine has not kept
+                write_json(record, asdict(done))
+                saved = done.lines
+        partial.replace(path)
+        record.unlink()
+    except OSError as error:
+        kept = f"the outputs of {saved:,} lines are saved; the same command resumes"
+        raise unwritable(error, partial, kept if saved else "choose another --out") from None
     _report(run, done, shown)
 
 
@@ -191,12 +197,9 @@ def _skip(lines: Iterator[str], done: Done, partial: Path) -> None:
 
 def _going_on(partial: Path, record: Path, done: Done) -> BinaryIO:
     """The file behind the answers that count; what comes after them was not recorded, and is made anew."""
-    try:
-        write_json(record, asdict(done))  # first: without it, the file would be somebody else's
-        file = partial.open("ab")
-        file.truncate(done.size)
-    except OSError as error:
-        raise UserError(f"{partial}: cannot be written ({error.strerror}); choose another --out") from None
+    write_json(record, asdict(done))  # first: without it, the file would be somebody else's
+    file = partial.open("ab")
+    file.truncate(done.size)
     return file
 
 

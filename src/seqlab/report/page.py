@@ -14,12 +14,11 @@ from rich.text import Text
 
 from seqlab import __version__
 from seqlab.config.settings import Tree
-from seqlab.errors import UserError
 from seqlab.metrics.registry import measure
 from seqlab.report import figures, wording
 from seqlab.report.folder import RunRecord, Score, load_run
 from seqlab.report.sections import attention, classification, lengths, passages, samples
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RunFolder, atomic_write, unwritable
 from seqlab.runs.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -79,8 +78,7 @@ def write_report(run: RunFolder) -> Path:
     """Writes `report.html` into the run folder. Raises UserError when it is no run folder or cannot be written."""
     record = load_run(run.root)
     found = {name: section.values(record) for name, section in SECTIONS.items() if record.has_any(section.reads)}
-    return write_page(
-        run.report,
+    page = render(
         "report/page.html.jinja",
         title=f"{record.recipe} · seqlab",
         name=record.name,
@@ -100,6 +98,13 @@ def write_report(run: RunFolder) -> Path:
         commands=_commands(record),
         environment=_environment(record),
     )
+    try:
+        # whole or not at all: a run that has a page needs none; a lone surrogate in somebody's data must not cost it
+        atomic_write(run.report, page.encode("utf-8", "replace").decode("utf-8"))
+    except OSError as error:
+        command = f"seqlab report {shlex.quote(str(run.root))}"
+        raise unwritable(error, run.report, f"the rest of the run is saved; write the page with: {command}") from None
+    return run.report
 
 
 def write_data_page(title: str, statistics: Statistics, path: Path) -> Path:
@@ -123,7 +128,7 @@ def write_text(path: Path, text: str) -> Path:
         # a lone surrogate in somebody's data must not cost the report
         path.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        raise unwritable(error, path, "nothing else is lost") from None
     return path
 
 

@@ -1,7 +1,9 @@
 """The run folder: the name of every file in it, and how one is written."""
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -119,6 +121,17 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def unwritable(error: OSError, path: Path, advice: str) -> UserError:
+    """What is said when the system refuses to write: the file that it names, else `path`; why; and what to do."""
+    is_full = error.errno in FULL
+    reason = "the disk is full, or a quota is" if is_full else (error.strerror or str(error))
+    visible = re.sub(r"(^|[/\\])\.([^/\\]+)\.partial$", r"\1\2", str(error.filename or path))  # what `replacing` writes
+    return UserError(f"{visible}: cannot be written ({reason}): {'free some space; ' * is_full}{advice}")
 
 
 def atomic_write(path: Path, text: str) -> None:

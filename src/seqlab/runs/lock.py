@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seqlab.errors import UserError
+from seqlab.runs.folder import unwritable
 
 
 def cache_folder() -> Path:
@@ -29,13 +30,19 @@ def locked(path: Path, advice: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder = cache_folder() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-    owner = folder / f"{name}.owner"
+    owner, lock = folder / f"{name}.owner", FileLock(folder / f"{name}.lock", timeout=0)
     try:
-        with FileLock(folder / f"{name}.lock", timeout=0):
-            owner.write_text(str(os.getpid()))
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        owner.write_text(str(os.getpid()))
     except Timeout:
         process = owner.read_text() if owner.is_file() else "unknown"
         raise UserError(f"{path}: process {process} is writing it: wait until that has ended, or {advice}") from None
+    except OSError as error:
+        lock.release()
+        raise unwritable(error, folder, f"{path} needs a lock there; XDG_CACHE_HOME names another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,5 +1,6 @@
-"""What ends a training before its time: a signal, or a loss that is no number."""
+"""What ends a training before its time: a signal, a full disk, or a loss that is no number."""
 
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from types import FrameType
 
 import torch
 
-from seqlab.engine.checkpoint import save_weights
+from seqlab.engine.checkpoint import latest, save_weights
 from seqlab.engine.distributed import World
 from seqlab.engine.recorder import NonFiniteError
 from seqlab.errors import UserError
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RunFolder, unwritable
 
 
 @contextmanager
@@ -37,6 +38,37 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def write_faults(paths: RunFolder) -> Iterator[None]:
+    """Turns a write that the system refuses into one line that says what is saved, and how to continue."""
+    report = threading.excepthook
+
+    def report_others(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):  # the thread of TensorBoard hands it on to the next who writes
+            report(args)
+
+    threading.excepthook = report_others
+    try:
+        yield
+    except OSError as error:
+        if not paths.root.is_dir():
+            raise UserError(f"{paths.root}: was deleted while it was written; train again") from None
+        raise unwritable(error, paths.root, saved_so_far(paths)) from None
+    finally:
+        threading.excepthook = report
+
+
+def saved_so_far(paths: RunFolder) -> str:
+    """What a run that cannot go on has saved, and the command that continues it."""
+    run = shlex.quote(str(paths.root))
+    if paths.results.is_file():
+        return f"weights and results are saved; write the report with: seqlab report {run}"
+    newest = latest(paths.checkpoints)
+    if newest is None:
+        return "no checkpoint is saved yet; train again with --overwrite"
+    return f"update {int(newest.name.split('-')[1])} is saved; resume with: seqlab train --resume {run}"
 
 
 @contextmanager

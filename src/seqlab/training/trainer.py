@@ -23,7 +23,7 @@ from seqlab.runs.checksums import record_checksums
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
-from seqlab.training.interruptions import bad_batch_kept, stop_signals
+from seqlab.training.interruptions import bad_batch_kept, stop_signals, write_faults
 from seqlab.training.state import (
     TrainingState,
     check_free,
@@ -68,8 +68,8 @@ def train(
     world = connect(device)
     only_writer = locked(folder, "choose another --out") if world.is_main else nullcontext()
     try:
-        with only_writer:
-            paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
+        paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
+        with only_writer, write_faults(paths):
             if resume:
                 world.run_on_main(lambda: check_settings(experiment, paths))
                 if world.run_on_main(lambda: report_is_missing(paths)):
@@ -99,7 +99,12 @@ def _train_to_end(state: TrainingState) -> bool:
     if reason == "interrupted":
         return False
     train_s = state.budget.elapsed()
-    world.run_on_main(lambda: finish(state, reason, train_s))
+
+    def finish_here() -> None:
+        with write_faults(state.paths):  # the other processes learn of a UserError only
+            finish(state, reason, train_s)
+
+    world.run_on_main(finish_here)
     return True
 
 
