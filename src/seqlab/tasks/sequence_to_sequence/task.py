@@ -35,7 +35,7 @@ from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pr
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.sentences import joined, max_sentences_p99
 from seqlab.text.tokenizer import Tokenizer
-from seqlab.text.vocabularies import TextConfig, Vocabularies
+from seqlab.text.vocabularies import Vocabularies, mostly_tagged
 
 EXACT = {"accuracy", "exact_match"}
 """Metrics that ask whether an output is right, not how near it is."""
@@ -102,8 +102,10 @@ class SequenceToSequence:
         """The task with vocabularies made from its training texts, or with those that the model brings along."""
         brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
         vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
-        usual = None if parts.trained is None else read_environment(parts.trained).get("max_sentences_p99")
-        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, parts.text)
+        facts = {} if parts.trained is None else read_environment(parts.trained)
+        usual, prefix = facts.get("max_sentences_p99"), parts.text.line_prefix(tagged=bool(facts.get("tagged_sources")))
+        in_words = parts.text.unit != "character"
+        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words, prefix)
         return Assembly(task, model)
 
     def __init__(
@@ -115,7 +117,8 @@ class SequenceToSequence:
         seed: int = 0,
         max_sentences: int | None = None,
         layout: TransformersFiles | None = None,
-        text: TextConfig = TextConfig(unit="word"),  # noqa: B008 - frozen
+        in_words: bool = True,
+        line_prefix: str = "",
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -126,10 +129,12 @@ class SequenceToSequence:
             seed: that of the run decides what varying ids training sees.
             max_sentences: what nearly all training sources have at most, as a trained run knows it.
             layout: the files of a pretrained model that are kept with the run.
-            text: its unit is that of the statistics of the data, and it knows what each piece of a line begins with.
+            in_words: the unit in which the statistics of the data count lengths; else characters.
+            line_prefix: regular expression of what at the start of a line belongs to every sentence of it.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._max_sentences_p99, self._layout, self._text = seed, max_sentences, layout, text
+        self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
+        self._line_prefix = line_prefix
         self._fixed = Once(self.encode)
         metrics, languages = config.metrics, corpus.languages
         if languages is not None:
@@ -144,16 +149,15 @@ class SequenceToSequence:
         if self._layout is not None:
             self._layout.save(folder.root)
         splits, remarks = self.corpus.splits(), self.corpus.remarks()
-        described = statistics.describe(
-            splits, words=self._text.unit != "character", remarks=remarks, sample=statistics.SAMPLE
-        )
+        described = statistics.describe(splits, words=self._in_words, remarks=remarks, sample=statistics.SAMPLE)
         write_json(folder.data, described.to_json())
 
     def facts(self) -> dict[str, Any]:
-        """How many sentences a training source usually has: lines with more are cut."""
+        """How many sentences a training source usually has, and whether it begins with a tag."""
         examples = self.corpus.training(0)
         some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
-        return {"max_sentences_p99": max_sentences_p99(examples[number].source for number in some)}
+        sources = [examples[number].source for number in some]
+        return {"max_sentences_p99": max_sentences_p99(sources), "tagged_sources": mostly_tagged(sources)}
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
@@ -289,7 +293,7 @@ class SequenceToSequence:
         tokens = decode.max_source or (decode.max_length if translates else readable)
         most = decode.max_sentences or (self._max_sentences_p99 if translates else None)
         cuts = translates or decode.max_source is not None or decode.max_sentences is not None
-        return SourceLimits(min(tokens, readable), most, cuts, self._text.prefix_pattern)
+        return SourceLimits(min(tokens, readable), most, cuts, self._line_prefix)
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best output for a source joins the k-th best ones of its pieces."""
