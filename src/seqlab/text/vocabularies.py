@@ -68,8 +68,7 @@ class TextConfig(Config):
     protected: tuple[str, ...] = ()
     """symbols that are one id each in every text, such as ["<2de>", "<2fr>"]"""
     prefix_pattern: str | None = None
-    """regular expression of what at the start of a line belongs to every sentence of it; when absent: protected
-    symbols, and tags such as <2de> where the training sources begin with tags"""
+    """regular expression of what at a line's start belongs to each sentence; absent: protected symbols, learned tags"""
     prefix: str = ""
     """pretrained: what stands before every source and names the task, as "translate German to English: " does for T5"""
 

@@ -19,6 +19,7 @@ from seqlab.data.batching.pairs import EncodedPairs, PairBatch
 from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.corpora.corpus import Example, ReferencedExample, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
+from seqlab.data.readers.languages import language_of, likely_language
 from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
@@ -82,6 +83,20 @@ class SequenceToSequenceConfig(Config):
             yield f'task.normalize has no effect with text.unit="{unit}": leave it out'
 
 
+LANGUAGE_SAMPLE = 1000
+"""Targets that are looked at where nothing else tells their language."""
+
+
+def _target_language(corpus: TextCorpus) -> str | None:
+    """The code of the language that the corpus names, or else of the one that its targets look like."""
+    if corpus.languages is None:
+        return None
+    named = language_of(corpus.languages[1])
+    if named is not None:
+        return named[0]
+    return likely_language(example.target for example in islice(iter(corpus.training(0)), LANGUAGE_SAMPLE))
+
+
 class Numbered(NamedTuple):
     """A line of input and its number."""
 
@@ -105,7 +120,11 @@ class SequenceToSequence:
         facts = {} if parts.trained is None else read_environment(parts.trained)
         usual, prefix = facts.get("max_sentences_p99"), parts.text.line_prefix(tagged=bool(facts.get("tagged_sources")))
         in_words = parts.text.unit != "character"
-        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, in_words, prefix)
+        corpus = parts.corpus
+        language = _target_language(corpus) if parts.trained is None else facts.get("target_language")
+        task = cls(
+            parts.config, parts.decode, corpus, vocabularies, parts.seed, usual, layout, in_words, prefix, language
+        )
         return Assembly(task, model)
 
     def __init__(
@@ -119,6 +138,7 @@ class SequenceToSequence:
         layout: TransformersFiles | None = None,
         in_words: bool = True,
         line_prefix: str = "",
+        target_language: str | None = None,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -131,14 +151,17 @@ class SequenceToSequence:
             layout: the files of a pretrained model that are kept with the run.
             in_words: the unit in which the statistics of the data count lengths; else characters.
             line_prefix: regular expression of what at the start of a line belongs to every sentence of it.
+            target_language: what the targets are written in; BLEU finds words accordingly.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
         self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
-        self._line_prefix = line_prefix
+        self._line_prefix, self._target_language = line_prefix, target_language
         self._fixed = Once(self.encode)
-        metrics, languages = config.metrics, corpus.languages
-        if languages is not None:
-            metrics = metrics.model_copy(update={"bleu": for_language(metrics.bleu, languages[1])})
+        metrics = config.metrics
+        if target_language is None and corpus.languages is not None:
+            target_language = corpus.languages[1]
+        if target_language is not None:
+            metrics = metrics.model_copy(update={"bleu": for_language(metrics.bleu, target_language)})
         self._words, self._metrics = metrics.bleu, build_metrics(metrics)
         for metric in self._metrics:
             metric.signature()  # a tokenizer that is not there is missed now, not after an hour
@@ -153,11 +176,15 @@ class SequenceToSequence:
         write_json(folder.data, described.to_json())
 
     def facts(self) -> dict[str, Any]:
-        """How many sentences a training source usually has, and whether it begins with a tag."""
+        """How many sentences a training source usually has, whether it begins with a tag, and the target language."""
         examples = self.corpus.training(0)
         some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
         sources = [examples[number].source for number in some]
-        return {"max_sentences_p99": max_sentences_p99(sources), "tagged_sources": mostly_tagged(sources)}
+        return {
+            "max_sentences_p99": max_sentences_p99(sources),
+            "tagged_sources": mostly_tagged(sources),
+            "target_language": self._target_language,
+        }
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
