@@ -15,6 +15,7 @@ from seqlab.decode.contract import RowSelection
 from seqlab.decode.settings import DecodeConfig
 from seqlab.models.recurrent import RecurrentConfig, RecurrentEncoderDecoder
 from seqlab.models.transformer import Transformer, TransformerConfig
+from seqlab.report.figures import columns_of
 from seqlab.report.sections import attention
 from seqlab.runs.schema import AttentionMap
 from seqlab.tasks.sequence_to_sequence.evaluation import LONGEST, NUM_MAPS, attention_maps
@@ -186,6 +187,16 @@ def test_the_outline_holds_what_could_be_seen(
         for start, end in zip(more["baseline"], ends, strict=True)
     ]
     assert outlines == fields
+
+
+def test_characters_without_a_glyph_here_stay_text() -> None:
+    """The reader's fonts draw them; matplotlib's complaints would be errors in this test."""
+    weights = [[0.5, 0.5]]
+    (plot,) = attention.plots(AttentionMap("八 零", ["八", "ลาว"], ["。"], 1, [weights], weights), "map")
+    assert ">八<" in plot.svg
+    assert ">ลาว<" in plot.svg
+    assert "DejaVu Sans', sans-serif" in plot.svg
+    assert columns_of("八a。") == 5
 
 
 def test_a_page_has_outlines_only_where_there_are_windows() -> None:

@@ -43,6 +43,24 @@ def test_the_language_of_a_text_is_told_by_its_common_words() -> None:
     assert likely_language(["Tom"]) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("八八零。", "zh"),
+        ("これは本です。", "ja"),
+        ("コーヒー", "ja"),
+        ("이것은 책입니다.", "ko"),
+        ("นี่คือหนังสือ", "th"),
+        ("我用 Python 写代码和测试", "zh"),
+        ("The sign 八 is eight and it is Chinese", "en"),
+        ("Это книга", None),
+        ("12 + 3", None),
+    ],
+)
+def test_the_language_of_a_text_is_told_by_its_script(text: str, code: str | None) -> None:
+    assert likely_language([text]) == code
+
+
 def test_a_column_is_what_its_name_says_before_what_it_resembles() -> None:
     assert find_column("en", ["EN", "en"], "t.tsv:1") == "en"
     assert find_column("en", ["English", "French"], "t.tsv:1") == "English"

@@ -12,6 +12,7 @@ from seqlab.experiment.config import load
 from seqlab.metrics.bleu import Bleu, BleuConfig, for_language
 from seqlab.metrics.metric import Measure, Outputs, quick_scores, scores
 from seqlab.metrics.registry import BUILT_IN, MetricsConfig, build_metrics, measure
+from seqlab.metrics.warnings import warnings
 
 OUTPUTS = Outputs(["the cat sat", "a dog"], [["the cat sat down", "The dog"], ["the cat sat", "dogs"]], ["x", "a dog"])
 
@@ -143,3 +144,10 @@ class TestOneOfYourOwn:
         tree = {"task": {"metrics": {"names": ["learned:Learned"]}}}
         with pytest.raises(UserError, match="runs the code of the module learned"):
             registry.check_trusted(tree, "config.toml")
+
+
+def test_a_bleu_of_0_beside_right_outputs_is_a_warning() -> None:
+    right, wrong = ["ja gut", "nein", "oh doch"], ["x", "y", "z"]
+    found = [text for text in warnings(right, right, 0) if text.startswith("BLEU is 0.0")]
+    assert found[0].startswith("BLEU is 0.0 although 3 of 3 outputs are exactly right")
+    assert not [text for text in warnings(wrong, right, 0) if text.startswith("BLEU is")]

@@ -290,6 +290,20 @@ def test_a_run_needs_no_checkpoint_and_is_a_folder_of_transformers(tiny_bart: Pa
     assert run.predict_lines([text])[0].predictions[0].score <= 0
 
 
+@pytest.mark.parametrize("kind", ["tiny_t5", "tiny_bart"])
+def test_protected_symbols_are_tokens_of_a_pretrained_model(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    small = experiment(request.getfixturevalue(kind), **{"train.max_steps": 2, "text.protected": ("<2de>", "{1}")})
+    assert train(small, tmp_path / "run", device="cpu", resume=False, overwrite=False, display=Silent())
+    run = Run(tmp_path / "run", device="cpu")
+    source = run.task.vocabularies.source
+    (tag,), (plain,) = source.tokens(source.encode("<2de>"))[:-1][-1:], source.tokens(source.encode("{1}"))[:-1][-1:]
+    assert (tag, plain) == ("<2de>", "{1}")
+    assert len(transformers.AutoTokenizer.from_pretrained(tmp_path / "run")) == source.vocab_size
+    assert isinstance(run.predict("<2de> ten euros"), str)
+
+
 def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(tiny_t5, tiny_t5.parent / "mixed", dirs_exist_ok=True))
     shutil.copy(tiny_bart / "model.safetensors", mixed)

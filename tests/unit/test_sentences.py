@@ -3,6 +3,7 @@
 import lzma
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from seqlab.data.readers.lines import read_lines
 from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.text.sentences import cut, joined, max_sentences_p99, sentences
-from seqlab.text.vocabularies import TextConfig
+from seqlab.text.vocabularies import TextConfig, mostly_tagged
 
 
 @pytest.mark.parametrize(
@@ -165,18 +166,39 @@ def test_sentences_are_joined_as_their_script_does(texts: list[str], expected: s
         ("<2de> One two. Three.", ["<2de> One two.", "<2de> Three."]),
         ("<2de><formal>One two. Three.", ["<2de><formal>One two.", "<2de><formal>Three."]),
         (">>fr<< One two. Three.", [">>fr<< One two.", ">>fr<< Three."]),
+        ("__de__ [formal] One two. Three.", ["__de__ [formal] One two.", "__de__ [formal] Three."]),
         ("One <b> two. Three.", ["One <b> two.", "Three."]),
         ("<2de> One two.", ["<2de> One two."]),
         ("a < bee. Three > 2.", ["a < bee.", "Three > 2."]),
     ],
 )
 def test_every_piece_of_a_line_has_its_tag(line: str, expected: list[str]) -> None:
-    limits = SourceLimits(100, 1, True, TextConfig().prefix_pattern)
+    limits = SourceLimits(100, 1, True, TextConfig().line_prefix(tagged=True))
     assert limits.pieces(line, 9, len, 1).texts == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["<b> One.", "Two."]),  # training knows no tags
+        ({"protected": ("<b>", "<2de>")}, ["<b> One.", "<b> Two."]),
+        ({"prefix_pattern": "<b> "}, ["<b> One.", "<b> Two."]),
+        ({"prefix_pattern": "", "protected": ("<b>",)}, ["<b> One.", "Two."]),
+    ],
+)
+def test_what_is_a_prefix_is_a_setting(settings: dict[str, Any], expected: list[str]) -> None:
+    limits = SourceLimits(100, 1, True, TextConfig(**settings).line_prefix(tagged=False))
+    assert limits.pieces("<b> One. Two.", 9, len, 1).texts == expected
+
+
+def test_tags_are_learned_from_the_training_sources() -> None:
+    assert mostly_tagged(["<2de> one.", ">>fr<< two."])
+    assert not mostly_tagged(["<b> bold.", *["plain."] * 9])
+    assert not mostly_tagged([])
+
+
 def test_a_tag_counts_where_a_sentence_is_cut() -> None:
-    limits = SourceLimits(10, None, True, TextConfig().prefix_pattern)
+    limits = SourceLimits(10, None, True, TextConfig().line_prefix(tagged=True))
     found = limits.pieces("<x> one two three", 17, len, 1)
     assert found.texts == ["<x> one", "<x> two", "<x> three"]
     assert max(map(len, found.texts)) <= 10

@@ -299,6 +299,9 @@ class TestProtectedSymbols:
         assert side.encode("<2de>x<2de>") == [first + 3, first]
         assert side.tokens(side.encode("<2fr> two"))[0] == "<2fr>"
 
+    def test_a_text_without_them_stays_as_it_is(self, side: Protected) -> None:
+        assert side.encode(" one  two ") == side.inner.encode(" one  two ")
+
     def test_are_not_learned_from(self) -> None:
         config = TextConfig(unit="character", protected=self.SYMBOLS)
         side = build_vocabularies(config, ["<2de> one{1}", "x<2fr>"], ["a"]).source
@@ -330,8 +333,7 @@ class TestProtectedSymbols:
         [
             ({"protected": [" "]}, "no white space at their ends"),
             ({"protected": ["<unk>"]}, "is a special token of every vocabulary"),
-            ({"protected": ["<a>", "<a>"]}, "names a symbol twice"),
-            ({"protected": ["<a>"], "unit": "pretrained"}, 'has no effect with unit="pretrained"'),
+            ({"protected": ["<a>", "<a>"]}, "lists a symbol twice"),
             ({"prefix_pattern": "("}, "prefix_pattern is not a regular expression"),
         ],
     )

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from string import punctuation
 
-from seqlab.metrics.bleu import BleuConfig, LengthRatio
+from seqlab.metrics.bleu import Bleu, BleuConfig, LengthRatio
 from seqlab.metrics.metric import Outputs, quick_scores
 
 SHORT = 0.8
@@ -40,6 +40,12 @@ def warnings(
         found.append(f"{capped} of {n} outputs were cut at {limits}: raise it, unless they repeat themselves")
     if (ratio := quick_scores([LengthRatio(words)], outputs)["length_ratio"]) < SHORT:
         found.append(f"outputs have {ratio:.2f} of the words of the references: the brevity penalty lowers BLEU")
+    right = sum(ours.strip() == theirs.strip() for ours, theirs in zip(predictions, references, strict=True))
+    if 2 * right > n and (bleu := quick_scores([Bleu(words)], outputs)["bleu"]) < 1:
+        found.append(
+            f"BLEU is {bleu:.1f} although {right} of {n} outputs are exactly right: four words in a row are rare "
+            "in them; choose by metrics=[chrf], or count characters, metrics.bleu.tokenize=char"
+        )
     if empty := sum(not text.strip() for text in predictions):
         found.append(f"{empty} of {n} outputs are empty")
     found += _repetitions(predictions, references)

@@ -7,6 +7,8 @@ to load. Figures of a run are functions record -> Plot; None stands for a measur
 
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +94,10 @@ class Canvas:
             self.axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=ncols)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        with warnings.catch_warnings():
+            # Text stays text, and is drawn in a font of the reader that has its characters; here it is only measured.
+            warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+            self.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
         return _for_pages(buffer.getvalue(), self.name, label)
 
 
@@ -105,6 +110,11 @@ def canvas(name: str, width: float = 4.6, height: float = 2.6) -> Iterator[Canva
     with matplotlib.rc_context(rc=STYLE):
         figure = Figure(figsize=(width, height))
         yield Canvas(figure, figure.add_subplot(), name)
+
+
+def columns_of(text: str) -> int:
+    """How wide a text is, in columns of a terminal or halves of an em: characters of East Asia have two."""
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def step_axis(axes: "Axes", values: list[float]) -> None:

@@ -311,11 +311,17 @@ class Protected(Tokenizer):
 
 
 def split_at(text: str, symbols: Sequence[str]) -> list[str]:
-    """The symbols in a text, the longest ones first, and what stands between them without white space at its ends."""
-    if not symbols:
-        return [text]
-    pattern = "|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))
-    return [part.strip() for part in re.split(f"({pattern})", text) if part.strip()]
+    """The symbols in a text, the longest ones first, and what stands between them without white space at its ends.
+
+    A text without symbols is one part, as it is.
+    """
+    parts = re.split(f"({any_of(symbols)})", text)
+    return parts if len(parts) == 1 else [part.strip() for part in parts if part.strip()]
+
+
+def any_of(symbols: Iterable[str]) -> str:
+    """A regular expression of symbols, of which the longest counts where one begins like another."""
+    return "|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))
 
 
 class Reversed(Tokenizer):

@@ -22,6 +22,7 @@ from seqlab.text.tokenizer import (
     Reversed,
     SpecialIds,
     Tokenizer,
+    any_of,
     normalized,
     split_at,
 )
@@ -34,12 +35,14 @@ UNITS_OF: dict[str, tuple[Unit, ...]] = {
     "min_frequency": ("word", "bpe"),
     "dropout": ("bpe",),
     "shared": ("character", "word", "bpe", "unigram", "byte"),
-    "protected": ("character", "word", "bpe", "unigram", "byte"),
     "reverse_source": ("character", "word", "bpe", "unigram", "byte"),
     "reverse_target": ("character", "word", "bpe", "unigram", "byte"),
     "prefix": ("pretrained",),
 }
 """The settings that only some units read; all others matter to every unit."""
+
+TAG = r"<[^<>\s]{1,30}>|>>[^<>\s]{1,30}<<|__[^_\s]{1,30}__|\[[^\[\]\s]{1,30}\]|\{[^{}\s]{1,30}\}"
+"""Regular expression of what people put in front of a source to say what is wanted: `<2de>`, `>>deu<<`, `__de__`."""
 
 SMALLEST = {"word": len(SPECIALS) + 1, "bpe": len(SPECIALS) + 256, "unigram": len(SPECIALS) + 256}
 """Ids that a vocabulary has at least: the special ones and one word, or all bytes."""
@@ -64,8 +67,8 @@ class TextConfig(Config):
     """write the target last id first"""
     protected: tuple[str, ...] = ()
     """symbols that are one id each in every text, such as ["<2de>", "<2fr>"]"""
-    prefix_pattern: str = r"(?:(?:<[^<>\s]{1,30}>|>>[^<>\s]{1,30}<<)\s*)+"
-    """what stands in front of every piece of a line that is read in pieces, as a regular expression: tags by default"""
+    prefix_pattern: str | None = None
+    """regular expression of what at a line's start belongs to each sentence; absent: protected symbols, learned tags"""
     prefix: str = ""
     """pretrained: what stands before every source and names the task, as "translate German to English: " does for T5"""
 
@@ -84,14 +87,21 @@ class TextConfig(Config):
         if known := {*SPECIALS} & {*self.protected}:
             raise ValueError(f"{sorted(known)[0]} is a special token of every vocabulary: protect another symbol")
         if len({*self.protected}) < len(self.protected):
-            raise ValueError("protected names a symbol twice")
+            raise ValueError("protected lists a symbol twice")
         try:
-            re.compile(self.prefix_pattern)
+            re.compile(self.prefix_pattern or "")
         except re.error as error:
             raise ValueError(f"prefix_pattern is not a regular expression ({error})") from None
         if self.vocab_size < (smallest := SMALLEST.get(self.unit, 0)):
             raise ValueError(f'vocab_size={self.vocab_size} is too small: unit="{self.unit}" needs {smallest} or more')
         return self
+
+    def line_prefix(self, *, tagged: bool) -> str:
+        """The regular expression of what belongs to every sentence of a line; `tagged`: training sources have tags."""
+        if self.prefix_pattern is not None:
+            return self.prefix_pattern
+        symbols = "|".join(filter(None, (any_of(self.protected), TAG if tagged else "")))
+        return rf"(?:(?:{symbols})\s*)+" if symbols else ""
 
 
 class Vocabularies(NamedTuple):
@@ -123,6 +133,12 @@ class Vocabularies(NamedTuple):
             "target": self.target.unknown(target for _, target in pairs),
         }
         return {side: counts for side, counts in found.items() if counts}
+
+
+def mostly_tagged(sources: Sequence[str]) -> bool:
+    """Whether nearly all sources begin with a tag."""
+    tagged = sum(re.match(TAG, source) is not None for source in sources)
+    return tagged > 0 and tagged >= 0.9 * len(sources)
 
 
 def build_vocabularies(config: TextConfig, source: Iterable[str], target: Iterable[str]) -> Vocabularies:

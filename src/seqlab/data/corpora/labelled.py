@@ -320,14 +320,15 @@ def _check_classes(path: Path, examples: Sequence[Labelled], column: str) -> Non
     """Raises UserError when labels are decimals, too many of them to be classes."""
     labels = {example.label for example in examples}
     try:
-        decimals = {float(label) for label in labels}
+        decimals = {float(label.replace(",", ".")) for label in labels}
     except ValueError:
         return
     if len(decimals) > MOST_DECIMALS and not all(value.is_integer() for value in decimals):
         shown = ", ".join(sorted(labels)[:LISTED])
         raise UserError(
             f"{path}: the labels in column {column} are {len(decimals):,} different decimals ({shown}, ...), which are "
-            "no classes: round them to a few in a column of their own, and name that in data.label"
+            "no classes, and regression is not there yet: round them to a few in a column of their own, and name that in "
+            "data.label"
         )
 
 

@@ -65,9 +65,26 @@ def same_language(one: str, other: str) -> bool:
     return not (first[1] and second[1]) or first[1] == second[1]
 
 
+SCRIPTS = {
+    "ja": re.compile(r"[\u3041-\u30ff]"),  # kana; few Japanese sentences do without
+    "zh": re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"),
+    "ko": re.compile(r"[\u1100-\u11ff\uac00-\ud7a3]"),
+    "th": re.compile(r"[\u0e01-\u0e5b]"),
+    "lo": re.compile(r"[\u0e81-\u0edf]"),
+    "km": re.compile(r"[\u1780-\u17dd]"),
+    "my": re.compile(r"[\u1000-\u109f]"),
+}
+"""Characters that tell an Asian language."""
+
+
 def likely_language(texts: Iterable[str]) -> str | None:
-    """The code of the language whose common words occur most in the texts, by a clear margin; None: none does."""
-    words = re.findall(r"\w+", " ".join(texts).casefold())
+    """The code of the language whose script, or else whose common words, the texts have; None: no clear one."""
+    text = " ".join(texts).casefold()
+    found = {code: len(pattern.findall(text)) for code, pattern in SCRIPTS.items()}
+    if 2 * sum(found.values()) > sum(map(str.isalpha, text)):
+        japanese = 20 * found["ja"] > found["ja"] + found["zh"] > 0
+        return "ja" if japanese else max(found, key=found.__getitem__)
+    words = re.findall(r"\w+", text)
     counts = sorted(((sum(word in known.split() for word in words), code) for code, known in COMMON_WORDS.items()))
     (second, _), (most, code) = counts[-2:]
     return code if most >= 3 and most > 1.5 * second else None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from seqlab.report.figures import GRID, INK, SERIES, Plot, canvas
+from seqlab.report.figures import GRID, INK, SERIES, Plot, canvas, columns_of
 from seqlab.report.folder import RunRecord
 from seqlab.runs.schema import AttentionMap
 
@@ -64,7 +64,7 @@ def _map(found: AttentionMap, weights: np.ndarray, name: str, title: str, captio
     columns, rows = _labels(found.source), _labels(found.predicted)
     cell = min(CELL, (WIDTH - 0.5) / len(columns), max(LEGIBLE, 5 / len(rows)))
     font = min(9.0, max(6.0, 0.85 * 72 * cell))
-    left, top = (0.1 + 0.6 * font / 72 * max(map(len, labels)) for labels in (rows, columns))
+    left, top = (0.1 + 0.6 * font / 72 * max(map(columns_of, labels)) for labels in (rows, columns))
     cell = min(cell, (WIDTH - left) / len(columns))
     height = max(cell, LEGIBLE) * len(rows)
     with canvas(name, WIDTH, top + height + 0.02) as drawing:

@@ -27,7 +27,7 @@ class SourceLimits:
     cuts: bool
     """whether others are cut: half a question of mathematics is none"""
     prefix: str = ""
-    """regular expression of what a piece has in front of it as the whole line has, such as the tag of a language"""
+    """regular expression of what at the start of a line belongs in front of every piece, such as a tag"""
 
     def pieces(self, source: str, tokens: int, count: Callable[[str], int], number: int) -> SourcePieces:
         """The source whole, or cut at the ends of sentences, and inside those that are too long themselves.

@@ -1,5 +1,6 @@
 """What a sequence-to-sequence run starts from: vocabularies and a model with random or with pretrained weights."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from seqlab.models.hf.encoder import random_network
@@ -39,9 +40,18 @@ def start_pretrained(parts: Parts) -> Start:
         network = random_network(settings, PretrainedEncoderDecoder.HEAD)
     else:
         tokenizer, network = load_encoder_decoder(model, checkpoint)
+        _protect(parts.text.protected, tokenizer, network)
         start_id = network.config.decoder_start_token_id
         vocabularies = Vocabularies(*sides(tokenizer, start_id, parts.text.prefix))
         layout = TransformersFiles.of(network, tokenizer, vocabularies.special.bos, longest)
     adapter = PretrainedEncoderDecoder(model, network, vocabularies.special.decoder_prefix)
     adapter.check_writes(longest)
     return Start(vocabularies, adapter, layout)
+
+
+def _protect(symbols: Sequence[str], tokenizer: Any, network: Any) -> None:
+    """Makes each symbol one token, with a row of its own in the tables of the network."""
+    if symbols:
+        tokenizer.add_tokens(list(symbols))
+    if len(tokenizer) > network.config.vocab_size:  # some checkpoints have rows to spare
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -19,6 +19,7 @@ from seqlab.data.batching.pairs import EncodedPairs, PairBatch
 from seqlab.data.batching.stream import evaluation_batches
 from seqlab.data.corpora.corpus import Example, ReferencedExample, TextCorpus
 from seqlab.data.out_of_core.cache import StoredPairs
+from seqlab.data.readers.languages import language_of, likely_language
 from seqlab.data.readers.lines import read_lines
 from seqlab.decode.contract import Hypothesis
 from seqlab.decode.settings import GREEDY, DecodeConfig
@@ -36,7 +37,7 @@ from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pr
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
 from seqlab.text.sentences import joined, max_sentences_p99
 from seqlab.text.tokenizer import Tokenizer
-from seqlab.text.vocabularies import TextConfig, Vocabularies
+from seqlab.text.vocabularies import Vocabularies, mostly_tagged
 
 EXACT = {"accuracy", "exact_match"}
 """Metrics that ask whether an output is right, not how near it is."""
@@ -87,6 +88,20 @@ class SequenceToSequenceConfig(Config):
             yield f'decode.forbid_unk has no effect with text.unit="{unit}", which has no <unk>: leave it out'
 
 
+LANGUAGE_SAMPLE = 1000
+"""Targets that are looked at where nothing else tells their language."""
+
+
+def _target_language(corpus: TextCorpus) -> str | None:
+    """The code of the language that the corpus names, or else of the one that its targets look like."""
+    if corpus.languages is None:
+        return None
+    named = language_of(corpus.languages[1])
+    if named is not None:
+        return named[0]
+    return likely_language(example.target for example in islice(iter(corpus.training(0)), LANGUAGE_SAMPLE))
+
+
 class Numbered(NamedTuple):
     """A line of input and its number."""
 
@@ -107,8 +122,14 @@ class SequenceToSequence:
         """The task with vocabularies made from its training texts, or with those that the model brings along."""
         brings_vocabulary = getattr(parts.model, "brings_vocabulary", False)
         vocabularies, model, layout = (start_pretrained if brings_vocabulary else start_from_scratch)(parts)
-        usual = None if parts.trained is None else read_environment(parts.trained).get("max_sentences_p99")
-        task = cls(parts.config, parts.decode, parts.corpus, vocabularies, parts.seed, usual, layout, parts.text)
+        facts = {} if parts.trained is None else read_environment(parts.trained)
+        usual, prefix = facts.get("max_sentences_p99"), parts.text.line_prefix(tagged=bool(facts.get("tagged_sources")))
+        in_words = parts.text.unit != "character"
+        corpus = parts.corpus
+        language = _target_language(corpus) if parts.trained is None else facts.get("target_language")
+        task = cls(
+            parts.config, parts.decode, corpus, vocabularies, parts.seed, usual, layout, in_words, prefix, language
+        )
         return Assembly(task, model)
 
     def __init__(
@@ -120,7 +141,9 @@ class SequenceToSequence:
         seed: int = 0,
         max_sentences: int | None = None,
         layout: TransformersFiles | None = None,
-        text: TextConfig = TextConfig(unit="word"),  # noqa: B008 - frozen
+        in_words: bool = True,
+        line_prefix: str = "",
+        target_language: str | None = None,
     ) -> None:
         """A new task, or that of a trained run.
 
@@ -131,14 +154,19 @@ class SequenceToSequence:
             seed: that of the run decides what varying ids training sees.
             max_sentences: what nearly all training sources have at most, as a trained run knows it.
             layout: the files of a pretrained model that are kept with the run.
-            text: its unit is that of the statistics of the data, and it knows what each piece of a line begins with.
+            in_words: the unit in which the statistics of the data count lengths; else characters.
+            line_prefix: regular expression of what at the start of a line belongs to every sentence of it.
+            target_language: what the targets are written in; BLEU finds words accordingly.
         """
         self.config, self.decode, self.corpus, self.vocabularies = config, decode, corpus, vocabularies
-        self._seed, self._max_sentences_p99, self._layout, self._text = seed, max_sentences, layout, text
+        self._seed, self._max_sentences_p99, self._layout, self._in_words = seed, max_sentences, layout, in_words
+        self._line_prefix, self._target_language = line_prefix, target_language
         self._fixed = Once(self.encode)
-        metrics, languages = config.metrics, corpus.languages
-        if languages is not None:
-            metrics = metrics.model_copy(update={"bleu": for_language(metrics.bleu, languages[1])})
+        metrics = config.metrics
+        if target_language is None and corpus.languages is not None:
+            target_language = corpus.languages[1]
+        if target_language is not None:
+            metrics = metrics.model_copy(update={"bleu": for_language(metrics.bleu, target_language)})
         self._words, self._metrics = metrics.bleu, build_metrics(metrics)
         for metric in self._metrics:
             metric.signature()  # a tokenizer that is not there is missed now, not after an hour
@@ -149,16 +177,19 @@ class SequenceToSequence:
         if self._layout is not None:
             self._layout.save(folder.root)
         splits, remarks = self.corpus.splits(), self.corpus.remarks()
-        described = statistics.describe(
-            splits, words=self._text.unit != "character", remarks=remarks, sample=statistics.SAMPLE
-        )
+        described = statistics.describe(splits, words=self._in_words, remarks=remarks, sample=statistics.SAMPLE)
         write_json(folder.data, described.to_json())
 
     def facts(self) -> dict[str, Any]:
-        """How many sentences a training source usually has: lines with more are cut."""
+        """How many sentences a training source usually has, whether it begins with a tag, and the target language."""
         examples = self.corpus.training(0)
         some = range(0, len(examples), max(1, len(examples) // SENTENCE_SAMPLE))
-        return {"max_sentences_p99": max_sentences_p99(examples[number].source for number in some)}
+        sources = [examples[number].source for number in some]
+        return {
+            "max_sentences_p99": max_sentences_p99(sources),
+            "tagged_sources": mostly_tagged(sources),
+            "target_language": self._target_language,
+        }
 
     def training(self, epoch: int) -> EncodedPairs:
         """The encoded examples of an epoch. Examples that stay the same are encoded once, unless the ids vary."""
@@ -299,7 +330,7 @@ class SequenceToSequence:
         tokens = decode.max_source or (decode.max_length if translates else readable)
         most = decode.max_sentences or (self._max_sentences_p99 if translates else None)
         cuts = translates or decode.max_source is not None or decode.max_sentences is not None
-        return SourceLimits(min(tokens, readable), most, cuts, self._text.prefix_pattern)
+        return SourceLimits(min(tokens, readable), most, cuts, self._line_prefix)
 
     def _joined(self, parts: list[list[Prediction]]) -> list[Prediction]:
         """The k-th best output for a source joins the k-th best ones of its pieces."""
