@@ -142,7 +142,7 @@ def test_decimals_are_no_classes_unless_they_are_few(tmp_path: Path) -> None:
     assert captured.startswith(
         f"{scores}: the labels in column score are 60 different decimals (0.0, 0.125, 0.25, ...)"
     )
-    assert "regression is not there yet: round them" in captured
+    assert "there is no regression yet: round them" in captured
     assert "name that in data.label" in captured
     german = write(tmp_path / "de.tsv", "text\tlabel", *(f"text {n}\t{n // 10},{n % 10}" for n in range(60)))
     assert "60 different decimals" in complaint(corpus(german))
