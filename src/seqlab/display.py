@@ -36,12 +36,16 @@ class Lines:
     def __init__(self, every_s: float = 5.0) -> None:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._every_s, self._last = every_s, 0.0
+        self._first: tuple[float, float] | None = None  # when the first window ended, and how far the training was
 
     def update(self, step: int, progress: float, values: dict[str, float]) -> None:
-        """A line, unless the last one is too fresh."""
-        if time.monotonic() - self._last >= self._every_s:
-            self._last = time.monotonic()
-            self._console.print(f"{progress:4.0%}  {_update_text(step, values)}")
+        """A line with the time that is left, unless the last one is too fresh."""
+        now = time.monotonic()
+        self._first = self._first or (now, progress)
+        if now - self._last >= self._every_s:
+            self._last = now
+            left = _time_left(now - self._first[0], progress - self._first[1], 1 - progress)
+            self._console.print(f"{progress:4.0%}  {_update_text(step, values)}{left}")
 
     def evaluation(self, step: int, split: str, scores: dict[str, float]) -> None:
         """A line with all scores."""
@@ -72,6 +76,7 @@ class Bar:
             BarColumn(bar_width=28),
             TaskProgressColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=self._console,
         )
@@ -153,6 +158,15 @@ class LineCount:
 
     def __exit__(self, *exc: object) -> None:
         self._bar.stop()
+
+
+def _time_left(seconds: float, share: float, rest: float) -> str:
+    """`  3 min 20 s left`, from the time that a share of the training took; empty where that tells nothing."""
+    if share <= 0 or rest <= 0:
+        return ""
+    minutes, left = divmod(round(seconds * rest / share), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"  {hours} h {minutes:02d} min left" if hours else f"  {minutes} min {left:02d} s left"
 
 
 def _update_text(step: int, values: dict[str, float]) -> str:

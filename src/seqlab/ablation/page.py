@@ -130,6 +130,7 @@ def _length(ablation: Ablation) -> str:
     train = ablation.plan.config.get("train", {})
     limits = [
         wording.duration(60 * train["max_minutes"]) if train.get("max_minutes") else "",
+        f"{train['epochs']:g} epochs" if train.get("epochs") else "",
         f"{train['max_steps']:,} updates" if train.get("max_steps") else "",
     ]
     length = " or ".join(limit for limit in limits if limit)

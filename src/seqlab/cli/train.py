@@ -29,6 +29,7 @@ def train(
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
     seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data; the schedule is fitted to them.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
     allow_changed_data: Annotated[
         bool, typer.Option("--allow-changed-data", help="Resume although data files changed since training began.")
@@ -41,7 +42,12 @@ def train(
 
     if name is not None and "=" in name:
         name, settings = None, [name, *(settings or [])]
-    flags = {"train.seed": seed, "train.until": until, "train.max_minutes": max_minutes}
+    flags = {
+        "train.seed": seed,
+        "train.until": until,
+        "train.epochs": epochs,
+        "train.max_minutes": max_minutes,
+    }
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     with display.for_this_terminal() if is_main_process() else display.Silent() as shown:
         try:
@@ -119,12 +125,14 @@ def _print_outcome(folder: Path) -> None:
     from rich.console import Console
 
     from seqlab.report.folder import load_run
-    from seqlab.report.page import results_table
+    from seqlab.report.page import epochs_table, results_table
     from seqlab.report.sections.samples import samples_table
     from seqlab.runs.folder import RunFolder
 
     record, console = load_run(folder), Console(stderr=True)
     console.print(samples_table(record, 8))
+    if (table := epochs_table(record)) is not None:
+        console.print(table)
     console.print(results_table(record))
     console.print(f"report  {RunFolder(folder).report}", soft_wrap=True)
     print(folder)

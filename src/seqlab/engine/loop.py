@@ -37,6 +37,10 @@ class Budget:
     max_steps: int | None
     max_seconds: float | None
     world: World
+    epochs: float | None = None
+    """passes over the data"""
+    stream: Stream | None = None
+    """counts them"""
     spent_s: float = 0.0
     """seconds that earlier parts of the run took"""
     _started: float = field(default_factory=time.perf_counter)
@@ -48,6 +52,8 @@ class Budget:
 
     def progress(self, step: int) -> float:
         """0 before the first update, 1 when the training is over; all processes go by the clock of the first."""
+        if self.epochs is not None and self.stream is not None:
+            return self.stream.epochs_done / self.epochs
         by_steps = step / self.max_steps if self.max_steps else 0.0
         if self.max_seconds is None:
             return by_steps
@@ -60,6 +66,8 @@ class Budget:
     @property
     def total_steps(self) -> int:
         """Updates of the whole run: as set, or as far as the speed so far lets one expect."""
+        if self.epochs is not None and self.stream is not None:
+            return max(1, round(self.epochs * self.stream.updates_per_epoch))
         return self.max_steps or self._total_steps
 
 

@@ -152,6 +152,23 @@ class NonFiniteError(Exception):
 
 
 @dataclass
+class EpochSums:
+    """What has happened since the last epoch ended."""
+
+    nats: float = 0.0
+    """the losses of the updates, each times its target tokens"""
+    tokens: int = 0
+    updates: int = 0
+    train_s: float = 0.0
+    evaluation_s: float = 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Over the target tokens."""
+        return self.nats / self.tokens
+
+
+@dataclass
 class Recorder:
     """Collects updates of one process; only the main one writes."""
 
@@ -164,6 +181,7 @@ class Recorder:
     log_every: int
     skips_overflow: bool  # fp16: an update whose gradient overflows is skipped, and that is no failure
     elapsed: Callable[[], float]  # seconds of training so far
+    epoch: EpochSums = field(default_factory=EpochSums)
     _window: list[Update] = field(default_factory=list)
     _times: list[float] = field(default_factory=list)
     _mark: float = field(default_factory=time.perf_counter)
@@ -193,11 +211,23 @@ class Recorder:
                 raise NonFiniteError("loss", update)
             if not math.isfinite(norm) and not self.skips_overflow:
                 raise NonFiniteError("gradient", update)
-            values = {"loss": loss, "learning_rate": update.learning_rate, "grad_norm": norm, **speed}
+            values = {
+                "loss": loss,
+                "tokens": update.group.tokens,
+                "learning_rate": update.learning_rate,
+                "grad_norm": norm,
+                **speed,
+            }
             self._write(update.step, time_s, values)
+            self.epoch.nats += loss * update.group.tokens
+            self.epoch.tokens += update.group.tokens
+        self.epoch.updates += len(self._window)
+        self.epoch.train_s += seconds
         last = self._window[-1]
         mean_loss = sum(rows[0]) / len(rows[0])
-        self.display.update(last.step, progress, {**speed, "loss": mean_loss, "learning_rate": last.learning_rate})
+        self.display.update(
+            last.step, min(progress, 1.0), {**speed, "loss": mean_loss, "learning_rate": last.learning_rate}
+        )
         self._window, self._times = [], []
         self.restart_clock()
 
@@ -217,6 +247,14 @@ class Recorder:
             self.log.write("evaluation", step, time_s=self.elapsed(), split=split, **scores)
             for tracker in self.trackers:
                 tracker.log(step, {f"{split}/{name}": value for name, value in scores.items()})
+
+    def end_epoch(self, step: int, values: dict[str, float], *, partial: bool) -> None:
+        """Writes what the epoch, or a part of one, came to, and begins the next one."""
+        self.epoch = EpochSums()
+        if self.log is not None:
+            self.log.write("epoch", step, time_s=self.elapsed(), **values, **({"partial": True} if partial else {}))
+            for tracker in self.trackers:
+                tracker.log(step, {f"epoch/{name}": value for name, value in values.items()})
 
     def note(self, step: int, text: str) -> None:
         """Writes a remark for people."""

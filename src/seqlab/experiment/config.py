@@ -1,10 +1,9 @@
 """The whole config of a run: what a recipe fills in."""
 
 import re
-from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from seqlab.config import recipes
@@ -74,6 +73,8 @@ class Target(NamedTuple):
 class TrainConfig(Config):
     """How long to train, how to look at it, what to keep."""
 
+    epochs: float | None = Field(default=None, gt=0)
+    """passes over the training data, such as 3 or 0.2, after which training ends; the schedule is fitted to it"""
     max_steps: int | None = Field(default=None, ge=1)
     """updates after which training ends; the schedule is fitted to it"""
     max_minutes: float | None = Field(default=None, gt=0)
@@ -94,8 +95,8 @@ class TrainConfig(Config):
     """run the model through torch.compile"""
     log_every: int = Field(default=10, ge=1)
     """updates between two lines of the log"""
-    evaluate_every: int = Field(default=250, ge=1)
-    """updates between two evaluations, each followed by a checkpoint"""
+    evaluate_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = 250
+    """updates between two evaluations, each followed by a checkpoint; epoch: at the end of each"""
     evaluate_examples: int = Field(default=500, ge=1)
     """examples of the training and of the validation set that an evaluation looks at"""
     test_examples: int | None = Field(default=None, ge=1)
@@ -108,6 +109,13 @@ class TrainConfig(Config):
     """weights of the finished run: best checkpoint, last, or the mean of all that were kept"""
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["auto"] = "auto"
     """where curves are sent besides events.jsonl; auto: TensorBoard when it is installed"""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        others = [name for name in ("max_steps", "max_minutes") if getattr(self, name) is not None]
+        if self.epochs is not None and others:
+            raise ValueError(f"epochs and {others[0]} both say how long to train: leave one of them out")
+        return self
 
     @field_validator("until")
     @classmethod
@@ -166,8 +174,22 @@ def load(name: str, overrides: list[str] | dict[str, object] = [], *, warn: bool
 
     Raises UserError for an unknown name, key or value.
     """
-    tree = recipes.resolve(name, overrides, registry.DEFAULT_TREE, partial(upgraded, warn=warn))
+    tree = recipes.resolve(
+        name, overrides, registry.DEFAULT_TREE, lambda change: one_length(upgraded(change, warn=warn))
+    )
     return check(tree, name if name.endswith(".toml") else f"recipe {name}")
+
+
+def one_length(tree: Tree) -> Tree:
+    """Settings in which epochs take the place of other limits that stand below them, and the other way round."""
+    train = tree.get("train")
+    if not isinstance(train, dict):
+        return tree
+    if train.get("epochs") is not None:
+        return {**tree, "train": {"max_steps": None, "max_minutes": None, **train}}
+    if any(train.get(name) is not None for name in ("max_steps", "max_minutes")):
+        return {**tree, "train": {"epochs": None, **train}}
+    return tree
 
 
 def read_experiment(paths: RunFolder, *, trust_code: bool = False) -> Experiment:
@@ -190,8 +212,8 @@ def check(tree: Tree, origin: str) -> Experiment:
     tree = merge(registry.DEFAULT_TREE, tree)
     experiment = build(Experiment, tree | _chosen(tree, origin), origin)
     train = experiment.train
-    if train.max_steps is None and train.max_minutes is None:
-        raise UserError(f"{origin}: say how long to train: train.max_steps=N or --max-minutes M")
+    if train.epochs is None and train.max_steps is None and train.max_minutes is None:
+        raise UserError(f"{origin}: say how long to train: train.epochs=N, train.max_steps=N or --max-minutes M")
     measured = experiment.task.measured
     if train.until is not None and Target.parse(train.until).score not in measured:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")

@@ -17,7 +17,7 @@ from seqlab.config.settings import Tree
 from seqlab.metrics.registry import measure
 from seqlab.report import figures, wording
 from seqlab.report.folder import RunRecord, Score, load_run
-from seqlab.report.sections import attention, classification, lengths, passages, samples
+from seqlab.report.sections import attention, classification, epochs, lengths, passages, samples
 from seqlab.runs.folder import RunFolder, atomic_write, unwritable
 from seqlab.runs.statistics import Statistics
 
@@ -39,6 +39,7 @@ SECTIONS = {
     "samples": Section(samples.section, ["predictions"]),
     "classification": Section(classification.section, ["sentences", "pictures", "batch_matthews", "confusion"]),
     "attention": Section(attention.section, ["attention"]),
+    "epochs": Section(epochs.section, ["events.jsonl"]),
     "lengths": Section(lengths.section, ["data"]),
 }
 """What a run predicts, attends to and learned from, in the order of the page."""
@@ -46,7 +47,12 @@ SECTIONS = {
 NUM_UNKNOWN = 8
 """Out-of-vocabulary tokens and the page names."""
 
-FLAGS = {"--seed": "train.seed", "--until": "train.until", "--max-minutes": "train.max_minutes"}
+FLAGS = {
+    "--seed": "train.seed",
+    "--until": "train.until",
+    "--max-minutes": "train.max_minutes",
+    "--epochs": "train.epochs",
+}
 """Options of `seqlab train` that are settings."""
 
 
@@ -147,6 +153,17 @@ def _templates() -> "Environment":
 
 
 # Terminal
+
+
+def epochs_table(record: RunRecord) -> Table | None:
+    """Losses, score and times by epoch; None where the log has no epochs."""
+    head, rows = epochs.table(record)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table if rows else None
 
 
 def results_table(record: RunRecord) -> Table:

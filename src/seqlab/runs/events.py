@@ -2,8 +2,9 @@
 
 Every event has a `kind` and a `step` (updates done). Kinds and their further fields:
 
-    update       time_s loss learning_rate grad_norm tokens_per_s padding_share memory_mb mfu
+    update       time_s loss tokens learning_rate grad_norm tokens_per_s padding_share memory_mb mfu
     evaluation   time_s split loss accuracy ...
+    epoch        time_s epoch loss tokens updates train_s evaluation_s validation_loss validation_accuracy ...
     sample       source target predicted
     note         text
 """
@@ -20,7 +21,7 @@ from seqlab.errors import UserError
 from seqlab.runs.folder import atomic_write
 from seqlab.runs.schema import EVENTS, first_fault
 
-Kind = Literal["update", "evaluation", "sample", "note"]
+Kind = Literal["update", "evaluation", "epoch", "sample", "note"]
 Event = dict[str, Any]
 
 
@@ -52,10 +53,13 @@ def read(path: Path) -> list[Event]:
 
 
 def rewind(path: Path, step: int) -> None:
-    """Drops every event after `step` and a torn last line: a resumed run writes them anew. Whole or not at all."""
+    """Drops every event after `step`, the part of an epoch that a training ended with, and a torn last line.
+
+    A resumed run writes them anew. Whole or not at all.
+    """
     if not path.exists():
         return
-    kept = [line for line, event in _events(path) if event["step"] <= step]
+    kept = [line for line, event in _events(path) if event["step"] <= step and not event.get("partial")]
     atomic_write(path, "".join(f"{line}\n" for line in kept))
 
 

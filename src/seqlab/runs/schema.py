@@ -239,6 +239,19 @@ class EvaluationEvent:
 
 
 @dataclass(frozen=True)
+class EpochEvent:
+    """The end of an epoch, or of the training inside one; validation scores are beside these."""
+
+    step: int
+    epoch: float
+    loss: float | None = None
+    tokens: int | None = None
+    updates: int | None = None
+    train_s: Seconds | None = None
+    evaluation_s: Seconds | None = None
+
+
+@dataclass(frozen=True)
 class SampleEvent:
     """What the model made of an example."""
 
@@ -259,6 +272,7 @@ class NoteEvent:
 EVENTS = {
     "update": TypeAdapter(UpdateEvent),
     "evaluation": TypeAdapter(EvaluationEvent),
+    "epoch": TypeAdapter(EpochEvent),
     "sample": TypeAdapter(SampleEvent),
     "note": TypeAdapter(NoteEvent),
 }

@@ -66,6 +66,7 @@ def shrunk(experiment: Experiment, **train: Any) -> Experiment:
     tree["train"] |= {
         "max_steps": 12,
         "max_minutes": None,
+        "epochs": None,
         "until": None,
         "patience": None,
         "precision": "fp32",

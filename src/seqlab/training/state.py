@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from seqlab.engine.machine import (
 )
 from seqlab.engine.optimizers import build_optimizer
 from seqlab.engine.precision import DTYPES, Mode, Precision, PrecisionChoice, choose_precision
-from seqlab.engine.recorder import Display, Recorder, open_trackers
+from seqlab.engine.recorder import Display, EpochSums, Recorder, open_trackers
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly, assemble
 from seqlab.experiment.config import Experiment, read_experiment
@@ -101,6 +101,7 @@ def save(state: TrainingState) -> None:
             "position": tuple(engine.stream.position),
             "elapsed_s": state.budget.elapsed(),
             "history": state.history,
+            "epoch": asdict(state.recorder.epoch),
         },
         random=random_state(),
     )
@@ -126,6 +127,7 @@ def restore(state: TrainingState) -> None:
     engine.precision.load_state_dict(saved["precision"])
     engine.stream.position = Position(*saved["position"])
     state.budget.spent_s = saved["elapsed_s"]
+    state.recorder.epoch = EpochSums(**saved.get("epoch", {}))  # earlier runs have none
     state.step, state.history = snapshot.step, [(step, value) for step, value in saved["history"]]
     if snapshot.random is not None:
         restore_random_state(snapshot.random)
@@ -149,7 +151,7 @@ def final_weights(state: TrainingState) -> checkpoint.Weights:
     return snapshot.average or snapshot.model
 
 
-CHANGEABLE = frozenset({"train.max_steps", "train.max_minutes", "train.until", "train.patience"})
+CHANGEABLE = frozenset({"train.epochs", "train.max_steps", "train.max_minutes", "train.until", "train.patience"})
 """Settings that a resumed run may change: they say when to stop, not what is computed until then."""
 
 
@@ -161,7 +163,8 @@ def prepare(
     assembly = seeded_assembly(experiment, world, paths if resume else None, corpus)
     environment = read_environment(paths) if resume else _begin(experiment, paths, assembly, world, display)
     engine = build_engine(experiment, assembly, world, environment["precision"])
-    budget = Budget(settings.max_steps, settings.max_minutes and settings.max_minutes * 60, world)
+    seconds = settings.max_minutes and settings.max_minutes * 60
+    budget = Budget(settings.max_steps, seconds, world, settings.epochs, engine.stream)
     recorder = Recorder(
         log=EventLog(paths.events) if world.is_main else None,
         trackers=open_trackers(settings.trackers, paths.root, experiment) if world.is_main else [],

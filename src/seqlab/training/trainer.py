@@ -5,6 +5,7 @@
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -23,6 +24,7 @@ from seqlab.runs.checksums import record_checksums
 from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
+from seqlab.training.epochs import end_epoch, header
 from seqlab.training.interruptions import bad_batch_kept, stop_signals, write_faults
 from seqlab.training.state import (
     TrainingState,
@@ -79,6 +81,9 @@ def train(
             else:
                 changed = world.run_on_main(lambda: check_free(paths, overwrite))
             state = prepare(experiment, paths, world, display, resume, corpus)
+            if world.is_main:
+                for line in header(state):
+                    display.note(line)
             if changed is not None:
                 world.run_on_main(lambda: record_change(state, changed))
             return _train_to_end(state)
@@ -112,32 +117,46 @@ def _train(state: TrainingState) -> str:
     """Updates until something ends them; returns what."""
     recorder, world = state.recorder, state.world
     reason = "trained to the end of its budget"
+    scores: dict[str, float] | None = None
+    every, epochs = state.experiment.train.evaluate_every, int(state.engine.stream.epochs_done)
     with stop_signals() as asked_to_stop:
         for update in updates(state.engine, state.budget, state.step):
             state.step = update.step
             progress = state.budget.progress(state.step)
             recorder.add(update, progress)
-            if state.step % state.experiment.train.evaluate_every == 0:
+            ended = int(state.engine.stream.epochs_done) > epochs
+            scores = None
+            due = ended if every == "epoch" else state.step % every == 0
+            if due or ended:
                 recorder.flush(progress)
+            if due:
                 scores = _evaluate(state)
+            if ended:
+                epochs = int(state.engine.stream.epochs_done)
+                end_epoch(state, scores)
+            if scores is not None:
                 save(state)
-                if (ended := _reason_to_end(state, scores)) is not None:
-                    reason = ended
+                if (why := _reason_to_end(state, scores)) is not None:
+                    reason = why
                     break
             if world.any_rank(bool(asked_to_stop)):
                 reason = "interrupted"
                 break
         recorder.flush(state.budget.progress(state.step))
-        if not state.history or state.history[-1][0] != state.step:
-            if reason != "interrupted":
-                _evaluate(state)
+        is_new = not state.history or state.history[-1][0] != state.step
+        if is_new:
+            scores = _evaluate(state) if reason != "interrupted" else None
             save(state)
+        if reason != "interrupted":
+            end_epoch(state, scores, partial=True)  # behind the checkpoint: more epochs continue inside this one
     return reason
 
 
 def _evaluate(state: TrainingState) -> dict[str, float]:
     """Scores on parts of the training and validation sets; every process learns those of validation."""
+    start = time.perf_counter()
     scores = state.world.run_on_main(lambda: _scores(state))
+    state.recorder.epoch.evaluation_s += time.perf_counter() - start
     state.history.append((state.step, scores[state.experiment.task.main_score]))
     state.recorder.restart_clock()
     return scores

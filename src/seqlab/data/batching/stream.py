@@ -9,6 +9,7 @@ resumes as one.
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -241,6 +242,28 @@ class Stream:
         self.position = Position(epoch_number, place)
         every = np.concatenate(shapes)
         return Group(batches, int(every[:, 1].sum()), int(every.sum()), slots, every, self.position)
+
+    @property
+    def epochs_done(self) -> float:
+        """Passes over the data: 1.5 in the middle of the second. Not whole where an update reached beyond an end."""
+        number, place = self.position
+        return number + place / len(self._epoch(number).buckets)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates that the first epoch takes; later ones may differ by a few, as their batches are drawn anew."""
+        return -(-self._first[1] // self._config.accumulate)
+
+    @property
+    def first_shapes(self) -> np.ndarray:
+        """(N, 2): source and target lengths of the first epoch."""
+        return self._first[0]
+
+    @cached_property
+    def _first(self) -> tuple[np.ndarray, int]:
+        """Shapes and number of batches of the first epoch; made again where a resumed run stands in another."""
+        first = self._epoch(0) if self.position.epoch == 0 else self._prepare(0)
+        return first.shapes, len(first.buckets)
 
     def close(self) -> None:
         """Ends the background thread."""
