@@ -130,7 +130,7 @@ class Training:
 def leave_out_what_takes_long() -> None:
     """Measuring, drawing, and importing torch anew take longer than all the rest."""
     state.matrix_rate = lambda device, dtype: 1e11
-    Canvas.svg = lambda canvas, label: "<svg></svg>"
+    Canvas.svg = lambda self, label: "<svg></svg>"
     queue.subprocess = SimpleNamespace(Popen=Training, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
     run.CHUNK = batch_file.CHUNK = CHUNK
 
