@@ -13,7 +13,7 @@ def die_with_parent(parent: int) -> None:
     """Lets the system kill this process when the process `parent`, its own, ends; at once where it has ended.
 
     A run loses no more by this than the updates since its last checkpoint. Elsewhere than on Linux nothing happens: an
-    orphan then holds the lock of what it writes, and whoever comes next is told its number.
+    orphan then holds the lock of what it writes, and the next writer reads its number.
     """
     if sys.platform != "linux":
         return
