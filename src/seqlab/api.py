@@ -13,7 +13,7 @@ from seqlab.experiment import registry
 from seqlab.experiment.assembly import build_corpus, fitted
 from seqlab.experiment.config import Experiment, load
 from seqlab.inference.run import Run
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RunFolder, check_links
 from seqlab.training.trainer import train as _train
 
 
@@ -84,6 +84,7 @@ def _experiment(
     path = RunFolder(Path(resume)).config
     if not path.is_file():
         raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
+    check_links(RunFolder(Path(resume)))
     if not trust_code:
         registry.check_trusted(read_toml(path), str(path))
     return load(str(path), settings, warn=False)

@@ -108,3 +108,33 @@ def test_batches_that_cannot_be_dealt_out_are_told_once(start: Start, small: tup
     assert re.search(r"exitcode *: 2\b", outcome.err)
     assert not PROGRESS.match(outcome.err)
     assert not (tmp_path / "run").exists()
+
+
+DIE_IN_ONE_OF_TWO = """
+import os, signal
+from seqlab import cli
+from seqlab.engine.recorder import Recorder
+
+add = Recorder.add
+
+def add_and_die(recorder, update, progress):
+    add(recorder, update, progress)
+    if (recorder.world.rank, update.step) == (RANK, 10):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Recorder.add = add_and_die
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_dies_is_one_line(start: Start, small: tuple[str, ...], tmp_path: Path, rank: int) -> None:
+    folder, script = tmp_path / "run", tmp_path / "die_in_one_of_two.py"
+    script.write_text(DIE_IN_ONE_OF_TWO.replace("RANK", str(rank)))
+    outcome = outcome_of(start("train", *small, *TWO, "--out", folder, processes=2, script=script))
+    assert outcome.code == 1
+    assert [line for line in outcome.err.splitlines() if line.startswith("seqlab: ")] == [
+        f"seqlab: {folder}: another process of this run has ended; update 8 is saved; "
+        f"resume with: seqlab train --resume {folder}"
+    ]
+    assert "gloo" not in outcome.err

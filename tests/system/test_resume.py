@@ -375,6 +375,34 @@ def sealed_anew(file: Path) -> None:
     (file.parent / "manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.parametrize(
+    "name", ["events.jsonl", "checkpoints", "tokenizers/source.json", "config.toml", "results.json"]
+)
+def test_links_out_of_a_run_are_not_followed(command: Command, broken: Path, tmp_path: Path, name: str) -> None:
+    outside, link = tmp_path / "outside", broken / name
+    if link.exists():
+        link.rename(outside)
+    else:
+        outside.write_text("{}")
+    link.symlink_to(outside)
+    before = contents(outside.parent)
+    for words in (("train", "--resume", broken), ("evaluate", broken), ("predict", broken, "What?")):
+        outcome = command(*words)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.complaint == f"{link}: a link that leads out of the run folder: put the file itself in its place"
+    assert contents(outside.parent) == before
+
+
+def test_links_that_stay_in_a_run_or_lead_to_it_are_followed(
+    command: Command, trained: Trained, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    (folder / "model.safetensors").symlink_to("weights.safetensors")
+    (tmp_path / "link").symlink_to(folder)
+    assert command("predict", tmp_path / "link", "What is the units digit of 37?").code == 0
+
+
 def test_a_cut_log_is_reported(command: Command, broken: Path, trained: Trained, tmp_path: Path) -> None:
     """Nothing but curves depends on it: the run resumes, and says so."""
     log = broken / "events.jsonl"

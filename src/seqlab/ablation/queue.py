@@ -4,11 +4,13 @@ Every run is a process of its own and leaves a normal run folder. A queue that w
 """
 
 import itertools
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Self
@@ -36,6 +38,7 @@ from seqlab.experiment.config import check, load
 from seqlab.report.folder import load_run
 from seqlab.runs.folder import unwritable, write_json
 from seqlab.runs.lock import locked
+from seqlab.runs.orphans import die_with_parent
 
 MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
@@ -282,7 +285,12 @@ class _Trainings:
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as file:
             self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=None if sys.platform == "win32" else partial(die_with_parent, os.getpid()),
             )
             if self.stopped:  # by a signal that came while the process was being made
                 self._child.terminate()

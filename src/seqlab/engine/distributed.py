@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.errors import UserError
+from seqlab.runs.orphans import die_with_parent
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
@@ -140,6 +141,13 @@ ALONE = World(0, 1, torch.device("cpu"))
 """A run of one process."""
 
 
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process of the run has ended."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or any(name in str(error) for name in ("gloo", "NCCL"))
+
+
 def connect(name: DeviceName) -> World:
     """Joins the processes that torchrun started, or makes a world of one."""
     device = resolve_device(name)
@@ -150,6 +158,8 @@ def connect(name: DeviceName) -> World:
         raise UserError(f"WORLD_SIZE is {size}, but RANK and LOCAL_RANK are not set: start the processes with torchrun")
     import torch.distributed as dist
 
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        die_with_parent(os.getppid())
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     match device.type:

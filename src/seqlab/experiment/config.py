@@ -14,7 +14,7 @@ from seqlab.engine.precision import Clip
 from seqlab.errors import UserError
 from seqlab.experiment import registry
 from seqlab.runs.compatibility import upgraded
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RunFolder, check_links
 from seqlab.text.vocabularies import TextConfig
 
 FOLDER_NAME = re.compile(r'[^/\\:*?"<>|\x00-\x1f\s.][^/\\:*?"<>|\x00-\x1f]{0,99}(?<!\s)')
@@ -201,6 +201,7 @@ def read_experiment(paths: RunFolder, *, trust_code: bool = False) -> Experiment
     """
     if not paths.config.is_file():
         raise UserError(f"{paths.root}: not a run folder (no {paths.config.name} in it)")
+    check_links(paths)
     tree = upgraded(read_toml(paths.config))
     if not trust_code:
         registry.check_trusted(tree, str(paths.config))

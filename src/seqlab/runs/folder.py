@@ -105,6 +105,20 @@ class RunFolder:
         return self.root / "bad-batch.safetensors"
 
 
+def check_links(paths: RunFolder) -> None:
+    """Raises UserError for a symbolic link that leads out of the run folder: it may come from anybody.
+
+    What is read or written through it would be a file of the user's that has nothing to do with the run. The folder
+    itself may be reached by a link.
+    """
+    root = paths.root.resolve()
+    for folder, folders, files in os.walk(root):  # does not follow links
+        for link in (Path(folder) / name for name in (*folders, *files)):
+            if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(root):
+                place = paths.root / link.relative_to(root)
+                raise UserError(f"{place}: a link that leads out of the run folder: put the file itself in its place")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write the file that is to stand at `path`: hidden beside it, forced to disk and renamed at the end.

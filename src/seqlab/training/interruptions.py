@@ -2,18 +2,24 @@
 
 import shlex
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import torch
 
 from seqlab.engine.checkpoint import latest, save_weights
-from seqlab.engine.distributed import World
+from seqlab.engine.distributed import World, is_lost_connection
 from seqlab.engine.recorder import NonFiniteError
 from seqlab.errors import UserError
 from seqlab.runs.folder import RunFolder, unwritable
+from seqlab.runs.lock import locked
+
+LOOK_S = 1.0
+"""So long the main process keeps its lock when another one has ended, so that the others see who is alive."""
 
 
 @contextmanager
@@ -58,6 +64,23 @@ def write_faults(paths: RunFolder) -> Iterator[None]:
         raise unwritable(error, paths.root, saved_so_far(paths)) from None
     finally:
         threading.excepthook = report
+
+
+@contextmanager
+def lost_processes(paths: RunFolder, world: World) -> Iterator[None]:
+    """Turns the end of another process of the run into one line with the command that resumes."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world.size == 1 or not is_lost_connection(error):
+            raise
+        message = f"{paths.root}: another process of this run has ended; {saved_so_far(paths)}"
+        time.sleep(LOOK_S if world.is_main else LOOK_S / 5)
+        with suppress(UserError):
+            if not world.is_main:
+                with locked(paths.root, ""):  # the main process holds it while it lives: somebody else has to speak
+                    print(f"seqlab: {message}", file=sys.stderr)
+        raise UserError(message) from None
 
 
 def saved_so_far(paths: RunFolder) -> str:

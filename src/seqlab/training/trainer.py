@@ -25,7 +25,7 @@ from seqlab.runs.folder import RunFolder, atomic_write, write_json
 from seqlab.runs.lock import locked
 from seqlab.runs.schema import ARTIFACTS, checked
 from seqlab.training.epochs import end_epoch, header
-from seqlab.training.interruptions import bad_batch_kept, stop_signals, write_faults
+from seqlab.training.interruptions import bad_batch_kept, lost_processes, stop_signals, write_faults
 from seqlab.training.state import (
     TrainingState,
     check_free,
@@ -71,7 +71,7 @@ def train(
     only_writer = locked(folder, "choose another --out") if world.is_main else nullcontext()
     try:
         paths, corpus = RunFolder(folder), build_corpus(experiment.data) if corpus is None else corpus
-        with only_writer, write_faults(paths):
+        with only_writer, write_faults(paths), lost_processes(paths, world):
             if resume:
                 world.run_on_main(lambda: check_settings(experiment, paths))
                 if world.run_on_main(lambda: report_is_missing(paths)):
@@ -119,7 +119,7 @@ def _train(state: TrainingState) -> str:
     reason = "trained to the end of its budget"
     scores: dict[str, float] | None = None
     every, epochs = state.experiment.train.evaluate_every, int(state.engine.stream.epochs_done)
-    with stop_signals() as asked_to_stop:
+    with stop_signals() as asked_to_stop, lost_processes(state.paths, world):  # torchrun sends SIGTERM to those left
         for update in updates(state.engine, state.budget, state.step):
             state.step = update.step
             progress = state.budget.progress(state.step)
