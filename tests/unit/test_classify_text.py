@@ -1,5 +1,6 @@
 """Texts and their classes, from the file to the answer: loss by hand, a run that transformers loads, exact training."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 from sklearn.metrics import matthews_corrcoef
 
 from seqlab.data.corpora.labelled import Labelled
+from seqlab.display import LineCount
 from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly
 from seqlab.experiment.config import Experiment, load
+from seqlab.inference.batch_file import write_answers
 from seqlab.inference.run import Run
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.text_classification.task import BATCH, TextEvaluation
@@ -64,17 +67,27 @@ def test_the_loss_of_a_batch_by_hand(assembly: Assembly) -> None:
 
 def test_pairs_are_told_apart_and_long_texts_cut(assembly: Assembly) -> None:
     task: Any = assembly.task
-    rows, cut = task.encode([Labelled("who", "the notes", "yes"), Labelled("wrote " * 40, None, "no")])
-    assert cut == 1
+    rows, is_cut = task.encode([Labelled("who", "the notes", "yes"), Labelled("wrote " * 40, None, "no")])
+    assert is_cut == [False, True]
     assert rows.shapes[:, 0].tolist() == [6, 24]
     assert rows.batch(np.array([0]), 6, 1).types.tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_a_special_token_in_a_text_is_text(assembly: Assembly) -> None:
+    task: Any = assembly.task
+    rows, _ = task.encode([Labelled("ada [SEP] bob [CLS]", None, "yes")])
+    separator, first = task._tokenizer.sep_token_id, task._tokenizer.cls_token_id
+    ids = rows.ids.ids.tolist()
+    assert (ids.count(separator), ids.count(first)) == (1, 1)
+    assert (ids[0], ids[-1]) == (first, separator)
+    assert len(ids) > 8
 
 
 def test_correlations_batch_by_batch_are_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(1)
     labels, found = generator.integers(2, size=70), generator.normal(size=(70, 2))
     examples = [Labelled("a", None, str(label)) for label in labels]
-    evaluation = TextEvaluation(ClassEvaluation(["0", "1"], labels, found, ("loss", "matthews")), examples, 0)
+    evaluation = TextEvaluation(ClassEvaluation(["0", "1"], labels, found, ("loss", "matthews")), examples, [])
     parts = np.split(np.arange(70), [BATCH, 2 * BATCH])
     wanted = [matthews_corrcoef(labels[part], found[part].argmax(1)) for part in parts]
     assert evaluation.batch_matthews() == pytest.approx(wanted)
@@ -109,6 +122,15 @@ def test_lines_are_answered_in_order(trained: Path) -> None:
     assert answers[1] == ""
     assert {answers[0], answers[2]} <= {"yes", "no"}
     assert run.predict_lines([""])[0].predictions[0].text == ""
+
+
+def test_texts_that_are_cut_are_counted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    write_answers(
+        Run(trained, device="cpu"), ["wrote " * 40, "ada wrote bob 9", "notes " * 30], out, LineCount(None, hidden=True)
+    )
+    assert out.getvalue().count("\n") == 3
+    assert "2 of 3 inputs are longer than task.longest and were cut" in capsys.readouterr().err
 
 
 def test_a_strange_label_is_refused(trained: Path, tmp_path: Path) -> None:

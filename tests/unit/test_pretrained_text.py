@@ -7,7 +7,7 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.runs.hf_folder import find_checkpoint, load_tokenizer
-from seqlab.text.hf.pretrained import sides
+from seqlab.text.hf.pretrained import sides, text_encoder
 from seqlab.text.tokenizer import SpecialIds
 from seqlab.text.vocabularies import TextConfig, Vocabularies
 
@@ -42,6 +42,27 @@ def test_bart_starts_from_its_end_and_then_its_begin(tiny_bart: Path, tmp_path: 
     assert vocabularies.target.unknown(TEXTS) == {}
     assert vocabularies.special.pad not in vocabularies.target.encode("a<pad>b")
     _kept(vocabularies, tmp_path)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_t5", "tiny_bart", "tiny_encoder"])
+def test_special_tokens_in_a_text_are_text(fixture: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = load_tokenizer(find_checkpoint(str(request.getfixturevalue(fixture))))
+    encoder = text_encoder(tokenizer)
+    unknown = tokenizer.unk_token_id
+    for name in tokenizer.all_special_tokens:
+        # "</s>" is among the pieces of a unigram model itself
+        ids = encoder.encode(f"the {name} notes{name}a", add_special_tokens=False).ids
+        assert not ({*tokenizer.all_special_ids} - {unknown}) & {*ids}
+        assert len(ids) > len(encoder.encode("the notes a", add_special_tokens=False).ids) + 2
+    for text in TEXTS[:3]:
+        assert encoder.encode(text).ids == tokenizer(text)["input_ids"]
+    assert encoder is not tokenizer.backend_tokenizer  # which is saved with the run
+
+
+def test_the_end_of_a_t5_in_a_text_does_not_end_it(tiny_t5: Path) -> None:
+    _, vocabularies = both(tiny_t5, 0)
+    assert vocabularies.target.encode("a</s>b") == [3, 4, 2, 2, 22, 2, 5]  # <, / and > are unknown to it
+    assert vocabularies.source.encode("</s>").count(1) == 1  # its own end
 
 
 def _kept(vocabularies: Vocabularies, folder: Path) -> None:

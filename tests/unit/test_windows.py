@@ -70,9 +70,18 @@ def test_windows_without_the_whole_answer_point_to_the_first_token(tokenizer: An
     assert (labels[windows.question == 2] == NOWHERE).all()
 
 
+def test_a_special_token_in_a_text_is_text(tokenizer: Any) -> None:
+    context = "Ada [SEP] wrote [PAD] the Notes."
+    windows = encode_windows(tokenizer, [asked("the Notes", "Who [SEP]?", context)], WindowSize(48, 6, 8))
+    ids = windows.rows.ids.ids.tolist()
+    assert ids.count(tokenizer.sep_token_id) == 2
+    assert tokenizer.pad_token_id not in ids
+    assert answers_of(windows, context) == {"the Notes"}
+
+
 def test_long_questions_are_cut_and_counted(tokenizer: Any) -> None:
     windows = encode_windows(tokenizer, [asked("Ada", "who wrote the notes zzzzzz?"), asked("Ada")], SIZE)
-    assert windows.cut == 1
+    assert windows.is_cut == [True, False]
     assert windows.rows.shapes[:, 0].max() == SIZE.window
 
 

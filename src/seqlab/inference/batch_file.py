@@ -9,6 +9,7 @@ byte, the one that no interruption would have changed.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -116,6 +117,8 @@ class Done:
     """answers that were cut at `decode.max_length` or `decode.max_ratio`"""
     unknown: int = 0
     """best answers with an `<unk>`"""
+    cut_at: dict[str, int] = field(default_factory=dict)
+    """by the setting that bounds them, how many inputs were read in part only"""
 
     def add(self, sources: list[str], answers: list[LineResult], text: str) -> None:
         """A chunk is answered by these lines of text."""
@@ -125,6 +128,7 @@ class Done:
         self.in_pieces += sum(answer.pieces > 1 for answer in answers)
         self.capped += sum(answer.predictions[0].capped for answer in answers)
         self.unknown += sum(answer.predictions[0].unknown > 0 for answer in answers)
+        self.cut_at = dict(Counter(self.cut_at) + Counter(answer.cut_at for answer in answers if answer.cut_at))
 
     def read_on(self, sources: list[str]) -> None:
         """The digest of a chunk follows from the one before it, so that it can be made of a text in any state."""
@@ -154,6 +158,8 @@ def _line(answer: LineResult) -> str:
 def _report(run: Run, done: Done, shown: LineCount) -> None:
     if done.in_pieces:
         shown.note(f"seqlab: {done.in_pieces:,} of {done.lines:,} lines were read sentence by sentence")
+    for setting, number in done.cut_at.items():
+        shown.note(f"seqlab: {number:,} of {done.lines:,} inputs are longer than {setting} and were cut")
     if done.capped:
         decode = run.experiment.decode
         by_source = "" if decode.max_ratio is None else f" or decode.max_ratio={decode.max_ratio:g}"

@@ -115,7 +115,14 @@ def embed(encoder: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
     ordered, found = sorted(texts, key=len), {}
     for start in range(0, len(ordered), BATCH_SIZE):
         batch = ordered[start : start + BATCH_SIZE]
-        inputs = tokenizer(batch, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        inputs = tokenizer(
+            batch,
+            padding=True,
+            truncation=True,
+            max_length=longest,
+            return_tensors="pt",
+            split_special_tokens=True,  # "[SEP]" in a text is text
+        )
         with torch.inference_mode():
             states = network(**inputs).last_hidden_state  # (B, T, D)
         real = inputs["attention_mask"][..., None].to(states.dtype)

@@ -47,6 +47,8 @@ class LineResult(NamedTuple):
     """how a source was cut that is too long to be read whole"""
     unknown: Mapping[str, int] = {}
     """how often the source contains out-of-vocabulary tokens"""
+    cut_at: str = ""
+    """the setting that bounds the source, where only its beginning was read"""
 
 
 class Sample(NamedTuple):

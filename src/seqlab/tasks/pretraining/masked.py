@@ -33,6 +33,7 @@ from seqlab.tasks.pretraining.masking import SpecialTokens, hidden_tokens, maske
 from seqlab.tasks.pretraining.packing import SPECIAL_TOKENS, Sentences, draw_pairs, encode_documents
 from seqlab.tasks.pretraining.start import tokenizer_and_network
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Parts, Prediction, Sample, evaluating
+from seqlab.text.hf.pretrained import text_encoder
 from seqlab.text.hf.wordpieces import CONTINUES
 from seqlab.text.sentences import sentences
 
@@ -151,7 +152,7 @@ class PretrainMasked(TransformersFolder):
         parts = MASK.split(line)
         if len(parts) == 1:
             raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
-        backend = self._tokenizer.backend_tokenizer
+        backend = text_encoder(self._tokenizer)
         pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
         ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.special.mask, *piece))]
         if len(ids) + 2 > self._longest:

@@ -19,6 +19,7 @@ import numpy as np
 
 from seqlab.data.corpora.passages import Document
 from seqlab.errors import UserError
+from seqlab.text.hf.pretrained import text_encoder
 from seqlab.text.hf.wordpieces import CONTINUES
 from seqlab.text.sentences import sentences
 
@@ -130,10 +131,7 @@ def _begins_word(tokenizer: Any) -> np.ndarray:
 
 def _encoded(texts: Sequence[str], tokenizer: Any) -> Iterator[np.ndarray]:
     """The ids of each text."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    backend.encode_special_tokens = True  # "<mask>" in a text is text
+    backend = text_encoder(tokenizer)
     for start in range(0, len(texts), CHUNK):
         for found in backend.encode_batch_fast(texts[start : start + CHUNK], add_special_tokens=False):
             yield np.array(found.ids, dtype=np.int32)

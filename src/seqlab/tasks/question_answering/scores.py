@@ -55,10 +55,15 @@ class AnswerEvaluation:
     loss: float
     """mean over the windows, in nats: of the first and the last token of the answer"""
     windows: int
-    cut: int
-    """questions that were too long to be read whole"""
+    is_cut: Sequence[bool]
+    """which questions were too long to be read whole"""
     spans: Sequence[BestSpan] = ()
     """of each question, where "no answer" is one of the answers"""
+
+    @property
+    def cut(self) -> int:
+        """How many questions were too long."""
+        return sum(self.is_cut)
 
     @property
     def quick_scores(self) -> Mapping[str, float]:

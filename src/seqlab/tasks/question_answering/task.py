@@ -150,7 +150,7 @@ class AnswerQuestions(TransformersFolder):
                 self._collect(windows, batch, start, end, found, nulls)
         spans: list[BestSpan] = []
         answers = list(self._answers(examples, windows, found, nulls, spans))
-        return AnswerEvaluation(examples, answers, nats / max(number, 1), len(windows), windows.cut, spans)
+        return AnswerEvaluation(examples, answers, nats / max(number, 1), len(windows), windows.is_cut, spans)
 
     def samples(self, model: Any, examples: Sequence[Question], *, autocast: Autocast) -> list[Sample]:
         """The question, the answer of a person, and that of the model."""
@@ -186,8 +186,14 @@ class AnswerQuestions(TransformersFolder):
         self, model: Any, inputs: Sequence[Question], *, autocast: Autocast, progress: Callable[[float], None]
     ) -> list[LineResult]:
         """The n best answers to each question."""
-        found = self.evaluate(model, inputs, quick=True, autocast=autocast).found
-        return [LineResult([Prediction(answer.text, answer.score) for answer in answers]) for answers in found]
+        found = self.evaluate(model, inputs, quick=True, autocast=autocast)
+        return [
+            LineResult(
+                [Prediction(answer.text, answer.score) for answer in answers],
+                cut_at="task.longest_question" if is_cut else "",
+            )
+            for answers, is_cut in zip(found.found, found.is_cut, strict=True)
+        ]
 
     def _windows(self, examples: Sequence[Question]) -> TokenRows:
         """Those of training; UserError for a question without an answer where each must have one."""

@@ -12,6 +12,7 @@ import numpy as np
 from seqlab.data.batching.pairs import Ragged
 from seqlab.data.batching.token_rows import TokenRows
 from seqlab.data.corpora.squad import Question, Span
+from seqlab.text.hf.pretrained import text_encoder
 
 CHUNK = 1000
 """Questions that are encoded at once: tokenizers give lists of Python objects, many times larger than arrays."""
@@ -41,7 +42,7 @@ class Windows:
     question: np.ndarray  # (N,), whose window it is
     first: Ragged  # where the text of each token begins in the context, in characters; NOWHERE for other tokens
     last: Ragged  # where it ends
-    cut: int  # questions that were too long
+    is_cut: list[bool]  # which questions were too long
 
     def __len__(self) -> int:
         return len(self.question)
@@ -89,9 +90,8 @@ def place(first: np.ndarray, last: np.ndarray, answer: Span | None) -> tuple[int
 
 def _packed(tokenizer: Any, questions: Sequence[Question], number: int, size: WindowSize) -> Windows:
     """The windows of questions of which the first has this number."""
-    backend = tokenizer.backend_tokenizer
+    backend = text_encoder(tokenizer)
     texts = _shortened(backend, [question.question.strip() for question in questions], size.question)
-    backend.no_padding()
     backend.enable_truncation(size.window, stride=size.stride, strategy="only_second")
     encodings = backend.encode_batch(
         [(text, question.context) for (text, _), question in zip(texts, questions, strict=True)]
@@ -110,7 +110,7 @@ def _packed(tokenizer: Any, questions: Sequence[Question], number: int, size: Wi
         question=numbers + number,
         first=_ragged([first for first, _ in places]),
         last=_ragged([last for _, last in places]),
-        cut=sum(is_cut for _, is_cut in texts),
+        is_cut=[is_cut for _, is_cut in texts],
     )
 
 
@@ -135,14 +135,12 @@ def _joined(parts: Sequence[Windows]) -> Windows:
         question=np.concatenate([part.question for part in parts]),
         first=Ragged.joined([part.first for part in parts]),
         last=Ragged.joined([part.last for part in parts]),
-        cut=sum(part.cut for part in parts),
+        is_cut=[is_cut for part in parts for is_cut in part.is_cut],
     )
 
 
 def _shortened(backend: Any, questions: Sequence[str], longest: int) -> list[tuple[str, bool]]:
     """Questions of at most so many tokens, and whether something was cut off."""
-    backend.no_truncation()
-    backend.no_padding()
     found = []
     for question, encoding in zip(
         questions, backend.encode_batch(list(questions), add_special_tokens=False), strict=True

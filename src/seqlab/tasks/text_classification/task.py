@@ -32,6 +32,7 @@ from seqlab.runs.hf_folder import TransformersFolder, check_fits, checkpoint_of,
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.frozen_states import with_frozen_states
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating
+from seqlab.text.hf.pretrained import text_encoder
 
 CHUNK = 2000
 """Texts that are encoded at once."""
@@ -75,8 +76,13 @@ class TextEvaluation:
 
     found: ClassEvaluation
     examples: Sequence[Labelled]
-    cut: int
-    """texts that were too long to be read whole"""
+    is_cut: Sequence[bool]
+    """which texts were too long to be read whole"""
+
+    @property
+    def cut(self) -> int:
+        """How many were too long."""
+        return sum(self.is_cut)
 
     @property
     def quick_scores(self) -> Mapping[str, float]:
@@ -164,10 +170,9 @@ class ClassifyText(TransformersFolder):
         """The texts of an epoch; those that stay the same are encoded once."""
         return self._training(self.corpus.training(epoch))
 
-    def encode(self, examples: Sequence[Labelled]) -> tuple[TokenRows, int]:
-        """Texts to ids, and how many of them were cut."""
-        backend = self._tokenizer.backend_tokenizer
-        backend.no_padding()
+    def encode(self, examples: Sequence[Labelled]) -> tuple[TokenRows, list[bool]]:
+        """Texts to ids, and which of them were cut."""
+        backend = text_encoder(self._tokenizer)
         backend.enable_truncation(self.config.longest)
         texts = [example.text if example.second is None else (example.text, example.second) for example in examples]
         found = [
@@ -180,7 +185,7 @@ class ClassifyText(TransformersFolder):
             raise UserError(f'the label "{strange.label}" of "{strange.text[:40]}" is none of {", ".join(number)}')
         labels = np.array([number[example.label] for example in examples], dtype=np.int64)
         rows = TokenRows.of([row.ids for row in found], types, labels, self._tokenizer.pad_token_id)
-        return rows, sum(bool(row.overflowing) for row in found)
+        return rows, [bool(row.overflowing) for row in found]
 
     def loss(self, model: nn.Module, batch: TokenBatch) -> LossSum:
         """Cross-entropy of the classes, in nats."""
@@ -191,14 +196,14 @@ class ClassifyText(TransformersFolder):
     @torch.inference_mode()
     def evaluate(self, model: Any, examples: Sequence[Labelled], *, quick: bool, autocast: Autocast) -> TextEvaluation:
         """Loss without label smoothing, and the most probable class of every text."""
-        rows, cut = self.encode(examples)
+        rows, is_cut = self.encode(examples)
         found = np.zeros((len(rows), len(self.classes)), dtype=np.float32)
         with evaluating(model):
             for batch in evaluation_batches(rows, model, self.config.evaluation_tokens):
                 with autocast():
                     logits = model(*batch.inputs)
                 found[batch.rows] = logits.log_softmax(1).cpu().numpy()
-        return TextEvaluation(ClassEvaluation(self.classes, rows.labels, found, self.config.measured), examples, cut)
+        return TextEvaluation(ClassEvaluation(self.classes, rows.labels, found, self.config.measured), examples, is_cut)
 
     def samples(self, model: Any, examples: Sequence[Labelled], *, autocast: Autocast) -> list[Sample]:
         """The text, its class, and that of the model."""
@@ -227,6 +232,9 @@ class ClassifyText(TransformersFolder):
         self, model: Any, inputs: Sequence[Labelled], *, autocast: Autocast, progress: Callable[[float], None]
     ) -> list[LineResult]:
         """The most probable class of each text."""
-        records = self.evaluate(model, inputs, quick=True, autocast=autocast).records()
-        scored = ((record["predicted"], math.log(max(record["probability"], 1e-9))) for record in records)
-        return [LineResult([Prediction(*prediction)]) for prediction in scored]
+        found = self.evaluate(model, inputs, quick=True, autocast=autocast)
+        scored = ((record["predicted"], math.log(max(record["probability"], 1e-9))) for record in found.records())
+        return [
+            LineResult([Prediction(*prediction)], cut_at="task.longest" if is_cut else "")
+            for prediction, is_cut in zip(scored, found.is_cut, strict=True)
+        ]

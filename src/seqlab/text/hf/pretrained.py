@@ -1,9 +1,10 @@
 """The tokenizer of a pretrained model, with its own special tokens."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from seqlab.errors import UserError
@@ -126,22 +127,54 @@ class PretrainedTokenizer(Tokenizer):
 
     @cached_property
     def _inner(self) -> Any:
-        from tokenizers import Tokenizer as Library
-
-        try:
-            tokenizer = Library.from_str(self._json)
-        except Exception as error:  # the library raises nothing narrower
-            raise ValueError(str(error)) from None
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        tokenizer.encode_special_tokens = True  # "</s>" in a text is text: it must not end it
-        return tokenizer
+        return _plain_encoder(self._json)
 
     @cached_property
     def _reads_bytes(self) -> bool:
         """Whether a piece is written in the letters that stand for bytes (Radford et al. 2019)."""
         decoder = json.loads(self._json).get("decoder") or {}
         return decoder.get("type") == "ByteLevel"
+
+
+def text_encoder(tokenizer: Any) -> Any:
+    """What turns texts into ids as a tokenizer of `transformers` does: not padded, not cut, nothing in them is special.
+
+    It is a copy: what is set there is not saved with the tokenizer.
+    """
+    encoder = _plain_encoder_of(tokenizer)
+    encoder.no_truncation()
+    return encoder
+
+
+@lru_cache(maxsize=2)
+def _plain_encoder_of(tokenizer: Any) -> Any:
+    return _plain_encoder(tokenizer.backend_tokenizer.to_str())
+
+
+def _plain_encoder(text: str) -> Any:
+    """The tokenizer of this tokenizer.json, for which "</s>" in a text is text: it must not end it.
+
+    Raises ValueError where it is damaged.
+    """
+    from tokenizers import Regex, Tokenizer, pre_tokenizers
+
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(str(error)) from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    special = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    found = tokenizer.encode_batch([*special.values()], add_special_tokens=False)
+    names = [name for (index, name), row in zip(special.items(), found, strict=True) if index in row.ids]
+    if names := [name for name in names if len(name) > 1]:
+        # Unigram has them among its pieces: their first character is parted from the rest.
+        starts = "|".join(f"{re.escape(name[0])}(?={re.escape(name[1:])})" for name in names)
+        parted = pre_tokenizers.Split(Regex(starts), behavior="isolated")
+        before = [] if tokenizer.pre_tokenizer is None else [tokenizer.pre_tokenizer]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, parted])
+    return tokenizer
 
 
 def sides(tokenizer: Any, start_id: int | None, prefix: str = "") -> tuple[PretrainedTokenizer, PretrainedTokenizer]:
