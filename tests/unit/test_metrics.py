@@ -60,6 +60,22 @@ def test_of_several_references_the_nearest_counts() -> None:
     assert quick_scores(metrics, both)["rouge_l"] > quick_scores(metrics, one)["rouge_l"]
 
 
+def test_scores_of_parts_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = build_metrics(MetricsConfig(names=("bleu", "chrf", "ibleu", "rouge_l", "length_ratio")))
+    outputs = Outputs(
+        ["the cat sat", "a dog", "", "it rains and rains", "no"],
+        [["the cat sat down", "The dog", "x", "it rains", "no"], ["the cat", "a dog", "y y", "rain", "yes"]],
+        ["x", "a dog", "z", "it rains", "no"],
+    )
+    whole = scores(metrics, outputs)
+    monkeypatch.setattr("seqlab.metrics.metric.PART", 2)
+    monkeypatch.setattr("seqlab.metrics.intervals.ROWS", 2)
+    parts = scores(metrics, outputs)
+    assert {name: score.value for name, score in parts.items()} == {name: score.value for name, score in whole.items()}
+    for name, score in whole.items():
+        assert parts[name] == pytest.approx(score)
+
+
 def test_lower_case_is_a_setting() -> None:
     outputs = Outputs(["the dog runs far away"], [["The Dog runs far away"]])
     assert quick_scores([Bleu(BleuConfig(lowercase=True))], outputs)["bleu"] == pytest.approx(100)

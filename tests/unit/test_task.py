@@ -286,6 +286,19 @@ def test_dropout_is_off_while_evaluating_and_as_it_was_afterwards(training: bool
     assert model.training is training
 
 
+def test_a_large_set_is_evaluated_in_parts_with_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, examples = task_of(), [*random_examples(20), Example("a?", "9")]
+    model = Script(task.vocabularies, dict(examples[::2]))
+    whole = task.evaluate(model, examples, quick=False, autocast=nullcontext)
+    monkeypatch.setattr("seqlab.tasks.sequence_to_sequence.task.TOGETHER", 8)
+    parts = task.evaluate(model, examples, quick=False, autocast=nullcontext)
+    assert list(parts.records()) == list(whole.records())
+    assert parts.unknown == whole.unknown == {"source": Counter("?")}
+    assert (parts.counts.characters, parts.counts.tokens) == (whole.counts.characters, whole.counts.tokens)
+    assert parts.loss == pytest.approx(whole.loss)
+    assert parts.to_json()["scores"].keys() == whole.to_json()["scores"].keys()
+
+
 def test_evaluation_leaves_no_gradient() -> None:
     model = small_model(task := task_of())
     evaluate(task, model, random_examples(3))

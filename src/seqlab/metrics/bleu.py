@@ -94,7 +94,10 @@ class LengthRatio:
 
 def statistics(settings: BleuConfig, outputs: Outputs) -> np.ndarray:
     """(N, 10), a row for each prediction and its references; sums of rows are those of a corpus."""
-    return np.array(sacrebleu_of(settings)._extract_corpus_statistics(outputs.predictions, outputs.references))
+    extract = sacrebleu_of(settings)._extract_corpus_statistics
+    return np.concatenate(
+        [np.array(extract(part.predictions, part.references), dtype=np.int32) for part in outputs.parts()]
+    )
 
 
 def from_sums(sums: np.ndarray, order: int = 4) -> float:

@@ -41,7 +41,10 @@ class Chrf:
 
     def statistics(self, outputs: Outputs) -> np.ndarray:
         """(N, 18 or more): n-grams of both sides and their matches."""
-        return np.array(self._sacrebleu()._extract_corpus_statistics(outputs.predictions, outputs.references))
+        extract = self._sacrebleu()._extract_corpus_statistics
+        return np.concatenate(
+            [np.array(extract(part.predictions, part.references), dtype=np.int32) for part in outputs.parts()]
+        )
 
     def score(self, sums: np.ndarray, n: int) -> float:
         """chrF of the sums."""

@@ -50,8 +50,16 @@ def student(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+ROWS = 65_536
+"""Of a table that are multiplied together: integers become float64 for that."""
+
+
 def bootstrap(
-    statistics: np.ndarray, scores: Callable[[np.ndarray], Mapping[str, float]], *, resamples: int = 1000, seed: int = 1
+    statistics: np.ndarray | Sequence[np.ndarray],
+    scores: Callable[[np.ndarray], Mapping[str, float]],
+    *,
+    resamples: int = 1000,
+    seed: int = 1,
 ) -> dict[str, Interval]:
     """Percentile intervals of scores that follow from sums over examples, such as BLEU.
 
@@ -59,18 +67,20 @@ def bootstrap(
     score: put the statistics of both side by side.
 
     Args:
-        statistics: (N, K), what each of the N examples adds to the K sums.
+        statistics: (N, K), what each of the N examples adds to the K sums; or several tables that stand side by side.
         scores: values by name from the K sums over N examples.
         resamples: how often N examples are drawn.
         seed: the same seed gives the same ends.
 
     Source: Koehn (2004), "Statistical significance tests for machine translation evaluation".
     """
-    n = len(statistics)
+    tables = [statistics] if isinstance(statistics, np.ndarray) else statistics
+    n = len(tables[0])
     generator = np.random.default_rng(seed)
-    value = scores(statistics.sum(0))
+    value = scores(np.concatenate([table.sum(0) for table in tables]))
     # how often each example was drawn, times what it adds: one product instead of a copy of the table
-    draws = (np.bincount(generator.integers(n, size=n), minlength=n) @ statistics for _ in range(resamples))
+    counts = (np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(resamples))
+    draws = (np.concatenate([_weighted_sum(count, table) for table in tables]) for count in counts)
     resampled = np.array([list(scores(sums).values()) for sums in draws])
     low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
     return {
@@ -78,3 +88,9 @@ def bootstrap(
         name: Interval(value[name], min(value[name], float(low[i])), max(value[name], float(high[i])))
         for i, name in enumerate(value)
     }
+
+
+def _weighted_sum(counts: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(K,): the rows of the table (N, K), each as often as it counts."""
+    blocks = range(0, len(table), ROWS)
+    return sum((counts[i : i + ROWS] @ table[i : i + ROWS].astype(np.float64, copy=False) for i in blocks), np.zeros(1))

@@ -5,7 +5,7 @@ sums. That is what makes 1,000 bootstrap resamples cheap, and the same draws ser
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -16,6 +16,10 @@ from seqlab.metrics.intervals import Interval, bootstrap, wilson
 
 Unit = Literal["points", "share", "fraction", "number"]
 """points: 0 to 100, one digit; share: 0 to 1, written in per cent; fraction: 0 to 1, three digits; number: as it is."""
+
+
+PART = 1000
+"""Examples whose n-grams are counted together."""
 
 
 class Measure(NamedTuple):
@@ -46,6 +50,12 @@ class Outputs:
         sizes = [len(self.predictions), *map(len, self.references), *([len(self.sources)] if self.sources else [])]
         if not self.references or not self.predictions or any(one != other for one, other in pairwise(sizes)):
             raise ValueError(f"cannot score {sizes[0]} predictions by {' and '.join(map(str, sizes[1:]))} references")
+
+    def parts(self) -> "Iterator[Outputs]":
+        """The same a few examples at a time: sacreBLEU keeps the n-grams of all references that it is given."""
+        for start in range(0, len(self.predictions), PART):
+            rows = slice(start, start + PART)
+            yield Outputs(self.predictions[rows], [side[rows] for side in self.references], self.sources[rows])
 
 
 @runtime_checkable
@@ -84,12 +94,9 @@ def scores(metrics: Sequence[Metric], outputs: Outputs, *, resamples: int = 1000
     resampled = [i for i, part in enumerate(statistics) if not _is_share(metrics[i], part)]
     found: dict[str, Interval] = {}
     if resampled:
-        found = bootstrap(
-            np.hstack([statistics[i] for i in resampled]),
-            _by_name([metrics[i] for i in resampled], [statistics[i].shape[1] for i in resampled], n),
-            resamples=resamples,
-            seed=seed,
-        )
+        tables = [statistics[i] for i in resampled]
+        by_name = _by_name([metrics[i] for i in resampled], [table.shape[1] for table in tables], n)
+        found = bootstrap(tables, by_name, resamples=resamples, seed=seed)
     for metric, part in zip(metrics, statistics, strict=True):
         if metric.measure.name not in found:
             found[metric.measure.name] = wilson(int(part.sum()), n)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -191,6 +191,23 @@ class OutputEvaluation:
             "token_accuracy": self.counts.right / self.counts.tokens,
             "bits_per_character": bits_per_character(self.counts.nats, self.counts.characters),
         }
+
+
+def joined_evaluation(parts: Sequence[OutputEvaluation]) -> OutputEvaluation:
+    """That of all examples, one part after the other."""
+    unknown: dict[str, Counter[str]] = {}
+    for part in parts:
+        for side, counts in part.unknown.items():
+            unknown.setdefault(side, Counter()).update(counts)
+    return replace(
+        parts[0],
+        counts=TokenCounts(*(sum(sums) for sums in zip(*(astuple(part.counts) for part in parts), strict=True))),
+        correct=[correct for part in parts for correct in part.correct],
+        predictions=[prediction for part in parts for prediction in part.predictions],
+        examples=[example for part in parts for example in part.examples],
+        unknown=unknown,
+        outputs=[texts for part in parts for texts in part.outputs],
+    )
 
 
 NUM_MAPS = 4

@@ -30,7 +30,12 @@ from seqlab.metrics.registry import MetricsConfig, build_metrics
 from seqlab.runs import statistics
 from seqlab.runs.folder import RunFolder, read_environment, write_json
 from seqlab.runs.hf_folder import TransformersFiles
-from seqlab.tasks.sequence_to_sequence.evaluation import OutputEvaluation, TokenCounts, attention_maps
+from seqlab.tasks.sequence_to_sequence.evaluation import (
+    OutputEvaluation,
+    TokenCounts,
+    attention_maps,
+    joined_evaluation,
+)
 from seqlab.tasks.sequence_to_sequence.outputs import check_copies, copied_words, different, wider
 from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
@@ -47,6 +52,10 @@ EPOCHS = 1_000_000
 
 SENTENCE_SAMPLE = 10_000
 """Training sources, at least, whose sentences are counted."""
+
+
+TOGETHER = 20_000
+"""Examples that are sorted by length and evaluated together; what has been searched for takes a few kB each."""
 
 
 class SequenceToSequenceConfig(Config):
@@ -237,6 +246,15 @@ class SequenceToSequence:
                 its answer. The texts of wrong predictions are then cut where they went wrong.
             autocast: makes the context of the wanted precision.
         """
+        if len(examples) <= TOGETHER:
+            return self._evaluated(model, examples, quick, autocast)
+        starts = range(0, len(examples), TOGETHER)
+        return joined_evaluation(
+            [self._evaluated(model, examples[start : start + TOGETHER], quick, autocast) for start in starts]
+        )
+
+    def _evaluated(self, model: Any, examples: Sequence[Example], quick: bool, autocast: Autocast) -> OutputEvaluation:
+        """Of so few examples that the ids of all fit into memory."""
         encoded = self.encode(examples)
         decode = self.decode.model_copy(update=GREEDY) if quick else self.decode
         with evaluating(model):
