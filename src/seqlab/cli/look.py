@@ -20,8 +20,9 @@ from seqlab.errors import UserError
 @app.command("recipes", epilog="Example: seqlab recipes")
 def list_recipes() -> None:
     """List the recipes: task, data, expected score, time."""
-    from rich.console import Console
     from rich.table import Table
+
+    from seqlab.display import Console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("recipe", no_wrap=True)
@@ -63,8 +64,7 @@ def data(
     out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
 ) -> None:
     """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
-    from rich.console import Console
-
+    from seqlab.display import Console
     from seqlab.experiment.assembly import build_corpus
     from seqlab.experiment.config import load
     from seqlab.report.page import write_data_page
@@ -75,7 +75,7 @@ def data(
     for table in found.tables:
         console.print(table)
     for remark in found.remarks:
-        console.print(remark, markup=False)
+        console.print(remark)
     if out is not None:
         if found.lengths is None:
             raise UserError("--out draws the lengths of texts; this data has none")

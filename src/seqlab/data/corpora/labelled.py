@@ -326,8 +326,8 @@ def _check_classes(path: Path, examples: Sequence[Labelled], column: str) -> Non
         shown = ", ".join(sorted(labels)[:LISTED])
         raise UserError(
             f"{path}: the labels in column {column} are {len(decimals):,} different decimals ({shown}, ...), which are "
-            "no classes, and regression is not there yet: round them to a few in a column of their own, and name that in "
-            "data.label"
+            "no classes, and regression is not there yet: round them to a few in a column of their own, and "
+            "name that in data.label"
         )
 
 
