@@ -47,7 +47,6 @@ def test_no_verb_passes_them_on(command: Command, settings: list[str], tmp_path:
     trained = command("train", *settings, "--out", tmp_path / "run")
     assert trained.code == 0, trained.err
     assert "[31mred" in trained.err
-    assert "[bold]" in trained.err
     scored = command("evaluate", tmp_path / "run")
     shown = command("show", *settings)
     compared = command("compare", tmp_path / "run", tmp_path / "run", "--out", tmp_path / "page.html")
