@@ -3,6 +3,7 @@
 Pages are Jinja2 templates beside the code that fills them; every value is escaped but drawings of matplotlib.
 """
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -115,6 +116,16 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
 def render(template: str, **values: Any) -> str:
     """What a template makes of the values."""
     return _templates().get_template(template).render(version=__version__, **values)
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError now where `write_text` would after hours of work."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file, such as {path / 'page.html'}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"{path}: cannot be written: permission denied")
 
 
 def write_text(path: Path, text: str) -> Path:
