@@ -79,15 +79,16 @@ class SettingsTable(NamedTuple):
 def write_report(run: RunFolder) -> Path:
     """Writes `report.html` into the run folder. Raises UserError when it is no run folder or cannot be written."""
     record = load_run(run.root)
+    about = record.about if record.own_data is None else {}  # it speaks of other data
     found = {name: section.values(record) for name, section in SECTIONS.items() if record.has_any(section.reads)}
     return write_page(
         run.report,
         "report/page.html.jinja",
-        title=f"{record.recipe} · seqlab",
+        title=f"{record.heading} · seqlab",
         name=record.name,
-        recipe=record.recipe,
-        summary=str(record.about.get("summary") or ""),
-        origin=_origin(record.about),
+        recipe=record.heading,
+        summary=str(about.get("summary") or ""),
+        origin=_origin(about),
         headline=_headline(record),
         facts=_facts(record),
         remarks=[*_missing(record), *_warnings(record)],
@@ -158,7 +159,7 @@ def _templates() -> "Environment":
 def results_table(record: RunRecord) -> Table:
     """Scores with their intervals, time, size and machine of one run; texts of others are never read as markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column(record.recipe, style="dim")
+    table.add_column(record.heading, style="dim", overflow="fold")
     table.add_column("", overflow="fold")
     for score in record.scores:
         table.add_row(Text(wording.title(score.name)), Text(wording.with_interval(score)))
