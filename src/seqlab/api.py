@@ -80,14 +80,26 @@ def _experiment(
     if recipe is not None:
         return load(recipe, settings)
     if resume is None:
-        raise UserError("name a recipe to train (`seqlab recipes` lists them), or a run to --resume")
+        others = _unfinished(Path("runs"))
+        raise UserError(f"name a recipe to train (`seqlab recipes` lists them), or a run to --resume{others}")
     path = RunFolder(Path(resume)).config
     if not path.is_file():
-        raise UserError(f"{resume}: not a run folder (no {path.name} in it)")
+        raise UserError(f"{resume}: not a run folder (no {path.name} in it){_unfinished(Path(resume))}")
     check_links(RunFolder(Path(resume)))
     if not trust_code:
         registry.check_trusted(read_toml(path), str(path))
     return load(str(path), settings, warn=False)
+
+
+def _unfinished(place: Path) -> str:
+    """Where there are runs that can be resumed, in or beside a folder: the end of a sentence that names the newest."""
+    around = [place] if place.is_dir() else [place.parent, Path("runs")]
+    found = {run.parent for folder in around for run in folder.glob("*/config.toml")}
+    stopped = [run for run in found if not RunFolder(run).weights.is_file()]
+    newest = sorted(stopped, key=lambda run: (run.stat().st_mtime, run.name), reverse=True)[:3]
+    if not newest:
+        return "; every run there has finished" if found else ""
+    return "; unfinished, the newest first: " + ", ".join(map(str, newest))
 
 
 def _new_folder(name: str) -> Path:

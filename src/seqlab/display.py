@@ -1,11 +1,90 @@
-"""What a person watches: a progress bar on a terminal, plain lines elsewhere, all on standard error."""
+"""What a person watches: a progress bar on a terminal, plain lines elsewhere, all on standard error.
 
+Data, and whoever wrote them, never command the terminal: control characters are shown as pictures, `␛` for escape.
+"""
+
+import re
+import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import TracebackType
+from typing import IO, Any
 
-from rich.console import Console
+import rich.console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Control characters other than tab and line feed, and those that turn the direction of the text after them."""
+
+
+def printable(text: str) -> str:
+    """The text with a picture in place of each character that commands a terminal."""
+    return _COMMANDS.sub(lambda found: _picture(ord(found[0])), text)
+
+
+def _picture(code: int) -> str:
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else "�"
+
+
+class Printable:
+    """A text stream that a person reads: what is written to it is made printable."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes the printable text."""
+        return self.stream.write(printable(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes the printable texts."""
+        self.stream.writelines(map(printable, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def printable_streams() -> Iterator[None]:
+    """Inside, standard error is printable, and standard output at a terminal too; a file or a pipe gets every byte."""
+    out = Printable(sys.stdout) if sys.stdout.isatty() else sys.stdout
+    with redirect_stdout(out), redirect_stderr(Printable(sys.stderr)):  # type: ignore[type-var]
+        yield
+
+
+class Console(rich.console.Console):
+    """The console of `rich`, on which texts are texts: neither markup nor commands to the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Printable before it is measured."""
+        return super().render_str(printable(text), **options)
+
+    def render(
+        self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Printable segments; those that move the cursor are rich's own."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream itself: the colours of rich are no data."""
+        found = rich.console.Console.file.fget(self)  # type: ignore[misc]
+        while isinstance(found, Printable):
+            found = found.stream
+        return found
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
 
 class Silent:
@@ -57,7 +136,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """The text as it is."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def __enter__(self) -> "Lines":
         return self
@@ -96,7 +175,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(text)
 
     def __enter__(self) -> "Bar":
         self._progress.start()
@@ -150,7 +229,7 @@ class LineCount:
 
     def note(self, text: str) -> None:
         """A line, above the bar."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def __enter__(self) -> "LineCount":
         self._bar.start()

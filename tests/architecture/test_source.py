@@ -66,3 +66,10 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
         for match in private.finditer((REPOSITORY / name).read_bytes())
     ]
     assert found == []
+
+
+def test_only_display_prints_by_rich() -> None:
+    """Its console shows the control characters of data; that of rich would pass them on."""
+    own = [path for path in FILES if path.name != "display.py"]
+    places = [str(path.relative_to(ROOT)) for path in own if "rich.console import Console" in path.read_text("utf-8")]
+    assert places == []

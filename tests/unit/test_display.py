@@ -1,11 +1,13 @@
 """What a person watches: plain lines, a bar, or nothing; standard output stays clean."""
 
+import io
 import sys
 
 import pytest
+from rich.table import Table
 
 from seqlab import display
-from seqlab.display import Bar, LineCount, Lines, Silent
+from seqlab.display import Bar, Console, LineCount, Lines, Silent, printable, printable_streams
 
 VALUES = {"loss": 1.23456, "learning_rate": 0.001, "examples_per_s": 12345.6, "mfu": 0.5}
 
@@ -113,3 +115,27 @@ def test_lines_are_counted_by_a_bar_on_a_terminal(
     assert out == "an answer\n"
     assert "line 7: [strange]" in err
     assert ("9 of 10 lines" if total else "9 lines") in err
+
+
+def test_control_characters_become_pictures() -> None:
+    assert printable("a\tb\n\x1b[1m\x07\r\x7f\x9b\u202e é 八 👩‍👧 \u200f") == "a\tb\n␛[1m␇␍␡�� é 八 👩‍👧 \u200f"
+
+
+def test_a_bar_keeps_the_colours_of_rich_and_nothing_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with printable_streams():
+        console = Console(stderr=True, force_terminal=True)
+        table = Table("[red]\x1b[2Jname")
+        table.add_row("[/red]\x1b]0;x\x07", style="green")
+        console.print(table)
+        bar = Bar()
+        with bar:
+            bar.note("\x1b[2J [/b]")
+            bar.sample(1, "\x1b[2J", "\x9b", "\u202e")
+    written = stream.getvalue()
+    assert "\x1b[32m" in written  # green, by rich
+    assert not any(attack in written for attack in ("\x1b[2J", "\x1b]0", "\x9b", "\u202e"))
+    assert "␛[2Jname" in written

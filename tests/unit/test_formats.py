@@ -191,7 +191,7 @@ def test_missing_columns_of_parquet_are_listed(tmp_path: Path) -> None:
 
 def test_parquet_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert complaint(tmp_path / "a.parquet") == ": Parquet files need pyarrow: pip install 'seqlab[hf]'"
+    assert complaint(tmp_path / "a.parquet") == ": Parquet files need pyarrow: pip install pyarrow"
 
 
 def test_nothing_is_an_empty_text(tmp_path: Path) -> None:

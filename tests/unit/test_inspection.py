@@ -15,6 +15,8 @@ from seqlab.data.corpora.mathematics import Mathematics, MathematicsData
 from seqlab.data.corpora.numbers import Numbers, NumbersData
 from seqlab.data.corpora.passages import Passages, PassagesData
 from seqlab.data.corpora.squad import Squad, SquadData
+from seqlab.report.sections.lengths import contents, distributions, terminal_tables
+from seqlab.runs.statistics import describe
 from seqlab.tools.inspection import count_table, inspect
 
 
@@ -117,14 +119,18 @@ def test_drawn_pairs_are_counted_in_the_unit_of_the_run() -> None:
         assert overview.unit is None
 
 
-def test_labels_and_answers_are_targets_and_lengths_are_in_words(tmp_path: Path) -> None:
+def test_answers_are_targets_labels_are_none_and_lengths_are_in_words(tmp_path: Path) -> None:
     labels = tmp_path / "labels.tsv"
     labels.write_text("text\tlabel\n" + "".join(f"text {n}\t{'bad' if n % 2 else 'good'}\n" for n in range(40)))
     found = LabelledCorpus(LabelledData(train=str(labels)))
     assert found.overview().unit == "words"
     assert {example for part in (found.overview().texts or {}).values() for example in part} == {
-        (f"text {n}", "bad" if n % 2 else "good") for n in range(40)
+        (f"text {n}", "") for n in range(40)
     }
+    lengths = describe(found.overview().texts or {}, words=True)
+    assert [shown.name for shown in distributions(lengths)] == ["source length"]
+    assert not any("target" in str(column.header) for table in terminal_tables(lengths) for column in table.columns)
+    assert not any("target" in title for table in contents(lengths)["tables"] for title in table.head)
     rows = [f'row {number}: "{a}" -> "{label}"' for number, (a, _, label) in enumerate(found.training(0)[:3], start=1)]
     assert found.overview().remarks == [*found.remarks(), *rows]
     table = found.overview().table

@@ -319,7 +319,7 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     message = complaint(dataset="opus_books", subset="en-fr")
     assert message == "data.dataset=opus_books: no split train; there are all"
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert complaint(dataset="book") == "data.dataset=book needs the library datasets: pip install 'seqlab[hf]'"
+    assert complaint(dataset="book") == "data.dataset=book needs the library datasets: pip install datasets"
 
 
 class HubSplit(list[Tree]):

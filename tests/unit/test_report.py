@@ -222,7 +222,8 @@ def html(finished):
         ([0.1, 0.9], True, (0, 0), (1.02, 1.02)),
         ([12.0, 39.0], False, (0, 0), (39, 50)),
         ([0.958, 0.986], True, (0.95, 0.958), (0.986, 1)),
-        ([0.986, 0.986], True, (0.97, 0.986), (0.986, 1.02)),
+        ([0.986, 0.986], True, (0.93, 0.94), (1.02, 1.02)),
+        ([0.094, 0.094], True, (0.08, 0.09), (0.098, 0.1)),
         ([-0.2, 0.4], False, (-0.3, -0.2), (0.4, 0.5)),
         ([0.0, 0.0], True, (0, 0), (1.02, 1.02)),
         ([], True, (0, 0), (1.02, 1.02)),
@@ -741,3 +742,22 @@ def test_what_reads_runs_imports_neither_torch_nor_what_writes_pages():
     code = f"import sys, seqlab.report.page, seqlab.report.compare; print([name in sys.modules for name in {packages}])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == str([False] * len(packages))
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "heading"),
+    [
+        ("cola", "reviews/sentiment.tsv.gz", "sentiment, with the settings of cola"),
+        ("cola", "cola/in_domain_train.tsv", "cola"),
+        ("translate", ["mine.tsv", "more.tsv"], "mine, with the settings of translate"),
+        ("translate", [{"path": "mine.tsv"}], "mine, with the settings of translate"),
+        ("my-recipe", "sentiment.tsv", "my-recipe"),
+    ],
+)
+def test_a_report_on_data_of_ones_own_is_not_titled_like_other_data(tmp_path, name, train, heading):
+    folder = write_run(tmp_path / "run")
+    about = {"name": name, "summary": "About CoLA.", "expected": "0.36"}
+    folder.config.write_text(tomli_w.dumps({"about": about, "data": {"kind": "labelled", "train": train}}))
+    page = read_page(write_report(folder)).text
+    assert f"{heading} · seqlab" in page
+    assert ("About CoLA." in page) == (heading == name)

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from seqlab import __version__
+from seqlab.display import printable_streams
 from seqlab.errors import UserError
 from seqlab.runs.folder import FULL, unwritable
 
@@ -51,6 +52,11 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 
 def main() -> NoReturn:
     """Runs a verb: exit code 0 when it did its work, 1 when it failed, 2 when the user can put it right."""
+    with printable_streams():
+        _main()
+
+
+def _main() -> NoReturn:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -88,7 +94,7 @@ def _fail(message: str, code: int, debug: bool) -> NoReturn:
     if debug:
         raise
     if code == 1 or is_main_process():  # every process of a run finds the same mistake of the user: it is reported once
-        print(f"seqlab: {message}", file=sys.stderr)
+        print(f"seqlab: {message}".replace("\n", "␊"), file=sys.stderr)  # file names may have line breaks
     sys.exit(code)
 
 

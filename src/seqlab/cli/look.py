@@ -20,8 +20,9 @@ from seqlab.errors import UserError
 @app.command("recipes", epilog="Example: seqlab recipes")
 def list_recipes() -> None:
     """List the recipes: task, data, expected score, time."""
-    from rich.console import Console
     from rich.table import Table
+
+    from seqlab.display import Console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("recipe", no_wrap=True)
@@ -42,16 +43,15 @@ def show(name: RecipeName, settings: Overrides = None) -> None:
     from seqlab.config.settings import settings as settings_of
     from seqlab.experiment.config import load, unread_tables
 
-    section, experiment = None, load(name, settings or [])
-    for setting in settings_of(experiment):
-        head, _, key = setting.key.partition(".")
+    section, experiment = "", load(name, settings or [])
+    # Settings of no section stand first, as in a file.
+    for setting in sorted(settings_of(experiment), key=lambda setting: "." in setting.key):
+        head, key = setting.key.split(".", 1) if "." in setting.key else ("", setting.key)
         if head in unread_tables(experiment):
             continue
-        if not key:  # a setting of no section
-            head, key = "", head
         if head != section:
             section = head
-            print(f"\n[{section}]" if section else "\nat the top of the file")
+            print(f"\n[{section}]")
         value = "" if setting.value is None else json.dumps(setting.value, ensure_ascii=False, default=str)
         print(f"{' ' if setting.is_default else '*'} {f'{key} = {value}':<44} {setting.doc}")
 
@@ -63,22 +63,23 @@ def data(
     out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
 ) -> None:
     """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
-    from rich.console import Console
-
+    from seqlab.display import Console
     from seqlab.experiment.assembly import build_corpus
     from seqlab.experiment.config import load
-    from seqlab.report.page import write_data_page
+    from seqlab.report.page import check_writable, write_data_page
     from seqlab.tools.inspection import inspect
 
     experiment, console = load(name, settings or []), Console()
+    if out is not None:
+        check_writable(out)
     found = inspect(build_corpus(experiment.data), words=experiment.text.unit != "character")
+    if out is not None and found.lengths is None:
+        raise UserError("--out draws the lengths of texts; this data has none")
     for table in found.tables:
         console.print(table)
     for remark in found.remarks:
-        console.print(remark, markup=False)
-    if out is not None:
-        if found.lengths is None:
-            raise UserError("--out draws the lengths of texts; this data has none")
+        console.print(remark)
+    if out is not None and found.lengths is not None:
         print(write_data_page(name, found.lengths, out))
 
 

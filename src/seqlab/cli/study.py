@@ -28,12 +28,11 @@ def ablate(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Measure what techniques are worth: none, each alone, all but each, all; the same command resumes."""
-    from rich.console import Console
-
     from seqlab.ablation.measured import read_ablation
     from seqlab.ablation.page import summary_table
     from seqlab.ablation.plan import AblationFolder
     from seqlab.ablation.queue import Request, make_plan, run_queue
+    from seqlab.display import Console
 
     changes = tuple(settings or ())
     plan = make_plan(Request(name, changes, switches, tuple(grid or ()), seeds, budget, steps, until, device.value))
@@ -56,8 +55,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Page with table and curves.")] = Path("comparison.html"),
 ) -> None:
     """Compare runs: a table here, the curves laid over each other on a page."""
-    from rich.console import Console
-
+    from seqlab.display import Console
     from seqlab.report.compare import compare_table, write_comparison
     from seqlab.report.folder import load_run
 

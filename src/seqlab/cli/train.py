@@ -122,8 +122,7 @@ def find_lr(
 
 def _print_outcome(folder: Path) -> None:
     """Samples, score and report on standard error; the path of the run folder on standard output."""
-    from rich.console import Console
-
+    from seqlab.display import Console
     from seqlab.report.folder import load_run
     from seqlab.report.page import epochs_table, results_table
     from seqlab.report.sections.samples import samples_table

@@ -59,7 +59,7 @@ def _open(name: TrackerName, folder: Path, config: Config) -> Tracker:
             case "mlflow":
                 return MLflow(folder, config)
     except ModuleNotFoundError as error:
-        raise UserError(f'{name} is not installed (no module {error.name}): pip install "seqlab[track]"') from None
+        raise UserError(f"{name} is not installed (no module {error.name}): pip install {name}") from None
 
 
 class TensorBoard:

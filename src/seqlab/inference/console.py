@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +84,10 @@ def _standard_input() -> Iterator[str]:
 
 
 def _prompted() -> Iterator[str]:
-    """Lines typed at a prompt until Ctrl-D; an empty one is ignored."""
+    """Lines typed at a prompt until Ctrl-D; an empty one is ignored. The arrow keys bring back those before."""
+    with suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401 - input() has a history once it is imported
+    print("seqlab: type one input per line; the up arrow brings back the last one, Ctrl-D ends", file=sys.stderr)
     while True:
         try:
             line = input("> ")

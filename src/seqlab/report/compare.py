@@ -46,7 +46,7 @@ def write_comparison(records: Sequence[RunRecord], path: Path) -> Path:
     """Writes the page. Raises UserError when there is nothing to compare or the place cannot be written."""
     if len(records) < 2:
         raise UserError("name at least two runs to compare")
-    heading = " against ".join(dict.fromkeys(record.recipe for record in records))
+    heading = " against ".join(dict.fromkeys(record.heading for record in records))
     return write_page(
         path,
         "report/compare.html.jinja",

@@ -150,8 +150,9 @@ def score_axis(axes: "Axes", values: Sequence[float], *, share: bool) -> None:
     """
     low, high = min(values, default=0.0), max(values, default=1.0)
     if low > 0.8 * high > 0:
-        margin = 0.08 * max(high - low, 0.02 * high)
-        axes.set_ylim(low - margin, high + margin)
+        # A curve that hardly moves is a line, not noise blown up to the height of the axes.
+        margin = 0.08 * (high - low) if high - low > 0.005 * high else 0.05 * high
+        axes.set_ylim(low - margin, min(high + margin, 1.02) if share else high + margin)
     else:
         axes.set_ylim(min(0.0, 1.1 * low), 1.02 if share else None)
     if share:

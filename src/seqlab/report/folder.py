@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.config import recipes
 from seqlab.config.settings import Tree, read_toml
 from seqlab.errors import UserError
 from seqlab.metrics.metric import Measure
@@ -88,6 +89,21 @@ class RunRecord:
     def recipe(self) -> str:
         """The recipe that was trained."""
         return str(self.about.get("name") or (self.results or {}).get("recipe") or self.name)
+
+    @cached_property
+    def own_data(self) -> str | None:
+        """The user's training file, by its stem, in a run whose recipe comes with other data, or with none."""
+        train = self.config.get("data", {}).get("train")
+        first = train[0] if isinstance(train, list) and train else train
+        path = first.get("path") if isinstance(first, dict) else first
+        if not isinstance(path, str) or self.recipe not in recipes.names():
+            return None
+        return None if train == recipes.tree(self.recipe)["data"].get("train") else Path(path).name.partition(".")[0]
+
+    @property
+    def heading(self) -> str:
+        """What was trained: the recipe, or the user's file with its settings."""
+        return self.recipe if self.own_data is None else f"{self.own_data}, with the settings of {self.recipe}"
 
     @cached_property
     def predictions(self) -> list[TextPrediction]:

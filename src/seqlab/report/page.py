@@ -3,6 +3,7 @@
 Pages are Jinja2 templates beside the code that fills them; every value is escaped but drawings of matplotlib.
 """
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from seqlab import __version__
 from seqlab.config.settings import Tree
+from seqlab.errors import UserError
 from seqlab.metrics.registry import measure
 from seqlab.report import figures, wording
 from seqlab.report.folder import RunRecord, Score, load_run
@@ -83,14 +85,15 @@ class SettingsTable(NamedTuple):
 def write_report(run: RunFolder) -> Path:
     """Writes `report.html` into the run folder. Raises UserError when it is no run folder or cannot be written."""
     record = load_run(run.root)
+    about = record.about if record.own_data is None else {}  # it speaks of other data
     found = {name: section.values(record) for name, section in SECTIONS.items() if record.has_any(section.reads)}
     page = render(
         "report/page.html.jinja",
-        title=f"{record.recipe} · seqlab",
+        title=f"{record.heading} · seqlab",
         name=record.name,
-        recipe=record.recipe,
-        summary=str(record.about.get("summary") or ""),
-        origin=_origin(record.about),
+        recipe=record.heading,
+        summary=str(about.get("summary") or ""),
+        origin=_origin(about),
         headline=_headline(record),
         facts=_facts(record),
         remarks=[*_missing(record), *_warnings(record)],
@@ -126,6 +129,16 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
 def render(template: str, **values: Any) -> str:
     """What a template makes of the values."""
     return _templates().get_template(template).render(version=__version__, **values)
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError now where `write_text` would after hours of work."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file, such as {path / 'page.html'}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"{path}: cannot be written: permission denied")
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -169,7 +182,7 @@ def epochs_table(record: RunRecord) -> Table | None:
 def results_table(record: RunRecord) -> Table:
     """Scores with their intervals, time, size and machine of one run; texts of others are never read as markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column(record.recipe, style="dim")
+    table.add_column(record.heading, style="dim", overflow="fold")
     table.add_column("", overflow="fold")
     for score in record.scores:
         table.add_row(Text(wording.title(score.name)), Text(wording.with_interval(score)))

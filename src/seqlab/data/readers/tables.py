@@ -124,7 +124,7 @@ def _read_parquet(path: Path, columns: Columns, reading: Reading) -> Records:
     try:
         import pyarrow
     except ModuleNotFoundError:
-        raise UserError(f"{path}: Parquet files need pyarrow: pip install 'seqlab[hf]'") from None
+        raise UserError(f"{path}: Parquet files need pyarrow: pip install pyarrow") from None
     with reading.faults(path, "row") as faults, _seekable(path, reading) as file:
         try:
             records = (row for row in enumerate(_parquet_rows(file, path, columns, reading), start=1))

@@ -34,9 +34,7 @@ def read_cells(path: Path, file: IO[bytes], reading: Reading) -> Generator[tuple
     try:
         import openpyxl
     except ModuleNotFoundError:
-        raise UserError(
-            f"{path}: XLSX files need openpyxl: pip install 'seqlab[xlsx]', or save the table as CSV"
-        ) from None
+        raise UserError(f"{path}: XLSX files need openpyxl: pip install openpyxl, or save the table as CSV") from None
     if not is_zipfile(file):
         file.seek(0)
         if not (start := file.read(BLOCK)).startswith(b"PK"):

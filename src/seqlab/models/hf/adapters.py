@@ -20,7 +20,7 @@ def add_adapters(network: nn.Module, names: Sequence[str], rank: int) -> None:
     try:
         import peft
     except ModuleNotFoundError:
-        raise UserError(f"model.lora_rank={rank} needs the library peft: pip install 'seqlab[lora]'") from None
+        raise UserError(f"model.lora_rank={rank} needs the library peft: pip install peft") from None
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(names))
     peft.inject_adapter_in_model(config, network)

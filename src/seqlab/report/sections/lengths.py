@@ -1,6 +1,7 @@
 """Sizes and lengths of a corpus: tables and histograms, for the terminal and for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -40,9 +41,9 @@ class Distribution(NamedTuple):
 
 def terminal_tables(statistics: Statistics) -> list[Table]:
     """Sizes and lengths of every set, in characters and in words, then the histograms; within 80 columns."""
-    tables = [_terminal_table(SIZES, {name: _sizes(split) for name, split in statistics.splits.items()})]
+    tables = [_terminal_table(*_kept(statistics, SIZES, _sizes))]
     if statistics.unit == "words":
-        tables.append(_terminal_table(WORDS, {name: _words(split) for name, split in statistics.splits.items()}))
+        tables.append(_terminal_table(*_kept(statistics, WORDS, _words)))
     return [*tables, _histograms(statistics)]
 
 
@@ -96,9 +97,11 @@ def section(record: RunRecord) -> dict[str, Any] | None:
 
 def contents(statistics: Statistics) -> dict[str, Any]:
     """What a page shows of the data."""
-    sizes = {name: [*_sizes(split), _ratio(split)] for name, split in statistics.splits.items()}
-    words = {name: _words(split) for name, split in statistics.splits.items()} if statistics.unit == "words" else {}
-    tables = [_page_table("in characters", (*SIZES, RATIO), sizes), _page_table("in words", WORDS, words)]
+    tables = [
+        _page_table("in characters", *_kept(statistics, (*SIZES, RATIO), lambda split: [*_sizes(split), _ratio(split)]))
+    ]
+    if statistics.unit == "words":
+        tables.append(_page_table("in words", *_kept(statistics, WORDS, _words)))
     return {
         "remarks": statistics.remarks,
         "tables": [table for table in tables if table.rows],
@@ -114,11 +117,11 @@ def plots(statistics: Statistics) -> list[Plot]:
         "How much there is to write; the last column holds all longer texts too.",
         "Characters of the target for each one of the source; pairs far out are often no translations of each other.",
     )
-    return [_plot(found, caption) for found, caption in zip(distributions(statistics), captions, strict=True)]
+    return [_plot(found, caption) for found, caption in zip(distributions(statistics), captions, strict=False)]
 
 
 def distributions(statistics: Statistics) -> list[Distribution]:
-    """Source lengths, target lengths, length ratios."""
+    """Source lengths, target lengths, length ratios; the first alone where texts have no target but a class."""
     splits = statistics.splits
     lengths = [
         Distribution(
@@ -129,8 +132,23 @@ def distributions(statistics: Statistics) -> list[Distribution]:
         )
         for side in range(2)
     ]
+    if not _has_targets(statistics):
+        return lengths[:1]
     ratios = {name: split.ratios for name, split in splits.items()}
     return [*lengths, Distribution("length ratio", RATIO, statistics.ratio_edges, ratios)]
+
+
+def _has_targets(statistics: Statistics) -> bool:
+    return any(split.target.characters.longest for split in statistics.splits.values())
+
+
+def _kept(
+    statistics: Statistics, titles: Sequence[str], cells: Callable[[SplitStatistics], Sequence[str]]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The columns that say something, and their cells in the row of every set: no targets, no columns of them."""
+    kept = [_has_targets(statistics) or "target" not in title for title in titles]
+    rows = {name: list(compress(cells(split), kept)) for name, split in statistics.splits.items()}
+    return list(compress(titles, kept)), rows
 
 
 def _page_table(corner: str, titles: Sequence[str], rows: Mapping[str, Sequence[str]]) -> PageTable:
