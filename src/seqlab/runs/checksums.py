@@ -45,8 +45,13 @@ def record_checksums(paths: RunFolder, files: Iterable[Path]) -> None:
 
 
 def verify_checksums(paths: RunFolder) -> None:
-    """Raises UserError that names the first file that is not what the run wrote; older runs have no checksums."""
+    """Raises UserError that names the first file that is not what the run wrote; older runs have no checksums.
+
+    Final weights without results belong to no finished run: its checkpoints count.
+    """
     for name, checksum in _recorded(paths).items():
+        if name == paths.weights.name and not paths.results.is_file():
+            continue
         if fault := checksum.fault(paths.root / name):
             raise UserError(
                 f"{paths.root / name}: {fault}: copy it from the run again; if you changed it yourself, delete "

@@ -175,8 +175,11 @@ def _scores(state: TrainingState) -> dict[str, float]:
 
 def _show_two(state: TrainingState, model: Any, examples: Sequence[Any]) -> None:
     """One example is drawn for all evaluations, to see its output change, and another for this one."""
-    shown = [random.Random(number).choice(examples) for number in (state.experiment.train.seed, -state.step)]
-    for sample in state.assembly.task.samples(model, shown, autocast=state.engine.precision.autocast):
+    first = random.Random(state.experiment.train.seed).randrange(len(examples))
+    others = [row for row in range(len(examples)) if row != first]
+    shown = [first, *([random.Random(-state.step).choice(others)] if others else [])]
+    autocast = state.engine.precision.autocast
+    for sample in state.assembly.task.samples(model, [examples[row] for row in shown], autocast=autocast):
         state.recorder.sample(state.step, *sample)
 
 
