@@ -172,8 +172,8 @@ def test_csv_cells_may_hold_line_breaks(tmp_path: Path) -> None:
         ("a.jsonl", '{"en": "a", "fr": "b"}\n', (1, 2), ":1: no column 1; the columns are en, fr"),
         ("a.tsv", b"en\tfr\nx\t\xff\n", (), ":2: not UTF-8 text"),
         ("a.tsv", b"", (), ": the file is empty"),
-        ("a.parquet", b"PAR1 and no more", (), ": not a sound Parquet file"),
-        ("a.parquet", b"", (), ": not a sound Parquet file"),
+        ("a.parquet", b"PAR1 and no more", (), ": not a valid Parquet file"),
+        ("a.parquet", b"", (), ": not a valid Parquet file"),
     ],
 )
 def test_faults_of_tables(

@@ -311,7 +311,7 @@ def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, 
         assemble(experiment(mixed))
     other = tmp_path / "electra"
     transformers.ElectraConfig(vocab_size=50).save_pretrained(other)
-    with pytest.raises(UserError, match=r"type electra is not known here; .* made of an encoder of type bert"):
+    with pytest.raises(UserError, match=r"type electra is not supported; .* made from an encoder of type bert"):
         assemble(experiment(other))
     with pytest.raises(UserError, match=r"decode.max_length=500"):
         assemble(experiment(tiny_bart, **{"decode.max_length": 500}))

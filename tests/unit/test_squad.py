@@ -73,7 +73,7 @@ def test_a_wrong_start_is_put_right_at_the_nearest_whole_word_and_told(write: Wr
     # "43" also stands inside "1843", nearer to the wrong start
     assert [question.answers[0].start for question in questions] == [CONTEXT.rindex("1843"), CONTEXT.index("43 p"), 38]
     assert [*faults.remarks(path)] == [
-        "squad.json: 2 answers do not stand at their answer_start and were found elsewhere (ids): near, whole"
+        "squad.json: 2 answers are not at their answer_start and were found elsewhere (ids): near, whole"
     ]
 
 
@@ -126,7 +126,7 @@ def test_a_damaged_file_is_refused_with_its_place(tmp_path: Path, content: str, 
 def test_a_truncated_archive_is_refused(write: Write) -> None:
     path = write(*many(40), name="squad.json.gz")
     path.write_bytes(path.read_bytes()[:200])
-    assert "cut off" in complaint(path)
+    assert "truncated" in complaint(path)
 
 
 def flat(id: str, *answers: tuple[str, int], **more: Any) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def find_switch(text: str, base: BaseConfig) -> Switch:
         for position in (technique.off, on):
             load(base.recipe, base.overrides(position))
     except UserError as error:
-        raise UserError(f'the switch "{text}" means nothing here: {error}') from None
+        raise UserError(f'the switch "{text}" does not apply: {error}') from None
     return Switch(name=text, doc=technique.doc, off=technique.off, on=on)
 
 
@@ -172,7 +172,7 @@ def sharing_settings(base: BaseConfig, scheme: str) -> Settings:
 def _technique(name: str, argument: str, base: BaseConfig) -> Technique:
     kind = base.value("model.kind")
     if name in OF_TRANSFORMERS and kind != "transformer":
-        raise UserError(f"it is for model.kind=transformer, and the recipe has {kind}")
+        raise UserError(f"it needs model.kind=transformer, and the recipe has {kind}")
     match name:
         case "dropout":
             return _dropout(base)
@@ -198,7 +198,7 @@ def _dropout(base: BaseConfig) -> Technique:
 
 def _sharing(base: BaseConfig, scheme: str) -> Technique:
     if base.value("model.encoder_layers") == base.value("model.decoder_layers") == 1:
-        raise UserError("both stacks have one layer, which nothing can be shared with")
+        raise UserError("both stacks have one layer: there is nothing to share")
     current = base.value("model.sharing")
     scheme = scheme or (current if current != "none" else "cycle")
     return Technique(

@@ -162,7 +162,7 @@ def _check_supported(mode: Mode, device: torch.device) -> None:
     if mode == "fp16" and device.type == "cpu":
         raise UserError("precision is fp16, which only pays on a GPU: use bf16, fp32 or auto on a CPU")
     if mode == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UserError("precision is bf16, which this GPU cannot do: use fp16, fp32 or auto")
+        raise UserError("precision is bf16, which this GPU does not support: use fp16, fp32 or auto")
 
 
 def _measured_choice(timed_step: Callable[[Mode], float]) -> PrecisionChoice:

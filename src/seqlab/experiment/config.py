@@ -219,7 +219,9 @@ def check(tree: Tree, origin: str) -> Experiment:
     if train.until is not None and Target.parse(train.until).score not in measured:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")
     if train.final == "best" and train.keep_best == 0:
-        raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
+        raise UserError(
+            f'{origin}: train.final="best" needs a best checkpoint: set train.keep_best=1 or train.final=last'
+        )
     _check_kinds(experiment, origin)
     for section in registry.BUILT_IN:
         for complaint in getattr(experiment, section).complaints(experiment):
@@ -235,7 +237,7 @@ def _chosen(tree: Tree, origin: str) -> Tree:
         if not isinstance(table, dict):
             continue  # it is an object already, or no table: the check of the whole says so
         if not isinstance(kind := table.get("kind"), str):
-            raise UserError(f"{origin}: {section}.kind is required: it says which settings there are")
+            raise UserError(f"{origin}: {section}.kind is required: the other settings depend on it")
         try:
             settings = registry.config_class(section, kind)
         except UserError as error:

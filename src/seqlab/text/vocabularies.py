@@ -223,4 +223,4 @@ def _read(path: Path) -> Tokenizer:
     except OSError as error:
         raise UserError(f"{path}: cannot read the vocabulary of this run ({error.strerror})") from None
     except (ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{path}: not a vocabulary ({error}); take it from the run again") from None
+        raise UserError(f"{path}: not a vocabulary ({error}); restore it from a copy of the run") from None

@@ -211,8 +211,8 @@ class Stream:
     ) -> None:
         if config.accumulate % size:
             raise UserError(
-                f"batch.accumulate={config.accumulate} batches per update cannot be dealt to {size} processes: "
-                f"set batch.accumulate={size * -(-config.accumulate // size)}"
+                f"batch.accumulate={config.accumulate} batches per update cannot be split evenly over {size} "
+                f"processes: set batch.accumulate={size * -(-config.accumulate // size)}"
             )
         self._examples, self._config, self._seed = examples, config, seed
         self._rank, self._size = rank, size

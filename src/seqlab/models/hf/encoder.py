@@ -116,8 +116,8 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     inside = "" if head in WHOLE else f"{network.base_model_prefix}."
     if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} are missing): "
-            "the weights are of another network than config.json says"
+            f"model.checkpoint={checkpoint.name}: lacks the weights {lost[0]} ({len(lost)} are missing): "
+            "they do not belong to the network of config.json"
         )
     return network
 
@@ -389,6 +389,6 @@ def _check_weights(folder: Path) -> None:
         return
     if pickled := next((name for name in PICKLED if (folder / name).is_file()), None):
         raise UserError(
-            f"{folder / pickled}: such a file may run code when it is read, so it is not: save the model as safetensors"
+            f"{folder / pickled}: reading a pickle file may run code, so it is refused: save the model as safetensors"
         )
     raise UserError(f"{folder}: has no weights (no {WEIGHTS[0]})")

@@ -328,8 +328,8 @@ def check_known(network_config: Any) -> None:
     """Raises UserError for a network that is none of those that this adapter knows."""
     if network_config.model_type not in KNOWN:
         raise UserError(
-            f"model.checkpoint: a network of type {network_config.model_type} is not known here; "
-            f"known encoder-decoders are {', '.join(KNOWN)}, and one can be made of an encoder of type "
+            f"model.checkpoint: a network of type {network_config.model_type} is not supported; "
+            f"supported encoder-decoders are {', '.join(KNOWN)}; one can also be made from an encoder of type "
             f"{' or '.join(STARTS)}"
         )
 
@@ -352,7 +352,8 @@ def longest(config: PretrainedEncoderDecoderConfig, network_config: Any, marks: 
         return config.max_length or getattr(network_config, "n_positions", 512)
     if config.max_length is not None and config.max_length + marks > places:
         raise UserError(
-            f"model.max_length={config.max_length}: the checkpoint has {places} places, {marks} of them for marks"
+            f"model.max_length={config.max_length}: the checkpoint has {places} positions, {marks} of them "
+            "for special tokens"
         )
     return config.max_length or places - marks
 

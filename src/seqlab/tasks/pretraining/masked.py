@@ -151,7 +151,7 @@ class PretrainMasked(TransformersFolder):
         """A text with [MASK] wherever a word is to be filled in."""
         parts = MASK.split(line)
         if len(parts) == 1:
-            raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
+            raise UserError(f"line {number}: has no [MASK] token to fill in")
         backend = text_encoder(self._tokenizer)
         pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
         ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.special.mask, *piece))]

@@ -152,8 +152,8 @@ def _shades(line: str, size: int, number: int) -> np.ndarray:
     """(`size`,) bytes; UserError with the line's number unless there are as many numbers from 0 to 255."""
     words = line.replace(",", " ").split()
     if len(words) != size:
-        raise UserError(f"line {number}: {len(words):,} numbers, but an image here has {size:,} pixels")
+        raise UserError(f"line {number}: {len(words):,} numbers, but the images of this run have {size:,} pixels")
     try:
         return np.frombuffer(bytes(int(word) for word in words), dtype=np.uint8)
     except ValueError:
-        raise UserError(f"line {number}: shades are whole numbers from 0 to 255") from None
+        raise UserError(f"line {number}: pixel values are integers from 0 to 255") from None

@@ -182,7 +182,7 @@ class ClassifyText(TransformersFolder):
         types = [row.type_ids for row in found] if "token_type_ids" in self._tokenizer.model_input_names else None
         number = {label: place for place, label in enumerate(self.classes)}
         if strange := next((example for example in examples if example.label not in number), None):
-            raise UserError(f'the label "{strange.label}" of "{strange.text[:40]}" is none of {", ".join(number)}')
+            raise UserError(f'the label "{strange.label}" of "{strange.text[:40]}" is not one of {", ".join(number)}')
         labels = np.array([number[example.label] for example in examples], dtype=np.int64)
         rows = TokenRows.of([row.ids for row in found], types, labels, self._tokenizer.pad_token_id)
         return rows, [bool(row.overflowing) for row in found]
