@@ -35,9 +35,9 @@ class Clip(Config):
     """How gradients are kept from exploding, after unscaling."""
 
     by: Literal["norm", "value", "nothing"] = "norm"
-    """norm: shrink all gradients together; value: cut each number; nothing: leave them"""
+    """norm: scale all gradients by their global norm; value: clamp each element; nothing: no clipping"""
     limit: float = Field(default=1.0, gt=0)
-    """largest norm of all gradients together, or largest magnitude of one number"""
+    """largest global norm, or largest magnitude of an element"""
 
 
 class Precision:

@@ -53,11 +53,11 @@ class ImagesData(Config):
     by: Literal["pixels", "rows"] = "pixels"
     """what a step of the sequence is: a pixel, or a row of pixels"""
     order: Literal["sequential", "permuted"] = "sequential"
-    """sequential: as one reads a page; permuted: all pixels of every image change places, always in the same way"""
+    """sequential: row by row; permuted: one fixed permutation of the pixels for all images"""
     permutation_seed: int = 1
-    """picks where each pixel goes"""
+    """seed of the permutation"""
     values: Literal["raw", "normalised"] = "normalised"
-    """raw: shades as they are; normalised: mean 0, standard deviation 1 over the training images"""
+    """raw: pixel values as they are; normalised: mean 0, standard deviation 1 over the training images"""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:

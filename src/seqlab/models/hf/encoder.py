@@ -47,17 +47,17 @@ class PretrainedConfig(Config):
     pooling: Literal["first", "mean"] = "first"
     """classification: what the head sees, the first token as in BERT, or the mean of all tokens"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """each layer learns this much slower than the one above it; 1: all alike"""
+    """layer-wise decay: learning rate of each layer relative to the one above it; 1: the same for all"""
     freeze_layers: int = Field(default=0, ge=0)
-    """lowest layers that are not trained, and with them the embeddings"""
+    """number of lowest layers that are frozen, together with the embeddings"""
     cache_frozen: Literal["no", "fp32", "bf16"] = "no"
-    """what frozen layers make of a training row is computed once, without dropout, and kept in memory like this"""
+    """number format of a cache of the outputs of the frozen layers, computed once, without dropout; no: no cache"""
     cache_gb: float = Field(default=4.0, gt=0)
-    """memory for that; a training set that needs more is refused"""
+    """largest such cache, in GB; a training set that needs more is refused"""
     reinitialize_layers: int = Field(default=0, ge=0)
-    """highest layers that start from random weights, and with them the pooler"""
+    """number of highest layers that start from random weights, together with the pooler"""
     lora_rank: int = Field(default=0, ge=0)
-    """above 0: matrices of layers that are not frozen stay, and learn a change of this rank (LoRA); the head is free"""
+    """rank of LoRA adapters in the layers that are not frozen; the head is trained in full; 0: no LoRA"""
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:

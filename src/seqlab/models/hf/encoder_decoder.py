@@ -54,9 +54,9 @@ class PretrainedEncoderDecoderConfig(Config):
     pretrained: bool = True
     """false: the same network with random weights, to see what pretraining buys"""
     decoder_layers: int | None = Field(default=None, ge=1)
-    """checkpoint of an encoder: layers of the decoder that is made of it; when absent, as many as the encoder has"""
+    """checkpoint of an encoder: layers of the decoder that is made from it; when absent, as many as the encoder has"""
     encoder_rate: float = Field(default=1.0, ge=0, le=1)
-    """share of the learning rate that the encoder and the table of tokens have; 0: they stay as they are"""
+    """learning rate of the encoder and the token embeddings, as a share of optimizer.lr; 0: frozen"""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """dropout of embeddings and of what each sublayer adds; when absent, as the checkpoint says"""
     max_length: int | None = Field(default=None, ge=1)

@@ -56,9 +56,9 @@ class PretrainDenoiseConfig(Config):
     """How rows are filled and damaged."""
 
     kind: Literal["pretrain-denoise"] = "pretrain-denoise"
-    """damaged text is repaired, as BART and T5 are pretrained"""
+    """denoising: restore corrupted text, as in BART and T5"""
     noise: Annotated[TextInfilling | SpanCorruption, Field(discriminator="kind")] = TextInfilling()
-    """what is done to a row"""
+    """how a row is corrupted"""
     longest: int = Field(default=128, ge=16)
     """tokens of a row, which sentences of one document fill"""
     evaluation_tokens: int = Field(default=8192, ge=1)

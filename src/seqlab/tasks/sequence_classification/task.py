@@ -35,7 +35,7 @@ class ClassifySequenceConfig(Config):
     kind: Literal["classify-sequence"] = "classify-sequence"
     """which task this is"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """share of the target probability that is spread over all classes"""
+    """probability mass that is spread uniformly over the classes"""
     evaluation_rows: int = Field(default=256, ge=1)
     """images of a batch in evaluation and prediction"""
 

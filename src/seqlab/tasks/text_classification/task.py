@@ -52,9 +52,9 @@ class ClassifyTextConfig(Config):
     longest: int = Field(default=128, ge=3)
     """tokens of a text, or of both of a pair; the rest is not read"""
     score: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
-    """what chooses the best checkpoint"""
+    """metric that selects the best checkpoint"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """share of the target probability that is spread over all classes"""
+    """probability mass that is spread uniformly over the classes"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
