@@ -163,7 +163,7 @@ def test_labels_in_the_place_of_images_are_told_by_their_first_bytes(tmp_path: P
         ({"test": drawn(20, height=5)}, r"t10k: images of 5 x 3 pixels, but those of training have 4 x 3"),
         ({"test": (drawn(20)[0], np.arange(20) % 7)}, r"t10k: label 3 of image 4 is out of range: .* 0 to 2"),
         ({"train": (drawn(50)[0], np.arange(49) % 3)}, r"train-labels-idx1-ubyte: 49 labels, but .* has 50 images"),
-        ({"train": (drawn(50)[0], np.full(50, 2))}, r'all 40 training images are "2"'),
+        ({"train": (drawn(50)[0], np.full(50, 2))}, r'all 40 training images have the label "2"'),
     ],
 )
 def test_files_that_do_not_fit_together(tmp_path: Path, parts: Any, message: str) -> None:

@@ -143,7 +143,7 @@ def test_decimals_are_no_classes_unless_they_are_few(tmp_path: Path) -> None:
         f"{scores}: the labels in column score are 60 different decimals (0.0, 0.125, 0.25, ...)"
     )
     assert "regression is not supported: map them" in captured
-    assert "name that in data.label" in captured
+    assert "name it in data.label" in captured
     german = write(tmp_path / "de.tsv", "text\tlabel", *(f"text {n}\t{n // 10},{n % 10}" for n in range(60)))
     assert "60 different decimals" in complaint(corpus(german))
     stars = write(tmp_path / "h.tsv", "text\tlabel", *(f"text {n}\t{n % 5 / 2}" for n in range(60)))

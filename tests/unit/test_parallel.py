@@ -420,7 +420,7 @@ class TestLabels:
         data = ParallelData.model_validate(
             {"source": "x", "target": "y", "train": {"path": str(tmp_path / "half"), "label": {"column": 1}}}
         )
-        with pytest.raises(UserError, match="nor a label"):
+        with pytest.raises(UserError, match="groups or labels"):
             ParallelCorpus(data).check_files()
 
 

@@ -232,7 +232,7 @@ def test_lines_that_cannot_be_read_are_refused(trained: Path, kind: str) -> None
         run.predict([fine, "<extra_id_0>" + " wrote the notes" * 40])
     if kind == "t5":
         for line in ("no sentinel", "<extra_id_1> a", "<extra_id_0> a <extra_id_2>"):
-            with pytest.raises(UserError, match="line 1: <extra_id_0>, then <extra_id_1> and so on must stand"):
+            with pytest.raises(UserError, match="line 1: mark the gaps with <extra_id_0>, <extra_id_1>"):
                 run.predict([line])
     else:
         assert isinstance(run.predict("No mask. But in order?"), str)

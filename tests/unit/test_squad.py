@@ -110,7 +110,7 @@ def test_questions_without_an_answer_are_those_of_version_2(write: Write) -> Non
     [
         ('{"data": [', "not valid JSON"),
         ('{"version": "1.1"}', "has no data"),
-        ("[1]", "an object with data is expected"),
+        ("[1]", "expected an object with data, found [1]"),
         ('{"data": [{"paragraphs": [{"context": "a"}]}]}', "article 1 (article 1), paragraph 1: has no qas"),
         ('{"data": [{"title": "T", "paragraphs": [{"context": 3, "qas": []}]}]}', "paragraph 1: context is 3"),
         ('{"data": [{"title": "T", "paragraphs": [{"context": "a", "qas": [{"id": "7"}]}]}]}', "question 7: has no qu"),
@@ -159,9 +159,12 @@ def test_a_record_for_each_question_is_read_too(tmp_path: Path, layout: str) -> 
             [{"id": "1", "context": CONTEXT, "question": "?"}],
             "record 1, question 1: has no answers; the layout is that of SQuAD",
         ),
-        ([flat("1", answers={"text": ["a"], "answer_start": []})], "record 1: answers has 1 of text, but 0 of"),
+        (
+            [flat("1", answers={"text": ["a"], "answer_start": []})],
+            "record 1: the list answers.text has length 1, but answers.answer_start has length 0",
+        ),
         ([flat("1", answers="a")], 'record 1: answers is "a", which is no list'),
-        ([flat("1", context="\ud800")], "record 1: context holds half of a surrogate pair"),
+        ([flat("1", context="\ud800")], "record 1: context contains half of a surrogate pair"),
         ([flat("1", question=["?"])], 'question is ["?"], which is no text'),
     ],
 )
@@ -230,7 +233,7 @@ def test_too_few_articles_are_refused(write: Write) -> None:
 
 def test_a_users_file_with_a_question_that_cannot_be_scored_is_refused(write: Write) -> None:
     path = write(article("Ada", qa("1", ("Ada", 0)), qa("2")))
-    with pytest.raises(UserError, match="is_impossible, 2 first"):
+    with pytest.raises(UserError, match="is_impossible, first 2"):
         Squad(SquadData()).read(path)
 
 

@@ -338,7 +338,9 @@ def _flat_paragraph(record: dict[str, Any], place: str) -> _Paragraph:
     if isinstance(answers, dict):
         texts, starts = _get(answers, "text", list, place), _get(answers, "answer_start", list, place)
         if len(texts) != len(starts):
-            raise UserError(f"{place}: answers has {len(texts)} values of text, but {len(starts)} of answer_start")
+            raise UserError(
+                f"{place}: the list answers.text has length {len(texts)}, but answers.answer_start has length {len(starts)}"
+            )
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     return _Paragraph(place, title, context, [{"is_impossible": not answers, **record, "answers": answers}])
 
