@@ -105,7 +105,7 @@ def evaluate(
         interval = "" if score.low is None else f"  (95 % interval {score.low:.4f} to {score.high:.4f})"
         print(f"{name:<20}{score.value:.4f}{interval}")
     for name, value in {**baselines(facts), **facts.get("signatures", {})}.items():
-        print(f"{name:<20}{value}")
+        print(f"{name:<19} {value}")
     if "confusion" in facts:
         print(f"\n{class_text(np.array(facts['confusion']), facts['classes'])}", end="")
     for warning in facts.get("warnings", []):

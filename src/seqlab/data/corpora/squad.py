@@ -339,7 +339,7 @@ def _flat_paragraph(record: dict[str, Any], place: str) -> _Paragraph:
         texts, starts = _get(answers, "text", list, place), _get(answers, "answer_start", list, place)
         if len(texts) != len(starts):
             raise UserError(
-                f"{place}: the list answers.text has length {len(texts)}, but answers.answer_start has length {len(starts)}"
+                f"{place}: answers.text has {len(texts)} entries, but answers.answer_start has {len(starts)}"
             )
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     return _Paragraph(place, title, context, [{"is_impossible": not answers, **record, "answers": answers}])
