@@ -1,4 +1,4 @@
-"""seqlab trains sequence models fast on the hardware you have, and measures what every trick buys.
+"""seqlab trains sequence models fast on the hardware you have, and measures what each technique buys.
 
     import seqlab
 

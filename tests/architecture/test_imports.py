@@ -49,7 +49,6 @@ WITHOUT_TORCH = (
     "data.readers",
     "data.corpora",
     "data.synthetic",
-    "data.batching.buckets",
 )
 """What listing, reading and reporting need starts at once: it never imports torch, not even through another module."""
 

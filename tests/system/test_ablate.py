@@ -93,7 +93,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "say what to compare"),
+        ((), "name what to compare"),
         (("--switches", "bukets"), 'did you mean "buckets"'),
         (("--switches", "buckets", "--budget", "10"), "10m"),
     ],

@@ -49,7 +49,7 @@ def test_settings_may_be_a_list_and_the_folder_may_be_given(
     run = seqlab.train(small[0], [*small[1:], "train.max_steps=1"], out=tmp_path / "run")
     assert run.folder == tmp_path / "run"
     assert run.experiment.train.max_steps == 1
-    with pytest.raises(seqlab.UserError, match="exists already"):
+    with pytest.raises(seqlab.UserError, match="already exists"):
         seqlab.train(small[0], [*small[1:], "train.max_steps=1"], out=tmp_path / "run")
 
 

@@ -62,8 +62,8 @@ def test_a_recipe_that_is_not_there(command: Command, tmp_path: Path) -> None:
         ("unanswered.txt", b"What?\n1\nWhere?\n", ":3: the question has no answer"),
         ("blank.txt", b"What?\n\nWhere?\n2\n", ":2: the answer is blank"),
         ("columns.tsv", b"What?\t1\nWhere? 2\n", ":2: 0 tabs, not one"),
-        ("cut.tsv.gz", b"\x1f\x8b\x08\x00", ": the archive is cut off"),
-        ("plain.tsv.xz", b"What?\t1\n", ": not a sound .xz archive"),
+        ("cut.tsv.gz", b"\x1f\x8b\x08\x00", ": the archive is truncated"),
+        ("plain.tsv.xz", b"What?\t1\n", ": not a valid .xz archive"),
     ],
 )
 def test_a_file_that_cannot_be_scored(

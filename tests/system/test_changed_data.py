@@ -144,6 +144,6 @@ def test_without_a_kept_test_set_the_files_have_to_be_those_of_the_training(
     grow(stopped.with_name("p.tsv"))
     outcome = command("evaluate", stopped)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.endswith("so the test set is another: score a file of your own with --data")
+    assert outcome.complaint.endswith("so the test set may differ: score a file of your own with --data")
     (stopped / "data-files.json").unlink()  # a run of an older version does not know
     assert command("evaluate", stopped).code == 0

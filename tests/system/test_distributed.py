@@ -102,7 +102,7 @@ def test_batches_that_cannot_be_dealt_out_are_told_once(start: Start, small: tup
     assert outcome.out == ""
     said = [line for line in outcome.err.splitlines() if line.startswith("seqlab: ")]
     assert said == [
-        "seqlab: batch.accumulate=1 batches per update cannot be dealt to 2 processes: set batch.accumulate=2"
+        "seqlab: batch.accumulate=1 batches per update cannot be split evenly over 2 processes: set batch.accumulate=2"
     ]
     # torchrun has words of its own for a process that failed, and an exit code of its own
     assert re.search(r"exitcode *: 2\b", outcome.err)

@@ -82,7 +82,7 @@ def test_nothing_is_overwritten(command: Command, folder: Path, taken: str) -> N
     (folder / taken).write_text("mine")
     refused = command("new", "model", "sketch_model")
     assert (refused.code, refused.out) == (2, "")
-    assert refused.complaint == f"{taken} exists already and is not overwritten: choose another name, or move it away"
+    assert refused.complaint == f"{taken} already exists and is not overwritten: choose another name, or move it away"
     assert [path.name for path in folder.iterdir()] == [taken]
     assert (folder / taken).read_text() == "mine"
 
@@ -92,7 +92,7 @@ def test_a_name_is_that_of_a_module(command: Command, folder: Path, name: str) -
     for kind in FILES:
         refused = command("new", kind, name)
         assert refused.code == 2
-        assert refused.complaint.startswith(f'"{name}" is no name for a module: ')
+        assert refused.complaint.startswith(f'"{name}" is not a valid module name: ')
     assert list(folder.iterdir()) == []
 
 

@@ -198,7 +198,7 @@ class TestLanguages:
 
     def test_none(self, command: Command, copier: Path) -> None:
         outcome = command("predict", copier, "ab", "--to", "fr")
-        assert (outcome.code, outcome.complaint) == (2, "this run answers questions; it translates nothing into fr")
+        assert (outcome.code, outcome.complaint) == (2, "this run does not translate: leave out --to fr")
 
 
 class TestSettings:
@@ -367,7 +367,7 @@ class TestFile:
         (tmp_path / "out.txt").write_text("mine")
         outcome = command("predict", copier, "ab", "--out", tmp_path / "out.txt")
         assert outcome.code == 2
-        assert outcome.complaint == f"{tmp_path / 'out.txt'}: exists already; choose another --out, or --overwrite it"
+        assert outcome.complaint == f"{tmp_path / 'out.txt'}: already exists; choose another --out, or --overwrite it"
         assert (tmp_path / "out.txt").read_text() == "mine"
         assert command("predict", copier, "ab", "--out", tmp_path / "out.txt", "--overwrite") == (0, "", "")
         assert (tmp_path / "out.txt").read_text() == "ab\n"
@@ -439,16 +439,25 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "captured"),
         [
-            ("settings", "was begun with other settings of decode; remove it to start anew"),
+            ("settings", "was started with different settings of decode; remove it to start anew"),
             ("input", "the first 40 lines of the input changed since the interrupted run; remove it to start anew"),
             (
                 "shorter input",
                 "the first 40 lines of the input changed since the interrupted run; remove it to start anew",
             ),
-            ("model", "was begun with other weights; remove it to start anew"),
-            ("no record", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
-            ("damaged record", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
-            ("lost answers", "no sound out.txt.partial.json says how to resume; remove it to start anew"),
+            ("model", "was started with different weights; remove it to start anew"),
+            (
+                "no record",
+                "out.txt.partial.json is missing or damaged, so it cannot be resumed; remove it to start anew",
+            ),
+            (
+                "damaged record",
+                "out.txt.partial.json is missing or damaged, so it cannot be resumed; remove it to start anew",
+            ),
+            (
+                "lost answers",
+                "out.txt.partial.json is missing or damaged, so it cannot be resumed; remove it to start anew",
+            ),
         ],
     )
     def test_anything_else_is_refused(

@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_context_is_told_in_one_line(
     assert (missing.code, missing.complaint) == (2, f"{tmp_path / 'none.txt'}: no such file")
     text.write_text("\n")
     empty = command("predict", answerer, "--context", text, "who?")
-    assert (empty.code, empty.complaint) == (2, f"{text}: holds no text that could answer a question")
+    assert (empty.code, empty.complaint) == (2, f"{text}: is blank: there is no text to answer from")
     text.write_text(TEXT)
     both = command("predict", answerer, "--context", text, "who?\tsome other text")
     assert both.code == 2

@@ -211,7 +211,7 @@ def test_another_config_is_refused_by_name(command: Command, broken: Path, small
     before = contents(broken)
     outcome = command("train", "--resume", broken, "optimizer.lr=0.5", "--seed", "3", "train.max_steps=30")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith(f"{broken}: was trained with other settings")
+    assert outcome.complaint.startswith(f"{broken}: was trained with different settings")
     assert "optimizer.lr: 0.002 became 0.5" in outcome.complaint
     assert "train.seed: 1 became 3" in outcome.complaint
     assert "max_steps" not in outcome.complaint  # that one may change
@@ -226,7 +226,7 @@ def test_a_finished_run_is_finished(command: Command, trained: Trained) -> None:
     before = contents(trained.folder)
     outcome = command("train", "--resume", trained.folder)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith(f"{trained.folder}: is finished; ")
+    assert outcome.complaint.startswith(f"{trained.folder}: is already finished; ")
     assert contents(trained.folder) == before
 
 
@@ -234,7 +234,7 @@ def test_an_older_run_is_only_replaced_when_asked(command: Command, small: tuple
     before = contents(broken)
     outcome = command("train", *small, "--out", broken)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.complaint.startswith(f"{broken}: exists already")
+    assert outcome.complaint.startswith(f"{broken}: already exists")
     assert all(option in outcome.complaint for option in ("--out", "--resume", "--overwrite"))
 
     # Even then not before the new one is known to work.
@@ -300,7 +300,7 @@ def flip_a_bit(file: Path) -> None:
     [
         (cut, "model.safetensors", "bytes instead of"),
         (cut, "state.pt", "bytes instead of"),
-        (cut, "manifest.json", "not what was saved"),
+        (cut, "manifest.json", "its content was changed or damaged"),
         (Path.unlink, "average.safetensors", "missing"),
         (flip_a_bit, "model.safetensors", "its content was changed or damaged"),
         (flip_a_bit, "state.pt", "its content was changed or damaged"),
@@ -435,7 +435,7 @@ def test_files_that_training_did_not_write_are_not_loaded(
         outcome = command(verb, folder, stdin=b"What is the units digit of 37?\n")
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.complaint == (
-            f"{folder / name}: {fault}: copy it from the run again; if you changed it yourself, delete "
+            f"{folder / name}: {fault}: restore it from a copy of the run; if you changed it yourself, delete "
             f"{folder / 'checksums.json'}"
         )
 

@@ -87,13 +87,13 @@ def test_switches_for_recurrent_models(name: str) -> None:
 
 @pytest.mark.parametrize("name", OF_TRANSFORMERS)
 def test_what_recurrent_models_do_not_have(name: str) -> None:
-    message = f'the switch "{name}" means nothing here: it is for model.kind=transformer, and the recipe has recurrent'
+    message = f'the switch "{name}" does not apply: it needs model.kind=transformer, and the recipe has recurrent'
     with pytest.raises(UserError, match=re.escape(message)):
         find_switch(name, BaseConfig("luong-numbers", [], load("luong-numbers")))
 
 
 def test_pieces_that_vary_need_pieces() -> None:
-    with pytest.raises(UserError, match=r'the switch "bpe-dropout" means nothing here: .*dropout=0\.1 has no effect'):
+    with pytest.raises(UserError, match=r'the switch "bpe-dropout" does not apply: .*dropout=0\.1 has no effect'):
         find_switch("bpe-dropout", base())
     assert find_switch("bpe-dropout", base("text.unit=bpe")).on == {"text.dropout": 0.1}
 
@@ -161,7 +161,7 @@ def test_muon_keeps_the_rate_and_what_else_it_shares_with_adam() -> None:
         ("zzz", (), "the switches are one-cycle"),
         ("buckets=3", (), "only sharing takes a value"),
         ("sharing=albrt", (), 'did you mean "albert"'),
-        ("sharing", ("model.encoder_layers=1", "model.decoder_layers=1"), "nothing can be shared"),
+        ("sharing", ("model.encoder_layers=1", "model.decoder_layers=1"), "there is nothing to share"),
         ("muon", ("optimizer.kind=sgd",), "does not suit Muon"),
         ("fused-optimizer", ("optimizer.kind=adafactor",), "unknown setting optimizer.fused"),
     ],
@@ -235,8 +235,8 @@ def test_a_grid_is_every_combination() -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({}, "say what to compare"),
-        ({"switches": "buckets", "grid": ("model.width=16,32",)}, "say what to compare"),
+        ({}, "name what to compare"),
+        ({"switches": "buckets", "grid": ("model.width=16,32",)}, "name what to compare"),
         ({"switches": "sharing=albert,sharing=cycle"}, '"sharing" is listed twice'),
         ({"grid": ("model.width",)}, "is not a key with values"),
         ({"grid": ("model.width=16",)}, "at least two values"),
@@ -246,7 +246,7 @@ def test_a_grid_is_every_combination() -> None:
         ({"grid": ("model.sharing=none,albrt",)}, 'albrt: .*did you mean "albert"'),
         ({"switches": "buckets", "budget": "10"}, "write for example 90s, 10m or 1.5h"),
         ({"switches": "buckets", "until": "bleu>=3"}, "the scores are loss, accuracy"),
-        ({"switches": "buckets", "changes": ("train.seed=3",)}, "say --seeds N"),
+        ({"switches": "buckets", "changes": ("train.seed=3",)}, "set --seeds N"),
     ],
 )
 def test_a_plan_that_cannot_be_is_told_before_training(request_: dict[str, object], message: str) -> None:

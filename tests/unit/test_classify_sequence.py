@@ -115,10 +115,10 @@ def test_lines_of_shades_are_answered_in_order(task: ClassifySequence, images: I
 @pytest.mark.parametrize(
     ("line", "captured"),
     [
-        ("1 2 3", "line 6: 3 numbers, but an image here has 64 pixels"),
-        (" ".join(["256", *["0"] * 63]), "line 6: shades are whole numbers from 0 to 255"),
-        (" ".join(["0.5", *["0"] * 63]), "line 6: shades are whole numbers from 0 to 255"),
-        (" ".join(["-1", *["0"] * 63]), "line 6: shades are whole numbers from 0 to 255"),
+        ("1 2 3", "line 6: 3 numbers, but the images of this run have 64 pixels"),
+        (" ".join(["256", *["0"] * 63]), "line 6: pixel values are integers from 0 to 255"),
+        (" ".join(["0.5", *["0"] * 63]), "line 6: pixel values are integers from 0 to 255"),
+        (" ".join(["-1", *["0"] * 63]), "line 6: pixel values are integers from 0 to 255"),
     ],
 )
 def test_a_line_that_is_no_image_is_named(task: ClassifySequence, line: str, captured: str) -> None:

@@ -136,7 +136,7 @@ def test_texts_that_are_cut_are_counted(trained: Path, capsys: pytest.CaptureFix
 def test_a_strange_label_is_refused(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.tsv"
     path.write_text("text\tlabel\nada\tmaybe\n")
-    with pytest.raises(UserError, match='label "maybe" of "ada" is none of no, yes'):
+    with pytest.raises(UserError, match='label "maybe" of "ada" is not one of no, yes'):
         Run(trained, device="cpu").evaluate(path)
 
 

@@ -66,9 +66,11 @@ def test_a_column_is_what_its_name_says_before_what_it_resembles() -> None:
     assert find_column("en", ["English", "French"], "t.tsv:1") == "English"
     assert find_column("text", ["id", " Text "], "t.tsv:1", languages=False) == " Text "
     assert find_column("en", ["German", "French"], "t.tsv:1") is None
-    with pytest.raises(UserError, match=r't\.tsv:1: the column en may be "en-GB" and "en-US": name one of them'):
+    with pytest.raises(
+        UserError, match=r't\.tsv:1: the column en is ambiguous, "en-GB" and "en-US" match: name one of them'
+    ):
         find_column("en", ["en-GB", "en-US", "fr"], "t.tsv:1")
-    with pytest.raises(UserError, match='may be "en" and "en"'):
+    with pytest.raises(UserError, match='"en" and "en" match'):
         find_column("en", ["en", "en"], "t.tsv:1")
 
 

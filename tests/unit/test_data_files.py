@@ -64,13 +64,15 @@ def test_a_damaged_test_set_is_named(tmp_path: Path, file: Path) -> None:
     paths = RunFolder(tmp_path)
     record_data(paths, [file], Example, PAIRS)
     paths.test_set.write_text(paths.test_set.read_text().replace("ä", "a"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"test-set\.jsonl: \d+ bytes instead of \d+: take the file from the run again"):
+    with pytest.raises(
+        UserError, match=r"test-set\.jsonl: \d+ bytes instead of \d+: restore the file from a copy of the run"
+    ):
         kept_test_set(paths, Example)
     paths.test_set.unlink()
     with pytest.raises(UserError, match=r"test-set\.jsonl: missing: "):
         kept_test_set(paths, Example)
     record_data(paths, [file], Example, PAIRS)
-    with pytest.raises(UserError, match="holds other examples than this kind of data has"):
+    with pytest.raises(UserError, match="its examples do not fit this kind of data"):
         kept_test_set(paths, Question)
 
 
@@ -100,5 +102,5 @@ def test_runs_that_do_not_know_their_data_have_none_that_changed(tmp_path: Path,
 def test_a_damaged_record_is_named(tmp_path: Path, file: Path, content: str) -> None:
     paths = RunFolder(tmp_path)
     paths.data_files.write_text(content)
-    with pytest.raises(UserError, match=r"data-files\.json: damaged.*; take it from the run again"):
+    with pytest.raises(UserError, match=r"data-files\.json: damaged.*; restore it from a copy of the run"):
         changed_data(paths, [file])

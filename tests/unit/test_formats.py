@@ -168,12 +168,12 @@ def test_csv_cells_may_hold_line_breaks(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", (), ":1: not a JSON object"),
         ("a.jsonl", '\n{"en": "a", "de": "b"}\n', (), ":2: no column fr; the columns are en, de"),
         ("a.jsonl", '{"en": "a", "fr": ["b"]}\n', (), ':1: fr is not a text but ["b"]'),
-        ("a.jsonl", '{"en": "a", "fr": "\\ud800"}\n', (), ":1: fr holds half of a surrogate pair"),
+        ("a.jsonl", '{"en": "a", "fr": "\\ud800"}\n', (), ":1: fr contains half of a surrogate pair"),
         ("a.jsonl", '{"en": "a", "fr": "b"}\n', (1, 2), ":1: no column 1; the columns are en, fr"),
         ("a.tsv", b"en\tfr\nx\t\xff\n", (), ":2: not UTF-8 text"),
         ("a.tsv", b"", (), ": the file is empty"),
-        ("a.parquet", b"PAR1 and no more", (), ": not a sound Parquet file"),
-        ("a.parquet", b"", (), ": not a sound Parquet file"),
+        ("a.parquet", b"PAR1 and no more", (), ": not a valid Parquet file"),
+        ("a.parquet", b"", (), ": not a valid Parquet file"),
     ],
 )
 def test_faults_of_tables(
@@ -247,7 +247,7 @@ def test_faults_of_memories(tmp_path: Path) -> None:
     unit = f"<tu>{segment('a')}{segment('b', 'fr')}</tu>"
     path = memory(tmp_path / "a.tmx", unit)
     assert complaint(path, "en", "de").startswith(": no text in de; the languages are en, fr: name them in")
-    assert complaint(path, "en", "fr", "n").startswith(": TMX has two languages, but no other columns")
+    assert complaint(path, "en", "fr", "n").startswith(": TMX files have two languages, but no other columns")
     assert complaint(write(path, "")).startswith(":1: not well-formed XML (no element found)")
     bomb = '<!DOCTYPE tmx [<!ENTITY a "aaaaaaaaaa">\n<!ENTITY b "&a;&a;&a;">]>'
     assert complaint(memory(path, unit, bomb)) == ':1: declares the entity "a", which is not allowed: write it out'

@@ -93,7 +93,7 @@ def test_names_with_a_dot_and_files_in_a_relative_folder(tmp_path: Path, monkeyp
 
 def damaged(content: bytes, kind: str) -> bytes:
     match kind:
-        case "cut off":
+        case "truncated":
             return content[:-5]
         case "ends within its header":
             return content[:9]
@@ -113,7 +113,7 @@ def damaged(content: bytes, kind: str) -> bytes:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("cut off", "ends within its header", "longer", "is a gzip archive"),
+        *("truncated", "ends within its header", "longer", "is a gzip archive"),
         *("the file is empty", "holds nothing", "08 03, not"),
     ],
 )
@@ -139,7 +139,9 @@ def test_a_header_that_promises_everything_takes_no_memory(tmp_path: Path) -> No
         read_idx(path, 3)
 
 
-@pytest.mark.parametrize(("change", "message"), [(lambda b: b[:-20], "cut off"), (lambda b: b"no" + b, "not a sound")])
+@pytest.mark.parametrize(
+    ("change", "message"), [(lambda b: b[:-20], "truncated"), (lambda b: b"no" + b, "not a valid")]
+)
 def test_a_damaged_archive_is_told(tmp_path: Path, change: Any, message: str) -> None:
     path = write_folder(tmp_path, packed=True) / f"{NAMES['train', 3]}.gz"
     path.write_bytes(change(path.read_bytes()))
@@ -161,7 +163,7 @@ def test_labels_in_the_place_of_images_are_told_by_their_first_bytes(tmp_path: P
         ({"test": drawn(20, height=5)}, r"t10k: images of 5 x 3 pixels, but those of training have 4 x 3"),
         ({"test": (drawn(20)[0], np.arange(20) % 7)}, r"t10k: label 3 of image 4 is out of range: .* 0 to 2"),
         ({"train": (drawn(50)[0], np.arange(49) % 3)}, r"train-labels-idx1-ubyte: 49 labels, but .* has 50 images"),
-        ({"train": (drawn(50)[0], np.full(50, 2))}, r'all 40 training images are "2"'),
+        ({"train": (drawn(50)[0], np.full(50, 2))}, r'all 40 training images have the label "2"'),
     ],
 )
 def test_files_that_do_not_fit_together(tmp_path: Path, parts: Any, message: str) -> None:
@@ -190,7 +192,7 @@ def test_a_users_file_has_its_labels_beside_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mine: label 2 of image 3 is out of range"):
         facts.check(found, "mine")
     (folder / f"{NAMES['train', 1]}.gz").unlink()
-    with pytest.raises(UserError, match="its labels are not beside it"):
+    with pytest.raises(UserError, match="its labels are missing"):
         ImageCorpus(ImagesData()).read(folder / f"{NAMES['train', 3]}.gz")
 
 
@@ -406,7 +408,7 @@ def test_facts_are_those_of_numpy_and_survive_a_file(tmp_path: Path) -> None:
     (tmp_path / "images.json").write_text("{}")
     with pytest.raises(UserError, match=r"images.json: damaged"):
         Facts.load(tmp_path / "images.json")
-    with pytest.raises(UserError, match="nothing to see"):
+    with pytest.raises(UserError, match="there is nothing to learn"):
         Facts.of(Images(np.full((3, 2, 2), 9, dtype=np.uint8), np.arange(3)), ["a"])
 
 

@@ -167,7 +167,7 @@ class TestWorkbook:
         (tmp_path / "cut.xlsx").write_bytes(content[: len(content) // 2])
         (tmp_path / "text.xlsx").write_text("en\none\n")
         for name in ("cut", "text"):
-            with pytest.raises(UserError, match=rf"{name}\.xlsx: not a sound workbook"):
+            with pytest.raises(UserError, match=rf"{name}\.xlsx: not a valid workbook"):
                 lines(TRANSLATION, tmp_path / f"{name}.xlsx")
         small = task_of(
             ParallelCorpus(

@@ -142,8 +142,8 @@ def test_decimals_are_no_classes_unless_they_are_few(tmp_path: Path) -> None:
     assert captured.startswith(
         f"{scores}: the labels in column score are 60 different decimals (0.0, 0.125, 0.25, ...)"
     )
-    assert "there is no regression yet: round them" in captured
-    assert "name that in data.label" in captured
+    assert "regression is not supported: map them" in captured
+    assert "name it in data.label" in captured
     german = write(tmp_path / "de.tsv", "text\tlabel", *(f"text {n}\t{n // 10},{n % 10}" for n in range(60)))
     assert "60 different decimals" in complaint(corpus(german))
     stars = write(tmp_path / "h.tsv", "text\tlabel", *(f"text {n}\t{n % 5 / 2}" for n in range(60)))
@@ -205,7 +205,9 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, name: str, lines: list
 def test_labels_must_be_trained_on_and_differ(tmp_path: Path) -> None:
     train = many(tmp_path / "t.tsv")
     strange = write(tmp_path / "d.tsv", "text\tlabel", "new\tugly")
-    assert 'test: the label "ugly" of "new" is never trained on' in complaint(corpus(train, test=str(strange)))
+    assert 'test: the label "ugly" of "new" does not occur in the training set' in complaint(
+        corpus(train, test=str(strange))
+    )
     alike = write(tmp_path / "a.tsv", "text\tlabel", *(f"text {n}\tgood" for n in range(50)))
     with pytest.raises(UserError, match="nothing to learn"):
         _ = corpus(alike).classes

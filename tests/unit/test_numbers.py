@@ -100,9 +100,9 @@ def test_small_numbers_are_for_training():
 
 def test_too_little_to_draw_from_is_said():
     small = corpus(subjects=["numbers"], largest=999, validation_size=600, test_size=400)
-    with pytest.raises(UserError, match=r"found only \d+ distinct examples of 400: lower validation_size"):
+    with pytest.raises(UserError, match=r"found only \d+ of 400 distinct examples: lower validation_size"):
         small.test()
-    with pytest.raises(UserError, match="nearly all that can be drawn is held out"):
+    with pytest.raises(UserError, match="nearly all possible examples are held out"):
         take(iter([Example("one", "un")] * 5000), 2, exclude={"one"})
 
 

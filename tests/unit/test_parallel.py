@@ -168,7 +168,9 @@ def test_files_of_different_kinds_in_one_list(tmp_path: Path) -> None:
     assert sum(map(len, chapters)) == 9
     assert {e.source.split()[0] for e in some.training(0)} == {"line", "verse", "name"}
     bible["group"]["key"] = "EXO"
-    with pytest.raises(UserError, match=r"bible.tsv:1: the group's key \"EXO\" finds nothing in \"GEN 0:0\""):
+    with pytest.raises(
+        UserError, match=r"bible.tsv:1: the pattern of data.group, \"EXO\", matches nothing in \"GEN 0:0\""
+    ):
         corpus(folder=tmp_path, train=bible).training(0)
 
 
@@ -217,11 +219,14 @@ def test_files_to_evaluate(multi30k: Path) -> None:
         ({"train": "{lang}/a"}, "en/a: no such file"),
         (
             {"train": "plain.txt"},
-            "plain.txt: neither its name nor its first line tells what it is: name the format (tsv, csv, ...), for "
+            "plain.txt: unknown format, by its name and its first line: name the format (tsv, csv, ...), for "
             'example data.train=[{path="plain.txt", format="csv"}]; as the stem of line-aligned files it lacks ',
         ),
-        ({"train": {"path": "half", "columns": {"en": 1}}}, "half: line-aligned files have no columns and no group"),
-        ({"train": "half", "group": {"column": 1}}, "half: line-aligned files have no columns and no group"),
+        (
+            {"train": {"path": "half", "columns": {"en": 1}}},
+            "half: line-aligned files have no columns, groups or labels",
+        ),
+        ({"train": "half", "group": {"column": 1}}, "half: line-aligned files have no columns, groups or labels"),
         ({"train": "b.tsv", "source": "fr"}, "recipe: data: source and target are both fr"),
         (
             {"train": "b.tsv", "test": "b.tsv", "test_size": 3},
@@ -254,7 +259,7 @@ def test_files_to_evaluate(multi30k: Path) -> None:
         ),
         (
             {"train": {"path": "{lang}", "versions": [1, 2]}, "group": {"column": 1}},
-            "{lang}: a line of versions is a group already",
+            "{lang}: each line of versions is already a group",
         ),
     ],
 )
@@ -415,7 +420,7 @@ class TestLabels:
         data = ParallelData.model_validate(
             {"source": "x", "target": "y", "train": {"path": str(tmp_path / "half"), "label": {"column": 1}}}
         )
-        with pytest.raises(UserError, match="nor a label"):
+        with pytest.raises(UserError, match="groups or labels"):
             ParallelCorpus(data).check_files()
 
 

@@ -232,7 +232,7 @@ def test_lines_that_cannot_be_read_are_refused(trained: Path, kind: str) -> None
         run.predict([fine, "<extra_id_0>" + " wrote the notes" * 40])
     if kind == "t5":
         for line in ("no sentinel", "<extra_id_1> a", "<extra_id_0> a <extra_id_2>"):
-            with pytest.raises(UserError, match="line 1: <extra_id_0>, then <extra_id_1> and so on must stand"):
+            with pytest.raises(UserError, match="line 1: mark the gaps with <extra_id_0>, <extra_id_1>"):
                 run.predict([line])
     else:
         assert isinstance(run.predict("No mask. But in order?"), str)
@@ -296,8 +296,8 @@ def test_the_checks_of_training_pass(experiment: Experiment) -> None:
 
 def test_noise_must_suit_the_tokenizer(file: Path) -> None:
     for kind, noise, message in (
-        ("bart", "span-corruption", 'needs a tokenizer with sentinels, as model.kind="t5" has them'),
-        ("t5", "text-infilling", 'needs a tokenizer with a mask, as model.kind="bart" has it'),
+        ("bart", "span-corruption", 'needs a tokenizer with sentinel tokens, such as that of model.kind="t5"'),
+        ("t5", "text-infilling", 'needs a tokenizer with a mask token, such as that of model.kind="bart"'),
     ):
         settings = {"data.train": str(file), "data.document_words": 50, "model.vocab_size": 320}
         with pytest.raises(UserError, match=message):
@@ -328,7 +328,7 @@ def test_files_without_text_are_refused(kind: str, tmp_path: Path) -> None:
 def test_a_document_without_sentences_is_left_out(assembly: Assembly, tmp_path: Path) -> None:
     task, model = assembly
     none, some = Document("none", ()), Document("some", ("Ada wrote the notes.",))
-    with pytest.raises(UserError, match="no sentence to learn from"):
+    with pytest.raises(UserError, match="contain no sentences"):
         task.evaluate(model, [none], quick=True, autocast=AUTOCAST)
     both = task.evaluate(model, [none, some], quick=True, autocast=AUTOCAST)
     assert both.quick_scores == task.evaluate(model, [some], quick=True, autocast=AUTOCAST).quick_scores

@@ -307,11 +307,11 @@ def test_protected_symbols_are_tokens_of_a_pretrained_model(
 def test_weights_of_another_network_are_refused(tiny_t5: Path, tiny_bart: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(tiny_t5, tiny_t5.parent / "mixed", dirs_exist_ok=True))
     shutil.copy(tiny_bart / "model.safetensors", mixed)
-    with pytest.raises(UserError, match="has no weights"):
+    with pytest.raises(UserError, match="lacks the weights"):
         assemble(experiment(mixed))
     other = tmp_path / "electra"
     transformers.ElectraConfig(vocab_size=50).save_pretrained(other)
-    with pytest.raises(UserError, match=r"type electra is not known here; .* made of an encoder of type bert"):
+    with pytest.raises(UserError, match=r"type electra is not supported; .* made from an encoder of type bert"):
         assemble(experiment(other))
     with pytest.raises(UserError, match=r"decode.max_length=500"):
         assemble(experiment(tiny_bart, **{"decode.max_length": 500}))

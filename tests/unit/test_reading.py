@@ -123,7 +123,7 @@ def test_cells_longer_than_the_csv_module_likes_are_read(tmp_path: Path) -> None
     assert texts(write(tmp_path / "a.csv", f'en,fr\n"{long}",b\n')) == [(long, "b")]
     assert (
         complaint(tmp_path / "a.csv", SMALL)
-        == ":2: longer than 1,000 bytes; data.reading.max_line_bytes sets the bound"
+        == ":2: longer than 1,000 bytes; data.reading.max_line_bytes sets the limit"
     )
     cell = "x" * 400 + "\n"
     assert complaint(write(tmp_path / "b.csv", f'en,fr\n"{cell * 3}",b\n'), SMALL).startswith(":2: longer than 1,000")
@@ -174,7 +174,7 @@ def test_json_arrays_are_read_alone_and_inside_a_document(tmp_path: Path, indent
 @pytest.mark.parametrize("name", ["a.xlsx", "a.csv", "a.tsv", "a.jsonl", "a.tmx"])
 def test_what_is_no_text_is_told_by_its_first_bytes(tmp_path: Path, name: str, start: bytes, captured: str) -> None:
     if name == "a.xlsx" and start.startswith(b"PK"):
-        captured = ": not a sound workbook"
+        captured = ": not a valid workbook"
     assert complaint(write(tmp_path / name, start + bytes(range(200)))).startswith(captured)
 
 
@@ -278,13 +278,13 @@ def test_a_line_without_end_is_refused(tmp_path: Path, name: str, packing: str) 
     if name == "a.json":
         assert captured.startswith(": not valid JSON")
     else:
-        assert captured.endswith("longer than 1,048,576 bytes; data.reading.max_line_bytes sets the bound")
+        assert captured.endswith("longer than 1,048,576 bytes; data.reading.max_line_bytes sets the limit")
 
 
 @pytest.mark.parametrize("packing", COMPRESS)
 def test_a_file_that_is_read_as_a_whole_is_no_longer_than_the_bound(tmp_path: Path, packing: str) -> None:
     path = write(tmp_path / f"a.json{packing}", COMPRESS[packing](b"[" + b" " * 4999))
-    with pytest.raises(UserError, match=r"more than 5,000 bytes.*data\.reading\.max_file_bytes sets the bound"):
+    with pytest.raises(UserError, match=r"more than 5,000 bytes.*data\.reading\.max_file_bytes sets the limit"):
         read_all(write(tmp_path / f"b.json{packing}", COMPRESS[packing](b"[" + b" " * 5000)), SMALL)
     assert len(read_all(path, SMALL)) == 5000
 
@@ -315,9 +315,9 @@ def test_parquet_is_bounded_too(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"en": ["x" * 2000] * 1000, "fr": ["y"] * 1000}), path)
     long = ReadingConfig(max_line_bytes=1000, max_file_bytes=50_000)
-    assert complaint(path, long) == ": longer than 1,000 bytes; data.reading.max_line_bytes sets the bound"
+    assert complaint(path, long) == ": longer than 1,000 bytes; data.reading.max_line_bytes sets the limit"
     parquet.write_table(pyarrow.table({"translation": [{"en": "x" * 2000, "fr": "y"}]}), path)
-    assert complaint(path, long) == ": longer than 1,000 bytes; data.reading.max_line_bytes sets the bound"
+    assert complaint(path, long) == ": longer than 1,000 bytes; data.reading.max_line_bytes sets the limit"
     parquet.write_table(pyarrow.table({"en": [f"{n}" for n in range(1000)], "fr": ["y"] * 1000}), path)
     assert complaint(path, SMALL).startswith(": row group 1 has more than 5,000 bytes: write smaller ones;")
     packed = write(tmp_path / "a.parquet.gz", gzip.compress(path.read_bytes()))
@@ -333,7 +333,7 @@ def test_rows_of_parquet_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"en": bad, "fr": ["x", "y", "z\0"]}), path)
     assert complaint(path) == (
-        ": 2 bad rows: row 2: a text that is not UTF-8; row 3: fr holds a NUL byte, which is no character"
+        ": 2 bad rows: row 2: a text that is not UTF-8; row 3: fr contains a NUL byte, which is not a character"
     )
     assert texts(path, Reading(on_error="skip")) == [("a", "x")]
 
@@ -344,8 +344,12 @@ def test_rows_of_parquet_that_are_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "captured"),
     [
-        ("a.jsonl", '{"en": "\\ud800", "fr": "b"}', ":1: en holds half of a surrogate pair, which is no character"),
-        ("a.jsonl", '{"en": "a\\u0000", "fr": "b"}', ":1: en holds a NUL byte, which is no character"),
+        (
+            "a.jsonl",
+            '{"en": "\\ud800", "fr": "b"}',
+            ":1: en contains half of a surrogate pair, which is not a character",
+        ),
+        ("a.jsonl", '{"en": "a\\u0000", "fr": "b"}', ":1: en contains a NUL byte, which is not a character"),
         ("a.jsonl", "[" * 100_000, ":1: not valid JSON (nested too deep)"),
         ("a.json", "[" * 100_000, ": not valid JSON (nested too deep)"),
         ("a.json", '{"a":' * 100_000, ": not valid JSON (nested too deep)"),

@@ -55,7 +55,7 @@ def test_what_is_null_was_not_measured(run: Path) -> None:
 def test_predictions_need_a_precision_that_exists(run: Path) -> None:
     path = run / "environment.json"
     path.write_text(path.read_text().replace('"fp32"', '"fp99"'))
-    with pytest.raises(UserError, match=r"environment\.json: damaged \(precision: .*take it from the run again"):
+    with pytest.raises(UserError, match=r"environment\.json: damaged \(precision: .*restore it from a copy of the run"):
         read_environment(RunFolder(run))
 
 

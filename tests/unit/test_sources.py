@@ -134,11 +134,11 @@ def test_broken_archives(tmp_path, suffix):
     whole = COMPRESS[suffix]("".join(f"line {i} {i * i}\n" for i in range(20_000)).encode())
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(whole[: len(whole) // 2])
-    assert ": the archive is cut off after line" in complaint(read_lines, path)
+    assert ": the archive is truncated after line" in complaint(read_lines, path)
     path.write_bytes(b"plain text under a wrong name\n")
-    assert complaint(read_lines, path).startswith(f": not a sound {suffix} archive")
+    assert complaint(read_lines, path).startswith(f": not a valid {suffix} archive")
     path.write_bytes(whole[:5000] + b"\xff" * 2000 + whole[7000:])
-    assert complaint(read_lines, path).startswith(f": not a sound {suffix} archive")
+    assert complaint(read_lines, path).startswith(f": not a valid {suffix} archive")
 
 
 @pytest.mark.parametrize("name", ["q.txt", "q.txt.gz", "Q.TXT.XZ", "q"])

@@ -198,7 +198,7 @@ def test_a_folder_that_is_deleted_while_training_is_one_line(
             shutil.rmtree(tmp_path / "run")
 
     monkeypatch.setattr(events.EventLog, "write", deletes)
-    with pytest.raises(UserError, match=r"run: was deleted while it was written; train again$"):
+    with pytest.raises(UserError, match=r"run: was deleted during training; train again$"):
         run(tiny({"train.evaluate_every": 2, "train.log_every": 1, "train.max_steps": 6}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -118,7 +118,7 @@ class TestWords:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
     def test_no_word_that_is_frequent_enough_is_reported(self) -> None:
-        with pytest.raises(UserError, match=r"text\.min_frequency=2: no word .* occurs so often: lower it"):
+        with pytest.raises(UserError, match=r"text\.min_frequency=2: no word .* occurs that often: lower it"):
             build_vocabularies(TextConfig(unit="word"), ["a b c"], ["x x"])
 
 

@@ -99,9 +99,9 @@ class QueueResult(NamedTuple):
 def make_plan(request: Request) -> Plan:
     """All configurations, each of them known to be a valid recipe. Raises UserError otherwise."""
     if bool(request.switches) == bool(request.grid):
-        raise UserError("say what to compare: --switches one-cycle,buckets or --grid model.sharing=none,cycle")
+        raise UserError("name what to compare: --switches one-cycle,buckets or --grid model.sharing=none,cycle")
     if any(word.startswith("train.seed=") for word in request.changes):
-        raise UserError("train.seed: every configuration is trained with the seeds 1 to N; say --seeds N")
+        raise UserError("train.seed: every configuration is trained with the seeds 1 to N; set --seeds N")
     changes = [*request.changes, *words(request.length())]
     experiment = fitted(load(request.recipe, changes))
     base = BaseConfig(request.recipe, changes, experiment)

@@ -26,7 +26,7 @@ class Technique(NamedTuple):
 
 SIMPLE = {
     "one-cycle": Technique(
-        "the learning rate climbs to its peak and falls to almost nothing; off: always half the peak, the same mean",
+        "the learning rate rises to its peak and decays to almost 0; off: constant at half the peak, the same mean",
         {"schedule.kind": "constant", "schedule.warmup": 0, "schedule.level": 0.5},
         {"schedule.kind": "one-cycle"},
     ),
@@ -36,34 +36,34 @@ SIMPLE = {
         {"batch.padding": "dynamic"},
     ),
     "buckets": Technique(
-        "rows of like length share a batch; off: random order (with fixed padding, order changes no width)",
+        "batches of similar lengths; off: random order (with fixed padding, order changes no width)",
         {"batch.order": "random"},
         {"batch.order": "buckets"},
     ),
     "mixed-precision": Technique(
-        "products in a 16-bit format, with auto only where one is found to be faster; off: fp32",
+        "matrix products in a 16-bit format, with auto only where one is measured to be faster; off: fp32",
         {"train.precision": "fp32"},
         {"train.precision": "auto"},
         has_degrees=True,
     ),
     "fused-optimizer": Technique(
-        "all weights are updated in one kernel; off: what torch does unasked, on a CPU one tensor after the other",
+        "one fused kernel updates all weights; off: torch's default, which is one tensor at a time on a CPU",
         {"optimizer.fused": False},
         {"optimizer.fused": True},
     ),
     "compile": Technique(
-        "the model runs through torch.compile, whose compiling counts as training time; off: as it is written",
+        "the model runs through torch.compile, and compiling counts as training time; off: eager mode",
         {"train.compile": False},
         {"train.compile": True},
     ),
     "label-smoothing": Technique(
-        "a share of the target probability is spread over the vocabulary; off: none; losses here are without it",
+        "probability mass is spread uniformly over the vocabulary; off: none; losses here are without it",
         {"task.label_smoothing": 0.0},
         {"task.label_smoothing": 0.1},
         has_degrees=True,
     ),
     "bpe-dropout": Technique(
-        "words fall into other pieces in each epoch, as merges are left out at random; off: always into the same",
+        "merges are skipped at random, so words are split anew each epoch; off: always split alike",
         {"text.dropout": 0.0},
         {"text.dropout": 0.1},
         has_degrees=True,
@@ -75,7 +75,7 @@ SIMPLE = {
         has_degrees=True,
     ),
     "clipping": Technique(
-        "large gradients are shrunk; off: left as they are",
+        "large gradients are scaled down; off: no clipping",
         {"train.clip.by": "nothing"},
         {"train.clip.by": "norm"},
         has_degrees=True,
@@ -86,7 +86,7 @@ SIMPLE = {
         {"model.norm_placement": "pre"},
     ),
     "rotary": Technique(
-        "order enters by rotating queries and keys; off: by adding sinusoids to the embeddings",
+        "positions rotate queries and keys; off: sinusoidal embeddings are added",
         {"model.positions": "sinusoidal"},
         {"model.positions": "rotary"},
     ),
@@ -151,7 +151,7 @@ def find_switch(text: str, base: BaseConfig) -> Switch:
         for position in (technique.off, on):
             load(base.recipe, base.overrides(position))
     except UserError as error:
-        raise UserError(f'the switch "{text}" means nothing here: {error}') from None
+        raise UserError(f'the switch "{text}" does not apply: {error}') from None
     return Switch(name=text, doc=technique.doc, off=technique.off, on=on)
 
 
@@ -172,7 +172,7 @@ def sharing_settings(base: BaseConfig, scheme: str) -> Settings:
 def _technique(name: str, argument: str, base: BaseConfig) -> Technique:
     kind = base.value("model.kind")
     if name in OF_TRANSFORMERS and kind != "transformer":
-        raise UserError(f"it is for model.kind=transformer, and the recipe has {kind}")
+        raise UserError(f"it needs model.kind=transformer, and the recipe has {kind}")
     match name:
         case "dropout":
             return _dropout(base)
@@ -189,7 +189,7 @@ def _technique(name: str, argument: str, base: BaseConfig) -> Technique:
 def _dropout(base: BaseConfig) -> Technique:
     known = {setting.key for setting in settings(base.experiment)}
     return Technique(
-        "units are dropped at random in training; off: none, anywhere in the model",
+        "units are dropped at random in training; off: no dropout anywhere in the model",
         {key: 0.0 for key in DROPOUTS if key in known},
         {"model.dropout": 0.1},
         has_degrees=True,
@@ -198,7 +198,7 @@ def _dropout(base: BaseConfig) -> Technique:
 
 def _sharing(base: BaseConfig, scheme: str) -> Technique:
     if base.value("model.encoder_layers") == base.value("model.decoder_layers") == 1:
-        raise UserError("both stacks have one layer, which nothing can be shared with")
+        raise UserError("both stacks have one layer: there is nothing to share")
     current = base.value("model.sharing")
     scheme = scheme or (current if current != "none" else "cycle")
     return Technique(

@@ -16,7 +16,7 @@ from seqlab.runs.folder import FULL, unwritable
 
 app = typer.Typer(
     name="seqlab",
-    help="Train sequence models fast on the hardware you have, and measure what every trick buys.",
+    help="Train sequence models fast on the hardware you have, and measure what each technique buys.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,7 +43,8 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Config overrides, e.g. optimizer.lr=3e-4.")
 ]
 SearchSettings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Search and metrics, e.g. decode.beam_width=8.")
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of decode and metrics, e.g. decode.beam_width=8."),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Import the user-defined classes that the run names.")]

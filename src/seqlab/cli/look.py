@@ -62,7 +62,7 @@ def data(
     settings: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Also write a page with the histograms drawn.")] = None,
 ) -> None:
-    """Table of a recipe's data: examples, lengths of both sides with histograms, unknown words; or images by class."""
+    """Show the data of a recipe: examples, length histograms of both sides, unknown words; or images per class."""
     from seqlab.display import Console
     from seqlab.experiment.assembly import build_corpus
     from seqlab.experiment.config import load
@@ -85,7 +85,7 @@ def data(
 
 @app.command(epilog="Example: seqlab report runs/math-sort-20260101-120000")
 def report(run: RunPath) -> None:
-    """Write the report page of a run again; prints its path."""
+    """Write the report page of a run again and print its path."""
     from seqlab.report.folder import load_run
     from seqlab.report.page import write_report
 

@@ -15,19 +15,27 @@ def ablate(
     name: RecipeName,
     settings: Overrides = None,
     switches: Annotated[
-        str | None, typer.Option(help="Techniques, comma-separated; docs/techniques/ablation.md lists them.")
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...", help="Techniques, comma-separated; docs/techniques/ablation.md lists them."
+        ),
     ] = None,
     grid: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE,VALUE,...: every value; several of these: every combination.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,VALUE,...", help="Train with every value; several of these: every combination."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of every configuration.")] = 3,
-    budget: Annotated[str | None, typer.Option(help="Time of every training: 90s, 10m, 1.5h.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Updates of every training.")] = None,
-    until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per configuration, with the seeds 1 to N.")] = 3,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Time budget per run: 90s, 10m, 1.5h.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates per run.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Stop at a validation score, e.g. accuracy>=0.99.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the ablation; runs/RECIPE-ablation by default.")] = None,
     device: DeviceOption = Device.auto,
 ) -> None:
-    """Measure what techniques are worth: none, each alone, all but each, all; the same command resumes."""
+    """Measure what each technique buys: train with none, each alone, all but each, all; the same command resumes."""
     from seqlab.ablation.measured import read_ablation
     from seqlab.ablation.page import summary_table
     from seqlab.ablation.plan import AblationFolder
@@ -52,9 +60,9 @@ def ablate(
 @app.command(epilog="Example: seqlab compare runs/a runs/b --out comparison.html")
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.")],
-    out: Annotated[Path, typer.Option(help="Page with table and curves.")] = Path("comparison.html"),
+    out: Annotated[Path, typer.Option(help="Page with the table and the curves.")] = Path("comparison.html"),
 ) -> None:
-    """Compare runs: a table here, the curves laid over each other on a page."""
+    """Compare runs: print a table, and write a page with their curves overlaid."""
     from seqlab.display import Console
     from seqlab.report.compare import compare_table, write_comparison
     from seqlab.report.folder import load_run

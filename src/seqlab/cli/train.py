@@ -27,10 +27,14 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-DATE-TIME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
-    seed: Annotated[int | None, typer.Option(help="First weights, order of the data, dropout.")] = None,
-    until: Annotated[str | None, typer.Option(help="Stop at a validation score: accuracy>=0.99.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the initial weights, the data order and dropout.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Stop at a validation score, e.g. accuracy>=0.99.")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data; the schedule is fitted to them.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule is fitted to it.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Time budget in minutes; the schedule is fitted to it.")
+    ] = None,
     allow_changed_data: Annotated[
         bool, typer.Option("--allow-changed-data", help="Resume although data files changed since training began.")
     ] = False,
@@ -72,10 +76,10 @@ def train(
 
 @app.command(epilog="Example: seqlab new model gru")
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="model|task|recipe", help="What to begin.")],
+    kind: Annotated[Kind, typer.Argument(metavar="model|task|recipe", help="What to write.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the files, and of the classes in them.")],
 ) -> None:
-    """Write a model, task or recipe of your own with its test into this folder: it works, and is yours to change."""
+    """Write a first version of a model, task or recipe, with a test, into this folder; it runs as it is."""
     written = write_skeleton(kind, name, Path())
     for path in written.files:
         print(path)
@@ -102,13 +106,13 @@ def check(name: RecipeName, settings: Overrides = None, device: DeviceOption = D
 def find_lr(
     name: RecipeName,
     settings: Overrides = None,
-    steps: Annotated[int, typer.Option(help="Updates of the test.")] = 100,
+    steps: Annotated[int, typer.Option(help="Number of updates.")] = 100,
     lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Page with the plot; lr-RECIPE.html by default.")] = None,
     device: DeviceOption = Device.auto,
 ) -> None:
-    """Learning-rate range test: train with an ever larger learning rate, plot the loss, suggest a peak."""
+    """Learning-rate range test: train with an increasing learning rate, plot the loss, suggest a peak."""
     from seqlab.experiment.assembly import fitted
     from seqlab.experiment.config import load
     from seqlab.tools.lr_range import range_test, write_page

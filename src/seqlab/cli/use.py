@@ -24,22 +24,30 @@ def predict(
     run: RunPath,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT] [KEY=VALUE]...", help="Input, else standard input; search settings."),
+        typer.Argument(
+            metavar="[TEXT] [KEY=VALUE]...", help="Input, by default --file or standard input; decode.KEY=VALUE."
+        ),
     ] = None,
-    to: Annotated[str | None, typer.Option(help="Language that the run is to translate into.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Table, SQuAD file, or text with one input per line.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="LANGUAGE", help="Target language; an error where the run translates into another."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Input: a table, a SQuAD file, or text with one input per line.")
+    ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="Column of the table in --file; that of the training by default.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column of the table in --file; by default that of the training data."),
     ] = None,
     context: Annotated[Path | None, typer.Option(help="File with the text that the questions are about.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File of the outputs; the same command resumes after a stop.")
+        Path | None, typer.Option(help="Output file; after an interruption the same command resumes.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file in --out.")] = False,
     device: DeviceOption = Device.auto,
     trust_code: TrustOption = False,
 ) -> None:
-    """Predict: one output per input line, in order."""
+    """Predict one output per input line, in order."""
     from seqlab.inference.console import Inputs, predict_lines
     from seqlab.inference.run import Run
 
@@ -71,7 +79,10 @@ def evaluate(
     settings: SearchSettings = None,
     data: Annotated[Path | None, typer.Option(help="File to score; the test set of the run by default.")] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="Further references: a column of --data, or a file with one per line.")
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN|FILE", help="Further references: a column of --data, or a file with one per line."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: DeviceOption = Device.auto,
@@ -94,7 +105,7 @@ def evaluate(
         interval = "" if score.low is None else f"  (95 % interval {score.low:.4f} to {score.high:.4f})"
         print(f"{name:<20}{score.value:.4f}{interval}")
     for name, value in {**baselines(facts), **facts.get("signatures", {})}.items():
-        print(f"{name:<20}{value}" if len(name) < 20 else f"{name}  {value}")
+        print(f"{name:<19} {value}")
     if "confusion" in facts:
         print(f"\n{class_text(np.array(facts['confusion']), facts['classes'])}", end="")
     for warning in facts.get("warnings", []):

@@ -22,5 +22,5 @@ def imported(origin: str, module: str, name: str) -> Any:
     except Exception as error:  # whatever the user's module does when it is imported
         raise UserError(f"{origin}: importing {module} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, type):
-        raise UserError(f"{origin}: {name} is no class")
+        raise UserError(f"{origin}: {name} is not a class")
     return found

@@ -49,7 +49,7 @@ def tree(name: str, base: Tree | None = None, upgrade: Upgrade = _as_it_is) -> T
         parent = str(path.parent / parent)  # beside the recipe, wherever it is read from
     extended = upgrade(read_toml(find(parent)))
     if "extends" in extended:
-        raise UserError(f"{path}: extends {parent}, which extends another; a recipe extends one plain recipe")
+        raise UserError(f"{path}: extends {parent}, which extends another recipe; only one level is allowed")
     return merge(merge(base or {}, extended), settings)
 
 

@@ -164,7 +164,7 @@ def _first_complaint(cls: type[Config], tree: Tree, error: ValidationError, sect
     if complaint["type"] == "missing":
         return f"{key} is required"
     if complaint["type"] == "union_tag_not_found":
-        return f"{key}.kind is required: it says which settings there are"
+        return f"{key}.kind is required: the other settings depend on it"
     if complaint["type"] in ("union_tag_invalid", "literal_error"):
         # pydantic words the choices as 'a', 'b' or 'c'
         choices = complaint.get("ctx", {}).get("expected_tags") or complaint.get("ctx", {}).get("expected", "")

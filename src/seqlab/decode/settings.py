@@ -43,31 +43,31 @@ class DecodeConfig(Config):
     """beam: best hypotheses returned for a row; sample: independent draws"""
 
     max_length: int = Field(default=128, ge=1)
-    """an output with this many tokens and no end in sight is cut"""
+    """longest output, in tokens; a longer one is cut"""
 
     max_ratio: float | None = Field(default=None, gt=0)
-    """it is cut earlier, at so many times the tokens of its source and 10 more; a close limit makes a beam faster"""
+    """tighter limit on the output: this times the source tokens, plus 10; it makes a beam faster"""
 
     max_source: int | None = Field(default=None, ge=1)
     """a line with more tokens is cut at sentence ends, or inside sentences; when absent, max_length in translation"""
 
     max_sentences: int | None = Field(default=None, ge=1)
-    """a line with more is translated sentence by sentence; when absent, what 99 of 100 training sources have at most"""
+    """a line with more is translated sentence by sentence; when absent, the 99th percentile in training sources"""
 
     min_length: int = Field(default=0, ge=0)
-    """the output may not end before it has this many tokens"""
+    """shortest output, in tokens"""
 
     no_repeat_ngram: int = Field(default=0, ge=0)
     """no sequence of this many tokens occurs twice in an output; 0 is off"""
 
     forbid_unk: bool = False
-    """never write `<unk>`: the most probable known token stands in its place"""
+    """never write `<unk>`: write the most probable known token instead"""
 
     replace_unk: Literal["copy"] | None = None
-    """copy: the source word with the most attention stands in the place of an `<unk>` of the output"""
+    """copy: replace each `<unk>` of the output by the source word with the most attention"""
 
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """sample: logits are divided by it; below 1 is more careful, above 1 more daring"""
+    """sample: logits are divided by it; below 1 sharpens the distribution, above 1 flattens it"""
 
     top_k: int = Field(default=0, ge=0)
     """sample: draw only from this many most probable tokens; 0 is off"""

@@ -95,5 +95,7 @@ def _evaluated(folder: Path) -> Path:
 def _alike(weights: Weights, first: Weights, file: Path) -> Weights:
     for name in first.keys() | weights.keys():
         if name not in first or name not in weights or first[name].shape != weights[name].shape:
-            raise UserError(f"{file}: its tensor {name} is not that of the other checkpoints: they are of other models")
+            raise UserError(
+                f"{file}: tensor {name} does not match the other checkpoints: they belong to different models"
+            )
     return weights

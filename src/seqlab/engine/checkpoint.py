@@ -134,7 +134,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+        raise UserError(f"{path}: not a complete safetensors file ({error})") from None
     return tensors | {name: tensors[original] for name, original in same_as.items()}
 
 
@@ -143,14 +143,14 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path | st
     wanted = model.state_dict()
     for name, here in wanted.items():
         if name not in tensors:
-            raise UserError(f"{origin}: has no tensor {name}: the weights are of a model with other settings")
+            raise UserError(f"{origin}: has no tensor {name}: the weights belong to a model with other settings")
         there = tensors[name]
         if here.shape != there.shape:
             sizes = f"{tuple(there.shape)}, but the model wants {tuple(here.shape)}"
             raise UserError(f"{origin}: {name} is {sizes}: {_likely_cause(name, here, there)}")
     extra = next((name for name in tensors if name not in wanted), None)
     if extra is not None:
-        raise UserError(f"{origin}: the model has no tensor {extra}: the weights are of a model with other settings")
+        raise UserError(f"{origin}: the model has no tensor {extra}: the weights belong to a model with other settings")
     model.load_state_dict(dict(tensors))
 
 
@@ -158,7 +158,7 @@ def _likely_cause(name: str, here: Tensor, there: Tensor) -> str:
     only_rows_differ = here.shape[1:] == there.shape[1:]
     if only_rows_differ and re.search(r"embed|output|head|shared", name):
         return "they were trained with another vocabulary"
-    return "they are of a model with other settings (width, layers, ...)"
+    return "they belong to a model with other settings (width, layers, ...)"
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
@@ -249,7 +249,7 @@ def _verify(path: Path) -> int:
     except FileNotFoundError:
         raise UserError(f"{path / MANIFEST}: missing: {advice}") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path / MANIFEST}: not what was saved: {advice}") from None
+        raise UserError(f"{path / MANIFEST}: its content was changed or damaged: {advice}") from None
     if version > FORMAT:
         raise UserError(f"{path}: written by a newer seqlab (format {version}, known: {FORMAT}): update seqlab")
     for name, (size, digest) in expected.items():
@@ -311,7 +311,9 @@ def _load_plain(path: Path, map_location: torch.device | str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception:  # torch's careful unpickler fails in many ways on what was never a checkpoint
-        raise UserError(f"{path}: cannot be read safely: damaged, or more than tensors and plain values") from None
+        raise UserError(
+            f"{path}: cannot be read safely: it is damaged, or contains more than tensors and plain values"
+        ) from None
 
 
 def _check_plain(value: object, where: str) -> None:

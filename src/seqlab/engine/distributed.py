@@ -167,7 +167,7 @@ def connect(name: DeviceName) -> World:
             if local_size > torch.cuda.device_count():
                 raise UserError(
                     f"{local_size} processes on a machine with {torch.cuda.device_count()} GPUs: "
-                    "start torchrun with one process a GPU"
+                    "start torchrun with one process per GPU"
                 )
             device = torch.device("cuda", local_rank)
             torch.cuda.set_device(device)

@@ -112,11 +112,11 @@ class AdamW(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """decay rates beta1 and beta2 of the first and second moment of the gradient"""
     eps: float = Field(default=1e-8, gt=0)
-    """added to the root of the second moment"""
+    """added to the square root of the second moment"""
     weight_decay: Decay = 0.01
     """decoupled weight decay of every matrix"""
     fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+    """one fused kernel for all weights; false: torch's default, which is one tensor at a time on a CPU"""
 
     def build(self, roles: Roles) -> Optimizer:
         """See `OptimizerConfig`."""
@@ -135,11 +135,11 @@ class Adam(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """decay rates beta1 and beta2 of the first and second moment of the gradient"""
     eps: float = Field(default=1e-8, gt=0)
-    """added to the root of the second moment"""
+    """added to the square root of the second moment"""
     weight_decay: Decay = 0.0
     """L2 penalty on matrices"""
     fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+    """one fused kernel for all weights; false: torch's default, which is one tensor at a time on a CPU"""
 
     def build(self, roles: Roles) -> Optimizer:
         """See `OptimizerConfig`."""
@@ -155,13 +155,13 @@ class SGD(Config):
     lr: LearningRate = 0.1
     """peak learning rate; the schedule scales it"""
     momentum: Beta = 0.9
-    """share of the last update that is kept"""
+    """momentum factor"""
     nesterov: bool = False
     """look ahead along the momentum before taking the gradient"""
     weight_decay: Decay = 0.0
     """L2 penalty on matrices"""
     fused: bool = True
-    """all weights in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+    """one fused kernel for all weights; false: torch's default, which is one tensor at a time on a CPU"""
 
     def build(self, roles: Roles) -> Optimizer:
         """See `OptimizerConfig`."""
@@ -208,13 +208,13 @@ class Muon(Config):
     rest_lr: LearningRate | None = None
     """peak learning rate of everything else; absent: the same"""
     momentum: Beta = 0.95
-    """memory of the gradient of matrices"""
+    """momentum factor of the hidden matrices"""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """memory of AdamW, for everything else"""
+    """decay rates beta1 and beta2 of AdamW, for everything else"""
     weight_decay: Decay = 0.01
     """decoupled weight decay of every matrix"""
     fused: bool = True
-    """all weights of AdamW's part in one kernel; false: what torch does unasked, one tensor after the other on a CPU"""
+    """one fused kernel for the weights of AdamW; false: torch's default, which is one tensor at a time on a CPU"""
 
     def build(self, roles: Roles) -> Optimizer:
         """Muon takes tensors of exactly two axes; all others go to AdamW."""

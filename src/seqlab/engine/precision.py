@@ -35,9 +35,9 @@ class Clip(Config):
     """How gradients are kept from exploding, after unscaling."""
 
     by: Literal["norm", "value", "nothing"] = "norm"
-    """norm: shrink all gradients together; value: cut each number; nothing: leave them"""
+    """norm: scale all gradients by their global norm; value: clamp each element; nothing: no clipping"""
     limit: float = Field(default=1.0, gt=0)
-    """largest norm of all gradients together, or largest magnitude of one number"""
+    """largest global norm, or largest magnitude of an element"""
 
 
 class Precision:
@@ -162,7 +162,7 @@ def _check_supported(mode: Mode, device: torch.device) -> None:
     if mode == "fp16" and device.type == "cpu":
         raise UserError("precision is fp16, which only pays on a GPU: use bf16, fp32 or auto on a CPU")
     if mode == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UserError("precision is bf16, which this GPU cannot do: use fp16, fp32 or auto")
+        raise UserError("precision is bf16, which this GPU does not support: use fp16, fp32 or auto")
 
 
 def _measured_choice(timed_step: Callable[[Mode], float]) -> PrecisionChoice:

@@ -45,7 +45,7 @@ class OneCycle(Config):
     kind: Literal["one-cycle"] = "one-cycle"
     """which schedule this is"""
     warmup: Share = 0.3
-    """share of the updates that climb to the peak"""
+    """share of the updates that warm up to the peak"""
     shape: Literal["cosine", "linear"] = "cosine"
     """annealing curve of both phases"""
     start_factor: float = Field(default=25.0, ge=1)
@@ -53,7 +53,7 @@ class OneCycle(Config):
     final_factor: float = Field(default=1e4, ge=1)
     """the last learning rate is the first one divided by this (torch: final_div_factor)"""
     momentum: tuple[Momentum, Momentum] | None = None
-    """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: left alone"""
+    """momentum (Adam: first beta) at both ends and at the peak, for example [0.95, 0.85]; absent: constant"""
 
     def rates(self, step: float, total: float) -> Rates:
         """Two phases that meet at the peak; the very last update stands on the end of the second one."""
@@ -78,9 +78,9 @@ class Linear(Config):
     kind: Literal["linear"] = "linear"
     """which schedule this is"""
     warmup: Warmup = 0.1
-    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+    """warm-up to the peak: a share of the run when below 1, else a number of updates"""
     final_factor: Factor = 0.0
-    """share of the peak that the schedule comes down to"""
+    """last learning rate, as a share of the peak"""
 
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""
@@ -95,9 +95,9 @@ class Cosine(Config):
     kind: Literal["cosine"] = "cosine"
     """which schedule this is"""
     warmup: Warmup = 0.1
-    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+    """warm-up to the peak: a share of the run when below 1, else a number of updates"""
     final_factor: Factor = 0.0
-    """share of the peak that the schedule comes down to"""
+    """last learning rate, as a share of the peak"""
 
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""
@@ -112,7 +112,7 @@ class InverseSqrt(Config):
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
     """which schedule this is"""
     warmup: Warmup = Field(default=4000, gt=0)
-    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+    """warm-up to the peak: a share of the run when below 1, else a number of updates"""
 
     @property
     def depends_on_end(self) -> bool:
@@ -131,11 +131,11 @@ class WarmupStableDecay(Config):
     kind: Literal["wsd"] = "wsd"
     """which schedule this is"""
     warmup: Warmup = 0.05
-    """updates that climb to the peak: a share of the run when below 1, else a number of updates"""
+    """warm-up to the peak: a share of the run when below 1, else a number of updates"""
     decay: Share = 0.2
-    """share of the updates, the last ones, that come down"""
+    """share of the updates in which the rate decays, at the end"""
     final_factor: Factor = 0.0
-    """share of the peak that the schedule comes down to"""
+    """last learning rate, as a share of the peak"""
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "WarmupStableDecay":
@@ -156,9 +156,9 @@ class Constant(Config):
     kind: Literal["constant"] = "constant"
     """which schedule this is"""
     warmup: Warmup = 0.0
-    """updates that climb to that rate: a share of the run when below 1, else a number of updates"""
+    """warm-up to that rate: a share of the run when below 1, else a number of updates"""
     level: float = Field(default=1.0, gt=0, le=1)
-    """share of the peak that the rate is"""
+    """learning rate, as a share of the peak"""
 
     @property
     def depends_on_end(self) -> bool:
@@ -176,7 +176,7 @@ class Exponential(Config):
     kind: Literal["exponential"] = "exponential"
     """which schedule this is"""
     start_factor: float = Field(default=1e-6, gt=0, lt=1)
-    """share of the peak that the first update uses"""
+    """first learning rate, as a share of the peak"""
 
     def rates(self, step: float, total: float) -> Rates:
         """See `Schedule`."""

@@ -25,15 +25,15 @@ class About(Config):
     """What a recipe says of itself."""
 
     name: str = "unnamed"
-    """how the run folder is called"""
+    """name of the run folder"""
     summary: str = ""
     """one line"""
     source: str = ""
     """where the setting comes from"""
     expected: str = ""
-    """the score it promises"""
+    """expected score"""
     time: str = ""
-    """how long that takes, and on what"""
+    """expected training time and hardware"""
 
     @field_validator("name")
     @classmethod
@@ -84,9 +84,9 @@ class TrainConfig(Config):
     patience: int | None = Field(default=None, ge=1)
     """evaluations without a better main score after which training ends"""
     seed: int = Field(default=1, ge=0)
-    """decides first weights, order of the data and dropout"""
+    """seed of the initial weights, the order of the data and dropout"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """arithmetic of the products; auto measures one real step at the start"""
+    """number format of matrix products; auto times one real step at the start"""
     clip: Clip = Clip()
     """how gradients are kept from exploding"""
     average: float | None = Field(default=None, gt=0, lt=1)
@@ -94,17 +94,17 @@ class TrainConfig(Config):
     compile: bool = False
     """run the model through torch.compile"""
     log_every: int = Field(default=10, ge=1)
-    """updates between two lines of the log"""
+    """updates between two log lines"""
     evaluate_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = 250
     """updates between two evaluations, each followed by a checkpoint; epoch: at the end of each"""
     evaluate_examples: int = Field(default=500, ge=1)
-    """examples of the training and of the validation set that an evaluation looks at"""
+    """number of training and of validation examples per evaluation"""
     test_examples: int | None = Field(default=None, ge=1)
-    """examples of the test set that the final score looks at; all when absent"""
+    """number of test examples in the final score; all when absent"""
     keep_best: int = Field(default=1, ge=0)
-    """checkpoints with the best main score that stay"""
+    """number of checkpoints to keep with the best main score"""
     keep_last: int = Field(default=1, ge=1)
-    """newest checkpoints that stay"""
+    """number of newest checkpoints to keep"""
     final: Literal["best", "last", "average"] = "best"
     """weights of the finished run: best checkpoint, last, or the mean of all that were kept"""
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["auto"] = "auto"
@@ -154,11 +154,11 @@ class Experiment(Config):
     batch: BatchConfig = BatchConfig()
     """the examples of an update"""
     optimizer: Chosen
-    """how weights follow the gradient"""
+    """update rule of the weights"""
     schedule: Chosen
     """share of the peak learning rate over the run"""
     decode: DecodeConfig = DecodeConfig()
-    """how an output is searched for"""
+    """decoding: greedy, beam search or sampling"""
     train: TrainConfig = TrainConfig()
     """how long to train, how to look at it, what to keep"""
     auto_size: bool = False
@@ -219,7 +219,9 @@ def check(tree: Tree, origin: str) -> Experiment:
     if train.until is not None and Target.parse(train.until).score not in measured:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")
     if train.final == "best" and train.keep_best == 0:
-        raise UserError(f'{origin}: train.final="best" needs it kept: set train.keep_best=1 or train.final=last')
+        raise UserError(
+            f'{origin}: train.final="best" needs a best checkpoint: set train.keep_best=1 or train.final=last'
+        )
     _check_kinds(experiment, origin)
     for section in registry.BUILT_IN:
         for complaint in getattr(experiment, section).complaints(experiment):
@@ -235,7 +237,7 @@ def _chosen(tree: Tree, origin: str) -> Tree:
         if not isinstance(table, dict):
             continue  # it is an object already, or no table: the check of the whole says so
         if not isinstance(kind := table.get("kind"), str):
-            raise UserError(f"{origin}: {section}.kind is required: it says which settings there are")
+            raise UserError(f"{origin}: {section}.kind is required: the other settings depend on it")
         try:
             settings = registry.config_class(section, kind)
         except UserError as error:

@@ -98,7 +98,9 @@ def config_class(section: str, kind: str) -> type[Config]:
     found = find(section, kind)
     settings = getattr(found, "config_class", found)
     if not issubclass(settings, Config):
-        raise UserError(f'{section}.kind="{kind}": {found.__name__} names no settings: set config_class to a Config')
+        raise UserError(
+            f'{section}.kind="{kind}": {found.__name__} has no settings: set config_class to a subclass of KindConfig'
+        )
     return settings
 
 
@@ -128,7 +130,7 @@ def check_trusted(tree: Tree, origin: str) -> None:
         if colon and module not in named:
             raise UserError(
                 f'{origin}: {key}="{kind}" runs the code of the module {module}: '
-                f"add --trust-code if you know it, or name it in {TRUSTED}"
+                f"add --trust-code if you trust it, or name it in {TRUSTED}"
             )
 
 

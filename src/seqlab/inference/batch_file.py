@@ -48,7 +48,7 @@ def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: boo
     """
     with locked(path, "choose another --out"):
         if path.exists() and not overwrite:
-            raise UserError(f"{path}: exists already; choose another --out, or --overwrite it")
+            raise UserError(f"{path}: already exists; choose another --out, or --overwrite it")
         _write_answer_file(run, lines, path, shown)
 
 
@@ -80,7 +80,7 @@ def read_context(path: Path) -> str:
     """The text that questions are about, as it is but for white space around it. UserError when there is none."""
     text = "\n".join(read_lines(path)).strip()
     if not text:
-        raise UserError(f"{path}: holds no text that could answer a question")
+        raise UserError(f"{path}: is blank: there is no text to answer from")
     return text
 
 
@@ -88,7 +88,7 @@ def with_context(questions: Iterable[str], context: str) -> Iterator[str]:
     """Each question with the text behind a tab; an empty line stays empty. UserError when a line has a tab already."""
     for number, question in enumerate(questions, start=1):
         if "\t" in question:
-            raise UserError(f"line {number}: has a tab, so it brings its own text: leave out --context")
+            raise UserError(f"line {number}: has a tab, so it has its own text: leave out --context")
         yield f"{question}\t{context}" if question.strip() else question
 
 
@@ -182,11 +182,11 @@ def _done_before(partial: Path, record: Path, made_by: dict[str, Any]) -> Done:
         if partial.stat().st_size < done.size:
             raise ValueError
     except (OSError, ValueError, TypeError):
-        raise UserError(f"{partial}: no sound {record.name} says how to resume; {WAY_OUT}") from None
+        raise UserError(f"{partial}: {record.name} is missing or damaged, so it cannot be resumed; {WAY_OUT}") from None
     if done.lines == 0:
         return Done(made_by)
     if differs := [name for name, value in made_by.items() if done.made_by.get(name) != value]:
-        raise UserError(f"{partial}: was begun with other {' and '.join(differs)}; {WAY_OUT}")
+        raise UserError(f"{partial}: was started with different {' and '.join(differs)}; {WAY_OUT}")
     return done
 
 

@@ -61,7 +61,7 @@ def with_references(task: Task, path: Path, examples: Sequence[Any], names: Sequ
         UserError: there is no such column, or there are more or fewer references than examples.
     """
     if not all(isinstance(example, Example) for example in examples):
-        raise UserError("--reference is for runs that write texts; this one does something else")
+        raise UserError("--reference needs a run that generates text: leave it out")
     sides = []
     for name in names:
         if is_file(Path(name)):

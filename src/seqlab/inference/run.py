@@ -91,7 +91,7 @@ class Run:
         """
         (task, model), precision = self._loaded
         if data is None and references:
-            raise UserError("references belong to a file: name it, --data FILE")
+            raise UserError("--reference needs a file to score: --data FILE")
         examples = self._test_set(task.corpus) if data is None else task.corpus.read(Path(data))
         if references:
             examples = with_references(task, Path(data or ""), examples, references)
@@ -104,7 +104,7 @@ class Run:
         if kept is not None:
             return kept
         if changed := changed_data(paths, getattr(corpus, "files", list)()):
-            raise UserError(f"{changed}, so the test set is another: score a file of your own with --data")
+            raise UserError(f"{changed}, so the test set may differ: score a file of your own with --data")
         return corpus.test()
 
     def predict(self, sources: str | Iterable[str]) -> Any:
@@ -131,7 +131,7 @@ class Run:
     def check_translates_into(self, language: str) -> None:
         """Raises UserError, which says what the run does, if it does something else."""
         if self.languages is None:
-            raise UserError(f"this run answers questions; it translates nothing into {language}")
+            raise UserError(f"this run does not translate: leave out --to {language}")
         if self.languages[1] != language:
             raise UserError("this run translates {} into {}, not into {}".format(*self.languages, language))
 

@@ -23,7 +23,7 @@ class ChrfConfig(Config):
     """Which n-grams are compared."""
 
     word_order: int = Field(default=0, ge=0, le=4)
-    """longest n-grams of words beside those of characters: 0 is chrF, 2 is chrF++"""
+    """longest word n-grams beside the character n-grams: 0 is chrF, 2 is chrF++"""
     lowercase: bool = False
     """compare without case"""
 

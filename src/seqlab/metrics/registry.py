@@ -21,9 +21,9 @@ class MetricsConfig(Config):
     """Which metrics judge outputs, and their settings."""
 
     names: tuple[str, ...] = ("accuracy",)
-    """the first one chooses the best checkpoint; "package.module:Class" is one of your own"""
+    """the first one selects the best checkpoint; "package.module:Class" names a metric of your own"""
     bleu: BleuConfig = BleuConfig()
-    """how BLEU finds words, and so do ROUGE-L and iBLEU"""
+    """how BLEU, ROUGE-L and iBLEU split words"""
     chrf: ChrfConfig = ChrfConfig()
     """chrF"""
     similarity: SimilarityConfig = SimilarityConfig()

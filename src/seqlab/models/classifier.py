@@ -48,29 +48,29 @@ class SequenceClassifierConfig(Config):
     architecture: Architecture = "lru"
     """rnn (tanh), lstm, gru, bilstm; in parallel over time: mingru, lru (linear recurrent unit); or a transformer"""
     width: int = Field(default=128, ge=2)
-    """size of the vector of a step; bilstm: half of it reads from the end"""
+    """size of the vector of a step; bilstm: half of it runs backwards"""
     num_layers: int = Field(default=2, ge=1)
     """depth"""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """dropout between layers, and of what each block adds, never from step to step"""
     input_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """share of the numbers of a sequence that are hidden from the net in training"""
+    """dropout of the input values"""
     strides: tuple[int, ...] = ()
-    """mingru and lru: each of the first layers reads all steps, but hands on every so manieth of its states only"""
+    """mingru and lru: stride of each of the first layers, which passes on every n-th state"""
     widening: int = Field(default=1, ge=1)
-    """mingru and lru: how many times as wide each layer with a stride is as the one before, but for the first"""
+    """mingru and lru: width of each strided layer after the first, relative to the layer before it"""
     positions: bool = False
-    """mingru and lru: a learned vector for each place is added to what the first layer hands on"""
+    """mingru and lru: learned position embeddings, added to the output of the first layer"""
     state_size: int = Field(default=64, ge=2)
     """lru: complex states of a layer; grows with the width"""
     bidirectional: bool = True
-    """lru: half of the states read from the end"""
+    """lru: half of the states run backwards"""
     min_radius: float = Field(default=0.9, ge=0.0, lt=1.0)
-    """lru: smallest first magnitude of an eigenvalue: what a state keeps of itself from step to step"""
+    """lru: smallest initial magnitude of an eigenvalue, the decay of a state per step"""
     max_radius: float = Field(default=0.999, gt=0.0, lt=1.0)
-    """lru: largest first magnitude of an eigenvalue; 0.999 remembers about 1,000 steps"""
+    """lru: largest initial magnitude of an eigenvalue; 0.999 remembers about 1,000 steps"""
     max_phase: float = Field(default=math.pi, gt=0.0, le=math.pi)
-    """lru: largest first angle, in radians, by which a state turns in a step"""
+    """lru: largest initial angle of an eigenvalue, in radians"""
     num_heads: int = Field(default=4, ge=1)
     """transformer: attention heads; must divide the width"""
     feedforward: int = Field(default=512, ge=1)

@@ -43,7 +43,7 @@ def forward_flops_of(
         counted = [_count(lambda shape=shape: run_forward(without_values, *shape)) for shape in shapes]
     except (NotImplementedError, RuntimeError) as error:
         raise UserError(
-            f"the operations of {type(model).__name__} cannot be counted, as it does not run without values: "
+            f"the operations of {type(model).__name__} cannot be counted, as it does not run on the meta device: "
             f"give it a method forward_flops(source_lengths, target_lengths) ({str(error).splitlines()[0]})"
         ) from None
     terms = _terms(*np.array(shapes, dtype=np.float64).T)

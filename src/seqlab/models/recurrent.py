@@ -37,15 +37,15 @@ class RecurrentConfig(Config):
     width: int = Field(default=256, ge=2)
     """size of the vector of a token and of the states"""
     num_layers: int = Field(default=2, ge=1)
-    """depth of the encoder, and of the decoder, each of whose layers starts from the last state of one there"""
+    """layers of the encoder, and of the decoder; each decoder layer starts from the last state of its encoder layer"""
     bidirectional: bool = False
-    """half of the encoder's width reads the source from its end"""
+    """bidirectional encoder; each direction has half of the width"""
     attention: Literal["none", "global", "local-m", "local-p", "bahdanau"] = "global"
-    """global, or in a window around the same place (local-m) or a predicted one (local-p); bahdanau: before the step"""
+    """global; a window around the same position (local-m) or a predicted one (local-p); bahdanau: before the step"""
     score: Score = "general"
     """global and local: how a source state is scored, by dot, general, concat or location"""
     window_radius: int = Field(default=10, ge=1)
-    """local: source places on either side of the centre that are seen (D in the paper)"""
+    """local: source positions on either side of the centre (D in the paper)"""
     input_feeding: bool = False
     """global and local: each step of the decoder also reads the attentional state of the step before"""
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)

@@ -59,7 +59,7 @@ class TransformerConfig(Config):
     norm: NormKind = "layer"
     """LayerNorm or RMSNorm"""
     positions: PositionKind = "sinusoidal"
-    """how order enters: sinusoidal or learned tables that are added, or rotary queries and keys"""
+    """position encoding: sinusoidal or learned embeddings that are added, or rotary queries and keys"""
     activation: Activation = "relu"
     """nonlinearity of the feed-forward nets: relu, gelu, swiglu (a third matrix) or relu2"""
     qk_norm: bool = False

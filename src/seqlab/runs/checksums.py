@@ -54,7 +54,7 @@ def verify_checksums(paths: RunFolder) -> None:
             continue
         if fault := checksum.fault(paths.root / name):
             raise UserError(
-                f"{paths.root / name}: {fault}: copy it from the run again; if you changed it yourself, delete "
+                f"{paths.root / name}: {fault}: restore it from a copy of the run; if you changed it yourself, delete "
                 f"{paths.checksums}"
             )
 
@@ -62,7 +62,7 @@ def verify_checksums(paths: RunFolder) -> None:
 def _recorded(paths: RunFolder) -> dict[str, Checksum]:
     if not paths.checksums.is_file():
         return {}
-    advice = "; copy it from the run again, or delete it to do without"
+    advice = "; restore it from a copy of the run, or delete it to do without"
     try:
         value = json.loads(paths.checksums.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -83,7 +83,7 @@ def kept_test_set(paths: RunFolder, example: Any) -> Sequence[Any] | None:
     recorded = _read(paths)
     if recorded is None or recorded.test_set is None:
         return None
-    advice = "take the file from the run again, or score a file of your own with --data"
+    advice = "restore the file from a copy of the run, or score a file of your own with --data"
     if fault := recorded.test_set.fault(paths.test_set):
         raise UserError(f"{paths.test_set}: {fault}: {advice}")
     try:
@@ -91,7 +91,7 @@ def kept_test_set(paths: RunFolder, example: Any) -> Sequence[Any] | None:
         known: TypeAdapter[Any] = TypeAdapter(example)
         return [known.validate_python(json.loads(line)) for line in lines if line]
     except (ValueError, ValidationError):
-        raise UserError(f"{paths.test_set}: holds other examples than this kind of data has: {advice}") from None
+        raise UserError(f"{paths.test_set}: its examples do not fit this kind of data: {advice}") from None
 
 
 def _lines(test: Sequence[Any]) -> str | None:
@@ -128,5 +128,5 @@ def _read(paths: RunFolder) -> DataFiles | None:
     try:
         value = json.loads(paths.data_files.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{paths.data_files}: damaged; take it from the run again") from None
-    return checked(DataFiles, value, str(paths.data_files), "; take it from the run again")
+        raise UserError(f"{paths.data_files}: damaged; restore it from a copy of the run") from None
+    return checked(DataFiles, value, str(paths.data_files), "; restore it from a copy of the run")

@@ -176,13 +176,15 @@ def read_environment(paths: RunFolder) -> dict[str, Any]:
         facts = json.loads(paths.environment.read_text(encoding="utf-8"))
         if not {"precision", "matrix_flops"} <= facts.keys():
             raise ValueError
-        checked(Environment, facts, str(paths.environment), "; take it from the run again")
+        checked(Environment, facts, str(paths.environment), "; restore it from a copy of the run")
         written_in = int(facts.get("format", 1))
         facts = {FACTS.get(name) or name: value for name, value in facts.items()}
     except OSError as error:
-        raise UserError(f"{paths.environment}: cannot be read ({error.strerror}); take it from the run again") from None
+        raise UserError(
+            f"{paths.environment}: cannot be read ({error.strerror}); restore it from a copy of the run"
+        ) from None
     except (ValueError, TypeError, AttributeError):
-        raise UserError(f"{paths.environment}: damaged; take it from the run again") from None
+        raise UserError(f"{paths.environment}: damaged; restore it from a copy of the run") from None
     if written_in > FORMAT:
         raise UserError(
             f"{paths.root}: written by a newer seqlab (format {written_in}, known is {FORMAT}): update seqlab"

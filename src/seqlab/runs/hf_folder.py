@@ -70,7 +70,7 @@ def find_checkpoint(name: str, setting: str = "model.checkpoint") -> Checkpoint:
             raise UserError(f"{setting}={name}: no such folder")
         return Checkpoint(name, name, is_local=False, unreachable=_why_unreachable(name), setting=setting)
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: has no config.json: not a model in the layout of transformers")
+        raise UserError(f"{folder}: has no config.json: not a model in the format of transformers")
     return Checkpoint(name, str(folder), is_local=True, setting=setting)
 
 
@@ -112,10 +112,10 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint.location, **checkpoint.arguments)
     if not tokenizer.is_fast:
         raise UserError(
-            f"{checkpoint.setting}={checkpoint.name}: its tokenizer tells no places in a text: it needs tokenizer.json"
+            f"{checkpoint.setting}={checkpoint.name}: its tokenizer has no character offsets: it needs tokenizer.json"
         )
     if tokenizer.pad_token_id is None:
-        raise UserError(f"{checkpoint.setting}={checkpoint.name}: its tokenizer has no token for padding")
+        raise UserError(f"{checkpoint.setting}={checkpoint.name}: its tokenizer has no padding token")
     return tokenizer
 
 

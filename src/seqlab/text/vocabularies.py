@@ -52,25 +52,25 @@ class TextConfig(Config):
     """How text becomes ids."""
 
     unit: Unit = "character"
-    """what an id stands for; bpe, unigram: frequent pieces of words, down to bytes; pretrained: as in the model"""
+    """unit of the vocabulary; bpe, unigram: subwords, down to bytes; pretrained: the tokenizer of the checkpoint"""
     vocab_size: int = 8000
-    """word, bpe, unigram: ids of a vocabulary at most, the four special ones among them"""
+    """word, bpe, unigram: largest vocabulary, with the four special tokens"""
     min_frequency: int = Field(default=2, ge=1)
-    """word, bpe: a word, or a pair of pieces to be merged, that is rarer in the training texts gets no id"""
+    """word, bpe: smallest count in the training texts of a word, or of a pair to be merged"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """bpe: probability that a merge is left out, drawn anew each epoch for every word of the training texts"""
+    """bpe: BPE-dropout, the probability that a merge is skipped, drawn anew each epoch"""
     shared: bool = False
-    """one vocabulary for both sides, as tying all embeddings needs"""
+    """one vocabulary for both sides; tying all embeddings needs it"""
     reverse_source: bool = False
-    """read the source last id first"""
+    """reverse the ids of the source"""
     reverse_target: bool = False
-    """write the target last id first"""
+    """reverse the ids of the target"""
     protected: tuple[str, ...] = ()
-    """symbols that are one id each in every text, such as ["<2de>", "<2fr>"]"""
+    """symbols that are never split, such as ["<2de>", "<2fr>"]"""
     prefix_pattern: str | None = None
     """regular expression of what at a line's start belongs to each sentence; absent: protected symbols, learned tags"""
     prefix: str = ""
-    """pretrained: what stands before every source and names the task, as "translate German to English: " does for T5"""
+    """pretrained: prefix of every source that names the task, such as "translate German to English: " for T5"""
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "TextConfig":
@@ -223,4 +223,4 @@ def _read(path: Path) -> Tokenizer:
     except OSError as error:
         raise UserError(f"{path}: cannot read the vocabulary of this run ({error.strerror})") from None
     except (ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{path}: not a vocabulary ({error}); take it from the run again") from None
+        raise UserError(f"{path}: not a vocabulary ({error}); restore it from a copy of the run") from None

@@ -79,7 +79,9 @@ def train_words(texts: Iterable[str], vocab_size: int, min_frequency: int) -> Wo
     # Ties are broken by the alphabet, so that the order of the texts does not matter.
     frequent = sorted((-count, piece) for piece, count in counts.items() if count >= min_frequency)
     if not frequent:
-        raise UserError(f"text.min_frequency={min_frequency}: no word of the training texts occurs so often: lower it")
+        raise UserError(
+            f"text.min_frequency={min_frequency}: no word of the training texts occurs that often: lower it"
+        )
     return WordTokenizer(piece for _, piece in frequent[: vocab_size - len(SPECIALS)])
 
 

@@ -44,7 +44,7 @@ def range_test(
         UserError: when the bounds make no sense, or the loss fell nowhere.
     """
     if not 0 < lowest < highest:
-        raise UserError(f"learning rates must grow: --lowest {lowest} is not below --highest {highest}")
+        raise UserError(f"--lowest {lowest} must be below --highest {highest}")
     if steps < 10:
         raise UserError(f"--steps {steps} is too few to see a slope; 100 is usual")
     optimizer = experiment.optimizer.model_copy(update={"lr": highest})

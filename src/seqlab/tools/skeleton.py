@@ -69,7 +69,7 @@ def write_skeleton(kind: Kind, name: str, folder: Path) -> Skeleton:
     _check_name(name)
     paths = {template: folder / pattern.format(name) for template, pattern in FILES[kind].items()}
     if taken := next((path for path in paths.values() if path.exists()), None):
-        raise UserError(f"{taken.name} exists already and is not overwritten: choose another name, or move it away")
+        raise UserError(f"{taken.name} already exists and is not overwritten: choose another name, or move it away")
     if f"{kind}.py" in paths and find_spec(name) is not None:
         raise UserError(f'"{name}" is the name of a module that is installed or in this folder: choose another name')
     for template, path in paths.items():
@@ -86,8 +86,8 @@ def write_skeleton(kind: Kind, name: str, folder: Path) -> Skeleton:
 def _check_name(name: str) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or {name, _class_name(name)} & {*keyword.kwlist}:
         raise UserError(
-            f'"{name}" is no name for a module: take small letters, digits and _, begin with a letter, '
-            "and take no word of Python such as class"
+            f'"{name}" is not a valid module name: use lowercase letters, digits and _, start with a letter, '
+            "and avoid Python keywords such as class"
         )
 
 

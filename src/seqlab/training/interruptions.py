@@ -60,7 +60,7 @@ def write_faults(paths: RunFolder) -> Iterator[None]:
         yield
     except OSError as error:
         if not paths.root.is_dir():
-            raise UserError(f"{paths.root}: was deleted while it was written; train again") from None
+            raise UserError(f"{paths.root}: was deleted during training; train again") from None
         raise unwritable(error, paths.root, saved_so_far(paths)) from None
     finally:
         threading.excepthook = report

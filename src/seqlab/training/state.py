@@ -284,7 +284,7 @@ def check_free(paths: RunFolder, overwrite: bool) -> None:
     if not paths.root.is_dir() or not any(paths.root.iterdir()):
         return
     if not overwrite:
-        raise UserError(f"{paths.root}: exists already; choose another --out, --resume it, or --overwrite it")
+        raise UserError(f"{paths.root}: already exists; choose another --out, --resume it, or --overwrite it")
     try:
         read_experiment(paths)
     except UserError:
@@ -300,7 +300,9 @@ def check_settings(experiment: Experiment, paths: RunFolder) -> None:
         if line.split(":")[0] not in CHANGEABLE and not line.startswith("about.")  # what a recipe says of itself
     ]
     if differing:
-        raise UserError(f"{paths.root}: was trained with other settings ({'; '.join(differing[:3])}); start a new run")
+        raise UserError(
+            f"{paths.root}: was trained with different settings ({'; '.join(differing[:3])}); start a new run"
+        )
 
 
 def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow_changed_data: bool) -> str | None:
@@ -310,7 +312,7 @@ def check_resumable(experiment: Experiment, paths: RunFolder, corpus: Any, allow
     allowed.
     """
     if paths.results.is_file():
-        raise UserError(f"{paths.root}: is finished; `seqlab evaluate {paths.root}` scores it again")
+        raise UserError(f"{paths.root}: is already finished; `seqlab evaluate {paths.root}` scores it again")
     verify_checksums(paths)
     changed = check_data(paths, corpus, allow_changed_data)
     atomic_write(paths.config, to_toml(experiment))

@@ -43,7 +43,7 @@ class Facts:
         mean = float(counts @ shades / counts.sum())
         std = float(np.sqrt(counts @ (shades - mean) ** 2 / counts.sum()))
         if std == 0:
-            raise UserError(f"all pixels of the training images have the shade {mean:.0f}: there is nothing to see")
+            raise UserError(f"all pixels of the training images have the value {mean:.0f}: there is nothing to learn")
         return cls(list(classes), training.height, training.width, mean, std)
 
     @classmethod

@@ -32,13 +32,13 @@ class BatchConfig(Config):
     batch_size: int | None = Field(default=None, ge=1)
     """rows of a batch, instead of a token budget"""
     order: Literal["buckets", "random"] = "buckets"
-    """buckets: neighbours in length share a batch; random: the baseline"""
+    """buckets: batches of similar lengths; random: shuffled, the baseline"""
     padding: Literal["dynamic", "fixed"] = "dynamic"
     """dynamic: to the longest of the batch; fixed: to the longest of the epoch, the baseline"""
     pad_to_multiple_of: int = Field(default=8, ge=1)
     """padded lengths are rounded up to a multiple of this; 8 suits tensor cores, 1 wastes least on a CPU"""
     shuffle_pool: int = Field(default=20_000, ge=1)
-    """examples that are shuffled together and then sorted by length; larger means less padding and less chance"""
+    """examples that are shuffled, then sorted by length together; larger: less padding, less randomness"""
     accumulate: int = Field(default=1, ge=1)
     """batches in one update, over all processes"""
 
@@ -211,8 +211,8 @@ class Stream:
     ) -> None:
         if config.accumulate % size:
             raise UserError(
-                f"batch.accumulate={config.accumulate} batches per update cannot be dealt to {size} processes: "
-                f"set batch.accumulate={size * -(-config.accumulate // size)}"
+                f"batch.accumulate={config.accumulate} batches per update cannot be split evenly over {size} "
+                f"processes: set batch.accumulate={size * -(-config.accumulate // size)}"
             )
         self._examples, self._config, self._seed = examples, config, seed
         self._rank, self._size = rank, size

@@ -53,11 +53,11 @@ class ImagesData(Config):
     by: Literal["pixels", "rows"] = "pixels"
     """what a step of the sequence is: a pixel, or a row of pixels"""
     order: Literal["sequential", "permuted"] = "sequential"
-    """sequential: as one reads a page; permuted: all pixels of every image change places, always in the same way"""
+    """sequential: row by row; permuted: one fixed permutation of the pixels for all images"""
     permutation_seed: int = 1
-    """picks where each pixel goes"""
+    """seed of the permutation"""
     values: Literal["raw", "normalised"] = "normalised"
-    """raw: shades as they are; normalised: mean 0, standard deviation 1 over the training images"""
+    """raw: pixel values as they are; normalised: mean 0, standard deviation 1 over the training images"""
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> Self:
@@ -161,11 +161,11 @@ class ImageCorpus:
         if test is None:
             training, test = _hold_out(training, config.test_size, config.seed, "test")
         elif config.test_size is not None:
-            raise UserError(f"data.test_size has no effect: {config.dataset} has test images of its own")
+            raise UserError(f"data.test_size has no effect: {config.dataset or config.source} has its own test images")
         training, validation = _hold_out(training, config.validation_size, config.seed, "validation")
         if len(present := np.unique(training.labels)) < 2:
             names = " or ".join(f'"{self.classes[label]}"' for label in present)
-            raise UserError(f"all {len(training):,} training images are {names}: there is no choice to be learned")
+            raise UserError(f"all {len(training):,} training images have the label {names}: there is nothing to learn")
         return _Sets(training, validation, test)
 
     def _remarks(self) -> Iterator[str]:

@@ -198,7 +198,7 @@ class LabelledCorpus:
         _check_format(found)
         file = _read(found, self.config, Reading(self.config.reading))
         if file.blank:
-            raise UserError(f"{found}:{file.blank[0]}: the text is blank: it cannot be scored, take it out")
+            raise UserError(f"{found}:{file.blank[0]}: the text is blank: it cannot be scored, remove it")
         return file.examples
 
     @cached_property
@@ -219,7 +219,9 @@ class LabelledCorpus:
         known = {example.label for example in parts["train"]}
         for name in HELD_OUT:
             if strange := next((example for example in parts[name] if example.label not in known), None):
-                raise UserError(f'{name}: the label "{strange.label}" of "{strange.text[:40]}" is never trained on')
+                raise UserError(
+                    f'{name}: the label "{strange.label}" of "{strange.text[:40]}" does not occur in the training set'
+                )
         return parts
 
     def _remarks(self) -> Iterator[str]:
@@ -328,8 +330,8 @@ def _check_classes(path: Path, examples: Sequence[Labelled], column: str) -> Non
     if len(decimals) > MOST_DECIMALS and not all(value.is_integer() for value in decimals):
         shown = ", ".join(sorted(labels)[:LISTED])
         raise UserError(
-            f"{path}: the labels in column {column} are {len(decimals):,} different decimals ({shown}, ...), which are "
-            "no classes, and there is no regression yet: round them to a few in a column of their own, and name that "
+            f"{path}: the labels in column {column} are {len(decimals):,} different decimals ({shown}, ...), and "
+            "regression is not supported: map them to a few classes in a new column, and name it "
             "in data.label"
         )
 

@@ -267,15 +267,13 @@ def origin(
     path = data_path(entry.path, folder)
     if entry.versions is not None:
         if group is not None:
-            raise UserError(f"{path}: a line of versions is a group already: leave out data.group")
+            raise UserError(f"{path}: each line of versions is already a group: leave out data.group")
         return Versions(path, tuple(map(str, entry.versions)), entry.pairs == "one", reading)
     suffix = f".{entry.format}" if entry.format else None
     if suffix or (LANGUAGE not in entry.path and _is_table(path, languages)):
         return Table(path, languages.asked_for(group, entry.label), group, entry.label, suffix, reading)
     if entry.columns or group is not None or entry.label is not None:
-        raise UserError(
-            f"{path}: line-aligned files have no columns and no group, nor a label: leave them out of its entry"
-        )
+        raise UserError(f"{path}: line-aligned files have no columns, groups or labels: leave these out of its entry")
     return Aligned(path if LANGUAGE in entry.path else path.with_name(f"{path.name}.{LANGUAGE}"), languages, reading)
 
 
@@ -289,7 +287,7 @@ def _is_table(path: Path, languages: Languages) -> bool:
         return False
     if table_format(file) is None:
         raise UserError(
-            f"{path}: neither its name nor its first line tells what it is: name the format (tsv, csv, ...), for "
+            f"{path}: unknown format, by its name and its first line: name the format (tsv, csv, ...), for "
             f'example data.train=[{{path="{path.name}", format="csv"}}]; as the stem of line-aligned files it lacks '
             f"{path.name}.{languages.source}"
         )
@@ -318,7 +316,9 @@ def _pairs(place: object, records: Records, group: FileGroup | None, label: Labe
         elif found := key.search(rest[0]):
             yield Pair(example, "\0" + found[0])
         else:
-            raise UserError(f'{place}:{number}: the group\'s key "{key.pattern}" finds nothing in "{rest[0]}"')
+            raise UserError(
+                f'{place}:{number}: the pattern of data.group, "{key.pattern}", matches nothing in "{rest[0]}"'
+            )
 
 
 def _one_line(text: str) -> str:

@@ -197,7 +197,7 @@ class ParallelCorpus:
         examples = [pair.example for pair in place.pairs()]
         for number, example in enumerate(examples, start=1):
             if not all(example):
-                raise UserError(f"{path}: pair {number} has an empty side: it cannot be scored, take it out")
+                raise UserError(f"{path}: pair {number} has an empty side: it cannot be scored, remove it")
         return examples
 
     def input_columns(self) -> list[Columns]:

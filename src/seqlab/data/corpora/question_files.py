@@ -30,7 +30,7 @@ def read_questions(path: Path) -> list[Example]:
             examples.append(Example(question, _filled(line, "answer", path, number)))
             question = None
     if question is not None:
-        raise UserError(f"{path}:{number}: the question has no answer (which stands on the line after it)")
+        raise UserError(f"{path}:{number}: the question has no answer (it is expected on the next line)")
     return examples
 
 

@@ -322,14 +322,14 @@ def take_distinct(examples: Iterator[Example], size: int, exclude: Set[str]) -> 
             chosen.setdefault(example.source, example)
         if len(chosen) == size:
             return list(chosen.values())
-    raise UserError(f"found only {len(chosen)} distinct examples of {size}: lower validation_size and test_size")
+    raise UserError(f"found only {len(chosen)} of {size} distinct examples: lower validation_size and test_size")
 
 
 def take(examples: Iterator[Example], size: int, exclude: Set[str]) -> list[Example]:
     """The next `size` examples, some perhaps alike; UserError when nearly all that can be drawn are excluded."""
     chosen = list(islice((e for e in islice(examples, _patience(size)) if e.source not in exclude), size))
     if len(chosen) < size:
-        raise UserError("nearly all that can be drawn is held out: lower validation_size and test_size")
+        raise UserError("nearly all possible examples are held out: lower validation_size and test_size")
     return chosen
 
 

@@ -105,7 +105,7 @@ class QuestionFaults:
             yield f"{path.name}: {len(ids):,} {kind}: {', '.join(ids[:LISTED])}{more}"
 
 
-MOVED = "answers do not stand at their answer_start and were found elsewhere (ids)"
+MOVED = "answers are not at their answer_start and were found elsewhere (ids)"
 ABSENT = "answers do not occur in their text and are not trained on (ids)"
 NO_ANSWER = "questions without an answer that are not marked is_impossible left out (ids)"
 REPEATED = "questions with an id that was there before left out (ids)"
@@ -172,7 +172,7 @@ class Squad:
         questions, faults = read_squad(path, self.config.reading)
         for kind in (NO_ANSWER, BLANK, REPEATED):
             if ids := faults.ids.get(kind):
-                raise UserError(f"{path}: {kind.removesuffix(' left out (ids)')}, {ids[0]} first: take them out")
+                raise UserError(f"{path}: {kind.removesuffix(' left out (ids)')}, first {ids[0]}: remove them")
         return questions
 
     def input_columns(self) -> list[Columns]:
@@ -338,7 +338,9 @@ def _flat_paragraph(record: dict[str, Any], place: str) -> _Paragraph:
     if isinstance(answers, dict):
         texts, starts = _get(answers, "text", list, place), _get(answers, "answer_start", list, place)
         if len(texts) != len(starts):
-            raise UserError(f"{place}: answers has {len(texts)} of text, but {len(starts)} of answer_start")
+            raise UserError(
+                f"{place}: answers.text has {len(texts)} entries, but answers.answer_start has {len(starts)}"
+            )
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     return _Paragraph(place, title, context, [{"is_impossible": not answers, **record, "answers": answers}])
 
@@ -398,7 +400,7 @@ def _is_whole(context: str, start: int, end: int) -> bool:
 def _get(record: object, key: str, kind: type | tuple[type, ...], place: str) -> Any:
     """A value of a JSON object; UserError when it is not there, or something else."""
     if not isinstance(record, dict):
-        raise UserError(f"{place}: {_shown(record)} stands where an object with {key} is expected")
+        raise UserError(f"{place}: expected an object with {key}, found {_shown(record)}")
     if key not in record:
         raise UserError(f"{place}: has no {key}; the layout is that of SQuAD 1.1 or 2.0")
     value = record[key]

@@ -89,7 +89,7 @@ def find_column(name: str, known: Iterable[str], place: str, *, languages: bool 
         found = [other for other in known if same(name, other)]
         if len(found) > 1:
             both = " and ".join(f'"{quote(other)}"' for other in found)
-            raise UserError(f"{place}: the column {name} may be {both}: name one of them")
+            raise UserError(f"{place}: the column {name} is ambiguous, {both} match: name one of them")
         if found:
             return found[0]
     return None

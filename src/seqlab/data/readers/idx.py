@@ -66,7 +66,7 @@ def _read(path: Path, file: BufferedIOBase, shape: list[int]) -> bytearray:
         values += chunk
     if len(values) < expected:
         raise UserError(
-            f"{path}: cut off: {_times(shape)} values need {expected:,} bytes after the header, "
+            f"{path}: truncated: {_times(shape)} values need {expected:,} bytes after the header, "
             f"found {len(values):,}; copy or download it again"
         )
     if len(values) > expected:

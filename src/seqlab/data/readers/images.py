@@ -166,7 +166,7 @@ def _labels_beside(images_file: Path) -> Path:
     found = find(images_file.with_name(name)) if name != stem else None
     if found is None:
         expected = name if name != stem else "X-labels-idx1-ubyte beside X-images-idx3-ubyte"
-        raise UserError(f"{images_file}: its labels are not beside it: there is no file {expected}")
+        raise UserError(f"{images_file}: its labels are missing: there is no file {expected} beside it")
     return found
 
 
@@ -202,7 +202,7 @@ def _pictures(rows: Any, image: str, where: str) -> Iterator[np.ndarray]:
         if size is not None and picture.shape != size:
             sizes = [" x ".join(map(str, shape)) for shape in (picture.shape, size)]
             raise UserError(
-                f"{where}, row {number}: an image of {sizes[0]} pixels, but those before it have {sizes[1]}"
+                f"{where}, row {number}: an image of {sizes[0]} pixels, but the images before it have {sizes[1]}"
             )
         size = picture.shape
         yield picture

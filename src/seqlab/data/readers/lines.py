@@ -133,9 +133,9 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
     except (FileNotFoundError, IsADirectoryError):
         raise not_found(path) from None
     except EOFError:
-        raise UserError(f"{path}: the archive is cut off; copy or download it again") from None
+        raise UserError(f"{path}: the archive is truncated; copy or download it again") from None
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstd.ZstdError) as error:
-        raise UserError(f"{path}: not a sound {path.suffix} archive ({error}); copy or download it again") from None
+        raise UserError(f"{path}: not a valid {path.suffix} archive ({error}); copy or download it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -148,8 +148,8 @@ def read_all(path: Path, config: ReadingConfig = DEFAULT) -> bytes:
             content += block
     if len(content) > config.max_file_bytes:
         raise UserError(
-            f"{path}: more than {config.max_file_bytes:,} bytes, and must be read as a whole: "
-            "JSON lines (.jsonl) need not be; data.reading.max_file_bytes sets the bound"
+            f"{path}: more than {config.max_file_bytes:,} bytes, and this format is read into memory: "
+            "JSON lines (.jsonl) are not; data.reading.max_file_bytes sets the limit"
         )
     return bytes(content)
 
@@ -224,7 +224,7 @@ def _lines(path: Path, blocks: Iterator[bytes], encoding: str, config: ReadingCo
 
 
 def _cut_off(path: Path, number: int) -> UserError:
-    return UserError(f"{path}: the archive is cut off after line {number}; copy or download it again")
+    return UserError(f"{path}: the archive is truncated after line {number}; copy or download it again")
 
 
 def _checked(line: str) -> str:
@@ -249,7 +249,7 @@ def decoded(path: Path, blocks: Iterator[bytes], encoding: str) -> Iterator[str]
 def too_long(place: str, config: ReadingConfig) -> UserError:
     """What is said of a line, or what stands for one, over the bound."""
     return UserError(
-        f"{place}: longer than {config.max_line_bytes:,} bytes; data.reading.max_line_bytes sets the bound"
+        f"{place}: longer than {config.max_line_bytes:,} bytes; data.reading.max_line_bytes sets the limit"
     )
 
 

@@ -155,9 +155,9 @@ def quote(text: str, length: int = 40) -> str:
 def text_fault(text: str) -> str | None:
     """What is in a text that is no character of one."""
     if "\0" in text:
-        return "holds a NUL byte, which is no character"
+        return "contains a NUL byte, which is not a character"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is no character"
+        return "contains half of a surrogate pair, which is not a character"
     return None

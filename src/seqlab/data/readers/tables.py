@@ -36,7 +36,9 @@ def read_table(path: Path, columns: Columns, suffix: str | None = None, reading:
     reading = reading or Reading()
     suffix = suffix or table_format(path, reading)
     if suffix is None:
-        raise UserError(f"{path}: neither its name nor its first line tells the format: one of {', '.join(FORMATS)}")
+        raise UserError(
+            f"{path}: unknown format, by its name and its first line; known formats are {', '.join(FORMATS)}"
+        )
     return FORMATS[suffix](path, columns, reading)
 
 
@@ -131,7 +133,7 @@ def _read_parquet(path: Path, columns: Columns, reading: Reading) -> Records:
             yield from _record_texts(_without_faults(records, faults), columns, faults)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             reason = quote(str(error) or type(error).__name__, 120)
-            raise UserError(f"{path}: not a sound Parquet file ({reason})") from None
+            raise UserError(f"{path}: not a valid Parquet file ({reason})") from None
 
 
 @contextmanager
@@ -160,7 +162,7 @@ def _parquet_rows(file: IO[bytes], path: Path, columns: Columns, reading: Readin
         if table.metadata.row_group(group).total_byte_size > reading.config.max_file_bytes:
             raise UserError(
                 f"{path}: row group {group + 1} has more than {reading.config.max_file_bytes:,} bytes: write smaller "
-                "ones; data.reading.max_file_bytes sets the bound"
+                "ones; data.reading.max_file_bytes sets the limit"
             )
     # without a wanted column all are read, for the message that lists them
     for batch in table.iter_batches(PARQUET_ROWS, columns=needed if NESTED in there or wanted <= {*there} else there):
@@ -217,7 +219,7 @@ def _read_xlsx(path: Path, columns: Columns, reading: Reading) -> Records:
 def _read_tmx(path: Path, columns: Columns, reading: Reading) -> Records:
     """Translation units."""
     if len(columns.by_name) > 2 or not columns.are_languages:
-        raise UserError(f"{path}: TMX has two languages, but no other columns and no groups: leave them out")
+        raise UserError(f"{path}: TMX files have two languages, but no other columns or groups: leave these out")
     languages = [
         name if language_of(name) is not None or place >= len(columns.names) else columns.names[place]
         for place, name in enumerate(columns.by_name)

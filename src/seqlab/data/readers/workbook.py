@@ -39,7 +39,7 @@ def read_cells(path: Path, file: IO[bytes], reading: Reading) -> Generator[tuple
         file.seek(0)
         if not (start := file.read(BLOCK)).startswith(b"PK"):
             refuse_binary(path, start)
-        raise UserError(f"{path}: not a sound workbook: no zip archive, or cut off")
+        raise UserError(f"{path}: not a valid workbook: not a zip archive, or truncated")
     file.seek(0)
     try:
         _check_size(path, file, reading)
@@ -50,7 +50,7 @@ def read_cells(path: Path, file: IO[bytes], reading: Reading) -> Generator[tuple
     except UserError:
         raise
     except Exception as error:  # damage comes as any of twenty exceptions of three libraries
-        raise UserError(f"{path}: not a sound workbook ({quote(str(error) or type(error).__name__, 120)})") from None
+        raise UserError(f"{path}: not a valid workbook ({quote(str(error) or type(error).__name__, 120)})") from None
 
 
 def _check_size(path: Path, file: IO[bytes], reading: Reading) -> None:
@@ -59,7 +59,7 @@ def _check_size(path: Path, file: IO[bytes], reading: Reading) -> None:
     if size > reading.config.max_file_bytes:
         raise UserError(
             f"{path}: {size:,} bytes when unpacked, more than {reading.config.max_file_bytes:,}; "
-            "data.reading.max_file_bytes sets the bound"
+            "data.reading.max_file_bytes sets the limit"
         )
 
 

@@ -25,7 +25,7 @@ def with_working(question: str, answer: str) -> str:
     """The running sums and the answer; raises UserError when the question is no linear equation."""
     match = _EQUATION.fullmatch(question)
     if match is None:
-        raise UserError(f'data.working needs linear equations, and "{question}" is none: set data.working=false')
+        raise UserError(f'data.working needs linear equations, and "{question}" is not one: set data.working=false')
     left, right = _terms(match[1]), _terms(match[2])
     factors = [*left.factors, *(-factor for factor in right.factors)]
     rest = [*(-number for number in left.rest), *right.rest]

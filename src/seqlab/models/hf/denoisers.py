@@ -23,9 +23,9 @@ class BartConfig(UntrainedConfig):
     kind: Literal["bart"] = "bart"
     """a BART: learned positions, GELU, byte-level BPE"""
     encoder_layers: int = Field(default=3, ge=1)
-    """layers that read"""
+    """depth of the encoder"""
     decoder_layers: int = Field(default=3, ge=1)
-    """layers that write"""
+    """depth of the decoder"""
 
     def network_config(self, tokenizer: Any) -> Any:
         """The config of the network as `transformers` has it."""
@@ -61,9 +61,9 @@ class T5Config(UntrainedConfig):
     kind: Literal["t5"] = "t5"
     """a T5: relative positions, ReLU, unigram pieces with sentinels"""
     encoder_layers: int = Field(default=3, ge=1)
-    """layers that read"""
+    """depth of the encoder"""
     decoder_layers: int = Field(default=3, ge=1)
-    """layers that write"""
+    """depth of the decoder"""
 
     def network_config(self, tokenizer: Any) -> Any:
         """The config of the network as `transformers` has it."""

@@ -47,17 +47,17 @@ class PretrainedConfig(Config):
     pooling: Literal["first", "mean"] = "first"
     """classification: what the head sees, the first token as in BERT, or the mean of all tokens"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """each layer learns this much slower than the one above it; 1: all alike"""
+    """layer-wise decay: learning rate of each layer relative to the one above it; 1: the same for all"""
     freeze_layers: int = Field(default=0, ge=0)
-    """lowest layers that are not trained, and with them the embeddings"""
+    """number of lowest layers that are frozen, together with the embeddings"""
     cache_frozen: Literal["no", "fp32", "bf16"] = "no"
-    """what frozen layers make of a training row is computed once, without dropout, and kept in memory like this"""
+    """number format of a cache of the outputs of the frozen layers, computed once, without dropout; no: no cache"""
     cache_gb: float = Field(default=4.0, gt=0)
-    """memory for that; a training set that needs more is refused"""
+    """largest such cache, in GB; a training set that needs more is refused"""
     reinitialize_layers: int = Field(default=0, ge=0)
-    """highest layers that start from random weights, and with them the pooler"""
+    """number of highest layers that start from random weights, together with the pooler"""
     lora_rank: int = Field(default=0, ge=0)
-    """above 0: matrices of layers that are not frozen stay, and learn a change of this rank (LoRA); the head is free"""
+    """rank of LoRA adapters in the layers that are not frozen; the head is trained in full; 0: no LoRA"""
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
@@ -116,8 +116,8 @@ def load_network(checkpoint: Checkpoint, network_config: Any, head: str) -> Any:
     inside = "" if head in WHOLE else f"{network.base_model_prefix}."
     if lost := sorted(key for key in report["missing_keys"] if key.startswith(inside) and "pooler" not in key):
         raise UserError(
-            f"model.checkpoint={checkpoint.name}: has no weights {lost[0]} ({len(lost)} are missing): "
-            "the weights are of another network than config.json says"
+            f"model.checkpoint={checkpoint.name}: lacks the weights {lost[0]} ({len(lost)} are missing): "
+            "they do not belong to the network of config.json"
         )
     return network
 
@@ -389,6 +389,6 @@ def _check_weights(folder: Path) -> None:
         return
     if pickled := next((name for name in PICKLED if (folder / name).is_file()), None):
         raise UserError(
-            f"{folder / pickled}: such a file may run code when it is read, so it is not: save the model as safetensors"
+            f"{folder / pickled}: reading a pickle file may run code, so it is refused: save the model as safetensors"
         )
     raise UserError(f"{folder}: has no weights (no {WEIGHTS[0]})")

@@ -54,9 +54,9 @@ class PretrainedEncoderDecoderConfig(Config):
     pretrained: bool = True
     """false: the same network with random weights, to see what pretraining buys"""
     decoder_layers: int | None = Field(default=None, ge=1)
-    """checkpoint of an encoder: layers of the decoder that is made of it; when absent, as many as the encoder has"""
+    """checkpoint of an encoder: layers of the decoder that is made from it; when absent, as many as the encoder has"""
     encoder_rate: float = Field(default=1.0, ge=0, le=1)
-    """share of the learning rate that the encoder and the table of tokens have; 0: they stay as they are"""
+    """learning rate of the encoder and the token embeddings, as a share of optimizer.lr; 0: frozen"""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """dropout of embeddings and of what each sublayer adds; when absent, as the checkpoint says"""
     max_length: int | None = Field(default=None, ge=1)
@@ -328,8 +328,8 @@ def check_known(network_config: Any) -> None:
     """Raises UserError for a network that is none of those that this adapter knows."""
     if network_config.model_type not in KNOWN:
         raise UserError(
-            f"model.checkpoint: a network of type {network_config.model_type} is not known here; "
-            f"known encoder-decoders are {', '.join(KNOWN)}, and one can be made of an encoder of type "
+            f"model.checkpoint: a network of type {network_config.model_type} is not supported; "
+            f"supported encoder-decoders are {', '.join(KNOWN)}; one can also be made from an encoder of type "
             f"{' or '.join(STARTS)}"
         )
 
@@ -352,7 +352,8 @@ def longest(config: PretrainedEncoderDecoderConfig, network_config: Any, marks: 
         return config.max_length or getattr(network_config, "n_positions", 512)
     if config.max_length is not None and config.max_length + marks > places:
         raise UserError(
-            f"model.max_length={config.max_length}: the checkpoint has {places} places, {marks} of them for marks"
+            f"model.max_length={config.max_length}: the checkpoint has {places} positions, {marks} of them "
+            "for special tokens"
         )
     return config.max_length or places - marks
 

@@ -20,15 +20,15 @@ class UntrainedConfig(Config):
     checkpoint: str | None = None
     """a network of this kind to start from, with its own sizes and tokenizer: a folder, or a name on the hub"""
     vocab_size: int = Field(default=8000, ge=100)
-    """pieces of words, at most, that are learned from the training texts"""
+    """largest vocabulary, learned from the training texts"""
     width: int = Field(default=256, ge=1)
-    """numbers that stand for a token"""
+    """size of the vector of a token"""
     num_heads: int = Field(default=4, ge=1)
-    """heads of attention; the width is divided among them"""
+    """attention heads; must divide the width"""
     feedforward: int = Field(default=1024, ge=1)
     """width inside the feed-forward nets"""
     max_length: int = Field(default=512, ge=16)
-    """tokens that can be read at once; those behind task.longest stay untrained"""
+    """positions of the network, in tokens; those above task.longest stay untrained"""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """dropout everywhere"""
 

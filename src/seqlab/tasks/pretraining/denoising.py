@@ -56,9 +56,9 @@ class PretrainDenoiseConfig(Config):
     """How rows are filled and damaged."""
 
     kind: Literal["pretrain-denoise"] = "pretrain-denoise"
-    """damaged text is repaired, as BART and T5 are pretrained"""
+    """denoising: restore corrupted text, as in BART and T5"""
     noise: Annotated[TextInfilling | SpanCorruption, Field(discriminator="kind")] = TextInfilling()
-    """what is done to a row"""
+    """how a row is corrupted"""
     longest: int = Field(default=128, ge=16)
     """tokens of a row, which sentences of one document fill"""
     evaluation_tokens: int = Field(default=8192, ge=1)
@@ -197,7 +197,7 @@ class PretrainDenoise:
             found = [token for token in ids if token in self._blanks]
             if not found or found != self._blanks[: len(found)]:
                 raise UserError(
-                    f"line {number}: <extra_id_0>, then <extra_id_1> and so on must stand where something is missing"
+                    f"line {number}: mark the gaps with <extra_id_0>, <extra_id_1> and so on, in this order"
                 )
         if len(ids) + SPECIAL_TOKENS > self.config.longest:
             raise UserError(
@@ -227,7 +227,7 @@ class PretrainDenoise:
         generator = np.random.default_rng(random.getrandbits(128))
         filled = fill_rows(encoded, self.config.longest - SPECIAL_TOKENS)
         if not len(filled):
-            raise UserError("the documents have no sentence to learn from: give running text")
+            raise UserError("the documents contain no sentences: give running text")
         damaged = [self._damage(*_row(encoded, start, end), generator) for start, end in filled]
         sources = Ragged.of([self._with_special_tokens(row.source) for row in damaged])
         targets = Ragged.of([[*row.target.tolist(), self.special.eos] for row in damaged])
@@ -285,10 +285,10 @@ def _blanks_of(config: PretrainDenoiseConfig, tokenizer: Any) -> list[int]:
     kind = f'task.noise.kind="{config.noise.kind}"'
     if isinstance(config.noise, TextInfilling):
         if tokenizer.mask_token_id is None:
-            raise UserError(f'{kind} needs a tokenizer with a mask, as model.kind="bart" has it')
+            raise UserError(f'{kind} needs a tokenizer with a mask token, such as that of model.kind="bart"')
         return [tokenizer.mask_token_id]
     pieces = tokenizer.get_vocab().items()
     found = {int(match[1]): number for piece, number in pieces if (match := SENTINEL.fullmatch(piece))}
     if len(found) < 2:
-        raise UserError(f'{kind} needs a tokenizer with sentinels, as model.kind="t5" has them')
+        raise UserError(f'{kind} needs a tokenizer with sentinel tokens, such as that of model.kind="t5"')
     return [found[number] for number in sorted(found)]

@@ -44,11 +44,11 @@ class PretrainMaskedConfig(Config):
     """How rows are filled, and how much of them is hidden."""
 
     kind: Literal["pretrain-masked"] = "pretrain-masked"
-    """hidden words are filled in, and texts that follow each other are told apart from others, as BERT is pretrained"""
+    """masked language modelling and next-sentence prediction, as in BERT"""
     longest: int = Field(default=128, ge=16)
     """tokens of a row, which sentences fill"""
     hidden: float = Field(default=0.15, gt=0, lt=1)
-    """share of the words of a row that are to be predicted"""
+    """share of the words of a row that are masked"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
@@ -151,7 +151,7 @@ class PretrainMasked(TransformersFolder):
         """A text with [MASK] wherever a word is to be filled in."""
         parts = MASK.split(line)
         if len(parts) == 1:
-            raise UserError(f"line {number}: has no [MASK], which stands for a word to be filled in")
+            raise UserError(f"line {number}: has no [MASK] token to fill in")
         backend = text_encoder(self._tokenizer)
         pieces = [backend.encode(part, add_special_tokens=False).ids for part in parts]
         ids = [*pieces[0], *(id for piece in pieces[1:] for id in (self.special.mask, *piece))]

@@ -40,7 +40,7 @@ class SpecialTokens:
         ids = [getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "mask")]
         if None in ids or not any(piece.startswith(CONTINUES) for piece in tokenizer.get_vocab()):
             raise UserError(
-                "model.checkpoint: whole words are hidden only with a WordPiece tokenizer, as BERT has one: "
+                "model.checkpoint: whole-word masking needs a WordPiece tokenizer, such as BERT's: "
                 "choose another checkpoint, or none"
             )
         return cls(*ids, ordinary=np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids))

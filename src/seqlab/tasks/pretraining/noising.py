@@ -30,9 +30,9 @@ class TextInfilling(Config):
     kind: Literal["text-infilling"] = "text-infilling"
     """spans become one mask each and sentences are shuffled, and the whole row is to be written, as in BART"""
     share: float = Field(default=0.3, gt=0, lt=1)
-    """share of the tokens of a row that masks replace"""
+    """share of the tokens of a row that are masked"""
     mean_span: float = Field(default=3.0, gt=0, le=100)
-    """mean of the Poisson distribution of the lengths of spans; length 0 puts in a mask"""
+    """mean of the Poisson distribution of span lengths; a span of length 0 inserts a mask"""
     permute_sentences: bool = True
     """whether the sentences of a row are shuffled"""
 
@@ -43,7 +43,7 @@ class SpanCorruption(Config):
     kind: Literal["span-corruption"] = "span-corruption"
     """each span becomes a sentinel of its own, and only the spans are to be written, as in T5"""
     share: float = Field(default=0.15, gt=0, lt=1)
-    """share of the tokens of a row that sentinels replace"""
+    """share of the tokens of a row that are replaced by sentinels"""
     mean_span: float = Field(default=3.0, ge=1, le=100)
     """mean length of spans"""
 

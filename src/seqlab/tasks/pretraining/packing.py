@@ -87,7 +87,7 @@ def draw_pairs(encoded: Sentences, longest: int, random: Random) -> Pairs:
     A document's last sentence, if it is left alone, is a first text and never a second one.
     """
     if len(encoded.documents) - 1 < 2:
-        raise UserError("whether a text follows another is learned from two documents or more, and here is only one")
+        raise UserError("next-sentence prediction needs at least two documents, and there is only one")
     room = longest - SPECIAL_TOKENS
     offsets, documents = encoded.offsets.tolist(), encoded.documents.tolist()
     spans: list[tuple[int, int, int, int]] = []

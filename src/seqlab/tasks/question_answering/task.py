@@ -43,19 +43,19 @@ class AnswerConfig(Config):
     kind: Literal["question-answering"] = "question-answering"
     """questions are answered by a passage of a text"""
     window: int = Field(default=384, ge=32)
-    """tokens of a window, those of the question among them"""
+    """tokens of a window, including the question"""
     stride: int = Field(default=128, ge=0)
-    """tokens that neighbouring windows of a text share"""
+    """tokens that two neighbouring windows share"""
     longest_question: int = Field(default=64, ge=1)
     """tokens of a question; the rest of a longer one is not read"""
     longest_answer: int = Field(default=30, ge=1)
     """tokens of an answer, at most"""
     n_best: int = Field(default=1, ge=1, le=20)
-    """answers to each question that are given"""
+    """number of answers per question"""
     no_answer: bool = False
     """whether "the text does not say" is an answer, as in SQuAD 2.0"""
     no_answer_threshold: float = 0.0
-    """given if its score exceeds that of the best answer by more than this"""
+    """"no answer" is predicted if its score exceeds that of the best answer by more than this"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 

@@ -35,7 +35,7 @@ class ClassifySequenceConfig(Config):
     kind: Literal["classify-sequence"] = "classify-sequence"
     """which task this is"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """share of the target probability that is spread over all classes"""
+    """probability mass that is spread uniformly over the classes"""
     evaluation_rows: int = Field(default=256, ge=1)
     """images of a batch in evaluation and prediction"""
 
@@ -152,8 +152,8 @@ def _shades(line: str, size: int, number: int) -> np.ndarray:
     """(`size`,) bytes; UserError with the line's number unless there are as many numbers from 0 to 255."""
     words = line.replace(",", " ").split()
     if len(words) != size:
-        raise UserError(f"line {number}: {len(words):,} numbers, but an image here has {size:,} pixels")
+        raise UserError(f"line {number}: {len(words):,} numbers, but the images of this run have {size:,} pixels")
     try:
         return np.frombuffer(bytes(int(word) for word in words), dtype=np.uint8)
     except ValueError:
-        raise UserError(f"line {number}: shades are whole numbers from 0 to 255") from None
+        raise UserError(f"line {number}: pixel values are integers from 0 to 255") from None

@@ -156,7 +156,7 @@ class OutputEvaluation:
         if self._with_unk:
             found.append(f"{self._with_unk:,} of {len(self.predictions):,} outputs have <unk>")
         if self._compared and self.words.tokenize not in (None, "13a"):
-            found.append(f"BLEU and ROUGE-L find words by sacreBLEU's tokenizer {self.words.tokenize}")
+            found.append(f"BLEU and ROUGE-L split words with sacreBLEU's tokenizer {self.words.tokenize}")
         cut = f"{self.capped} predictions were cut at decode.max_length or decode.max_ratio"
         return [*found, cut] if self.capped else found
 

@@ -66,9 +66,9 @@ class SequenceToSequenceConfig(Config):
     metrics: MetricsConfig = MetricsConfig()
     """what outputs are judged by; `metrics = ["bleu", "chrf"]` at the top of a recipe is short for its names"""
     normalize: bool = False
-    """unit="pretrained": compare outputs with texts as the model would spell them, as one without capitals needs"""
+    """unit="pretrained": pass references through the tokenizer before comparing, for models that are uncased"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """share of the target probability that is spread over the whole vocabulary"""
+    """probability mass that is spread uniformly over the vocabulary"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 

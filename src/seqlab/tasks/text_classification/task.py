@@ -52,9 +52,9 @@ class ClassifyTextConfig(Config):
     longest: int = Field(default=128, ge=3)
     """tokens of a text, or of both of a pair; the rest is not read"""
     score: Literal["accuracy", "macro_f1", "matthews"] = "accuracy"
-    """what chooses the best checkpoint"""
+    """metric that selects the best checkpoint"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """share of the target probability that is spread over all classes"""
+    """probability mass that is spread uniformly over the classes"""
     evaluation_tokens: int = Field(default=8192, ge=1)
     """token budget of a batch in evaluation and prediction"""
 
@@ -182,7 +182,7 @@ class ClassifyText(TransformersFolder):
         types = [row.type_ids for row in found] if "token_type_ids" in self._tokenizer.model_input_names else None
         number = {label: place for place, label in enumerate(self.classes)}
         if strange := next((example for example in examples if example.label not in number), None):
-            raise UserError(f'the label "{strange.label}" of "{strange.text[:40]}" is none of {", ".join(number)}')
+            raise UserError(f'the label "{strange.label}" of "{strange.text[:40]}" is not one of {", ".join(number)}')
         labels = np.array([number[example.label] for example in examples], dtype=np.int64)
         rows = TokenRows.of([row.ids for row in found], types, labels, self._tokenizer.pad_token_id)
         return rows, [bool(row.overflowing) for row in found]

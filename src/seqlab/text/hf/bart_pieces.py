@@ -30,7 +30,7 @@ def learn_bart_pieces(texts: Iterable[str], vocab_size: int, max_length: int) ->
 
     if vocab_size < len(SPECIALS) + BYTES:
         raise UserError(
-            f"model.vocab_size={vocab_size:,}: special tokens and bytes alone are {len(SPECIALS) + BYTES}: "
+            f"model.vocab_size={vocab_size:,}: special tokens and bytes alone need {len(SPECIALS) + BYTES} entries: "
             "make it larger"
         )
     tokenizer = Tokenizer(models.BPE())

@@ -206,11 +206,12 @@ def _sound(text: str) -> str:
 def special_ids(tokenizer: Any, start_id: int | None) -> SpecialIds:
     """Padding, begin, end, and what the decoder reads before the begin token; UserError as in `sides`."""
     if start_id is None:
-        raise UserError("model.checkpoint: its config.json has no decoder_start_token_id: no output can be started")
+        raise UserError("model.checkpoint: its config.json has no decoder_start_token_id, which outputs start with")
     before, after = special_tokens_around(tokenizer)
     if len(after) != 1:
         raise UserError(
-            f"model.checkpoint: its tokenizer ends a text with {len(after)} special tokens; one is needed to stop at"
+            f"model.checkpoint: its tokenizer ends a text with {len(after)} special tokens; exactly one is needed, "
+            "to stop at"
         )
     read = before if before[:1] == [start_id] else [start_id, *before]
     return SpecialIds(pad=tokenizer.pad_token_id, bos=read[-1], eos=after[0], decoder_prefix=tuple(read[:-1]))

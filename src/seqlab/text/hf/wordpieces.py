@@ -44,7 +44,8 @@ def learn_wordpieces(texts: Sequence[str], vocab_size: int, max_length: int) -> 
     first = [*SPECIALS, *known[:ALPHABET], *(CONTINUES + character for character in known[:ALPHABET])]
     if len(first) > vocab_size:
         raise UserError(
-            f"model.vocab_size={vocab_size:,}: special tokens and characters alone are {len(first):,}: make it larger"
+            f"model.vocab_size={vocab_size:,}: special tokens and characters alone need {len(first):,} entries: "
+            "make it larger"
         )
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
