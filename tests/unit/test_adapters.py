@@ -76,10 +76,12 @@ def test_only_factors_above_the_frozen_layers_and_the_head_are_trained() -> None
     assert all(".layer.1." in name for name in factors)
 
 
-def test_a_pooler_that_is_not_asked_is_not_trained() -> None:
+def test_a_pooler_that_is_not_asked_is_not_there() -> None:
     config = PretrainedConfig(lora_rank=4, pooling="mean")
-    names = learning(SentenceModel(config, network(head="AutoModel")))
-    assert {name for name in names if "lora_" not in name} == {"mean_classifier.weight", "mean_classifier.bias"}
+    model = SentenceModel(config, network(head=SentenceModel.head(config)))
+    heads = {name for name in learning(model) if "lora_" not in name}
+    assert heads == {"network.classifier.weight", "network.classifier.bias"}
+    assert not any("pooler" in name for name in model.state_dict())
 
 
 def test_lower_layers_learn_more_slowly_in_their_factors_too() -> None:

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import matthews_corrcoef
 
 from seqlab.data.corpora.labelled import Labelled
-from seqlab.display import LineCount
+from seqlab.display import LineCount, Silent
 from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly
@@ -21,6 +21,7 @@ from seqlab.inference.run import Run
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.text_classification.task import BATCH, TextEvaluation
 from seqlab.tools.checks import run_checks
+from seqlab.training.trainer import train
 
 AUTOCAST = Precision("fp32", torch.device("cpu")).autocast
 
@@ -114,6 +115,30 @@ def test_a_run_is_a_folder_that_transformers_loads(trained: Path) -> None:
     assert [found["label"] for found in classify(texts)] == run.predict(texts)
     score = run.predict_lines([texts[0]])[0].predictions[0].score
     assert classify(texts[:1])[0]["score"] == pytest.approx(np.exp(score), abs=1e-4)
+
+
+def test_a_run_of_means_is_loaded_as_a_network_of_tokens(
+    experiment: Experiment, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its head is linear: the logits of a text are the mean of those of its tokens."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("means") / "run"
+    means = experiment.model_copy(update={"model": experiment.model.model_copy(update={"pooling": "mean"})})
+    assert train(means, folder, device="cpu", resume=False, overwrite=False, display=Silent())
+    run = Run(folder, device="cpu")
+    head = getattr(transformers, json.loads((folder / "config.json").read_text())["architectures"][0])
+    network, report = head.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    encoded = tokenizer(["ada wrote bob 7", "kim"], return_tensors="pt", padding=True)
+    mask = encoded["attention_mask"]
+    with torch.no_grad():
+        tokens = network.double().eval()(**encoded).logits
+        ours = run.model.double()(encoded["input_ids"], mask.bool(), encoded["token_type_ids"])
+    theirs = (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-6)
+    assert (ours.max() - ours.min()).item() > 0.1
 
 
 def test_lines_are_answered_in_order(trained: Path) -> None:

@@ -187,12 +187,12 @@ def test_sentences_have_as_many_logits_as_classes(tiny_encoder: Path, pooling: L
 def test_the_mean_is_that_of_real_tokens(tiny_encoder: Path) -> None:
     checkpoint, config = find_checkpoint(str(tiny_encoder)), PretrainedConfig(pooling="mean")
     network_config = read_network_config(checkpoint, num_labels=2)
-    ours = SentenceModel(config, build_network(config, checkpoint, network_config, "AutoModel")).eval()
+    ours = SentenceModel(config, build_network(config, checkpoint, network_config, SentenceModel.head(config))).eval()
     encoder = transformers.AutoModel.from_pretrained(tiny_encoder, attn_implementation="eager").eval()
     ids, mask, types = batch()
     hidden = encoder(input_ids=ids, attention_mask=mask.long(), token_type_ids=types).last_hidden_state
     means = torch.stack([row[seen].mean(0) for row, seen in zip(hidden, mask, strict=True)])
-    assert_close(ours(ids, mask, types), ours.mean_classifier(means), terms=additions(ours))
+    assert_close(ours(ids, mask, types), ours.network.classifier(means), terms=additions(ours))
 
 
 def test_a_saved_state_is_loaded_by_its_own_model(tiny_encoder: Path) -> None:

@@ -140,6 +140,8 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
 
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path | str) -> None:
     """Puts `tensors` into `model`. Raises UserError that names the first tensor that does not fit, and why."""
+    with_present_names = getattr(model, "with_present_names", None)
+    tensors = tensors if with_present_names is None else with_present_names(tensors)
     wanted = model.state_dict()
     for name, here in wanted.items():
         if name not in tensors:

@@ -6,7 +6,7 @@ safetensors files only and nothing of a checkpoint is executed. `transformers` i
 Shapes: `B` rows, `S` tokens of a row, `C` classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -150,7 +150,7 @@ class SpanModel(nn.Module):
         ids (B, S), the mask is True at real tokens, types (B, S) tell the question from the text where the network
         has such a thing; states (B, S, D) are what `frozen_states` gave for this batch, if that is known.
         """
-        found = _output(self, ids, mask, types, states)
+        found = _output(self, self.network, ids, mask, types, states)
         return tuple(  # pyright: ignore[reportReturnType] - there are two
             logits.float().masked_fill(~mask, torch.finfo(torch.float32).min)
             for logits in (found.start_logits, found.end_logits)
@@ -168,9 +168,10 @@ class SpanModel(nn.Module):
 class SentenceModel(nn.Module):
     """An encoder that puts a sentence, or a pair of them, into a class.
 
-    With `pooling="first"` all of it is a network of `transformers`: the vector of the first token, as its pooler makes
-    it, goes to the head (Devlin et al. 2019, section 4.1). With "mean" the head is ours, and sees the mean of the
-    vectors of all tokens (Reimers and Gurevych 2019, "Sentence-BERT").
+    All of it is a network of `transformers`. With `pooling="first"` the vector of the first token, as its pooler makes
+    it, goes to the head (Devlin et al. 2019, section 4.1). With "mean" the head sees the mean of the vectors of all
+    tokens (Reimers and Gurevych 2019, "Sentence-BERT"). No class of `transformers` for texts pools so; but as the head
+    is linear, its logits are the mean of those of a network that classifies tokens, and such a one loads the run.
     """
 
     def __init__(self, config: PretrainedConfig, network: Any) -> None:
@@ -181,26 +182,30 @@ class SentenceModel(nn.Module):
         if config.pooling == "mean":
             rate = getattr(network.config, "hidden_dropout_prob", 0.1) if config.dropout is None else config.dropout
             self.dropout = ByteDropout(rate)
-            # No name that transformers knows: it would load the weights, and put them behind the first token.
-            self.mean_classifier = nn.Linear(network.config.hidden_size, network.config.num_labels)
-            nn.init.normal_(self.mean_classifier.weight, std=0.02)
-            nn.init.zeros_(self.mean_classifier.bias)
-            for name, parameter in network.named_parameters():
-                parameter.requires_grad_(parameter.requires_grad and "pooler" not in name)  # it is not asked
 
     @staticmethod
     def head(config: PretrainedConfig) -> str:
         """The class of `transformers` that picks the network."""
-        return "AutoModel" if config.pooling == "mean" else "AutoModelForSequenceClassification"
+        return "AutoModelForTokenClassification" if config.pooling == "mean" else "AutoModelForSequenceClassification"
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None, states: Tensor | None = None) -> Tensor:
         """ids, mask and types, each (B, S), and states, as in `SpanModel` -> logits (B, C)."""
-        found = _output(self, ids, mask, types, states)
         if self.config.pooling == "first":
-            return found.logits.float()
-        real = mask[..., None].to(found.last_hidden_state.dtype)
-        mean = (found.last_hidden_state * real).sum(1) / real.sum(1)
-        return self.mean_classifier(self.dropout(mean)).float()
+            return _output(self, self.network, ids, mask, types, states).logits.float()
+        hidden = _output(self, self.network.base_model, ids, mask, types, states).last_hidden_state
+        real = mask[..., None].to(hidden.dtype)
+        return self.network.classifier(self.dropout((hidden * real).sum(1) / real.sum(1))).float()
+
+    def with_present_names(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weights of a run of version 0.1 by their names of today; its pooler, which was not asked, is left out."""
+        if "mean_classifier.weight" not in tensors:
+            return tensors
+        base = self.network.base_model_prefix
+        return {
+            name.removeprefix("mean_") if name.startswith("mean_classifier.") else f"{base}.{name}": tensor
+            for name, tensor in tensors.items()
+            if not name.startswith("pooler.")
+        }
 
     def rate_factors(self) -> dict[str, float]:
         """The share of the learning rate that each parameter has, by name; empty where all have the same."""
@@ -222,12 +227,18 @@ def cut_of(config: PretrainedConfig) -> int:
 
 
 def _output(
-    model: SpanModel | SentenceModel, ids: Tensor, mask: Tensor, types: Tensor | None, states: Tensor | None
+    model: SpanModel | SentenceModel,
+    network: Any,
+    ids: Tensor,
+    mask: Tensor,
+    types: Tensor | None,
+    states: Tensor | None,
 ) -> Any:
-    inputs = arguments(model.network, ids, mask, types)
+    """What the network of a model gives, or the part of it below the head."""
+    inputs = arguments(network, ids, mask, types)
     if states is None:
-        return model.network(**inputs)
-    return above_states(model.network, model.config.freeze_layers, states, **inputs)
+        return network(**inputs)
+    return above_states(network, model.config.freeze_layers, states, **inputs)
 
 
 def arguments(network: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> dict[str, Any]:

@@ -144,6 +144,7 @@ class ClassifyText(TransformersFolder):
         settings = read_network_config(checkpoint, **classes)
         network = build_network(model, checkpoint, settings, SentenceModel.head(model))
         check_fits(checkpoint, tokenizer, network.config, config.longest)
+        network.config.architectures = [type(network).__name__]  # which class of transformers loads the run
         built = SentenceModel(model, network)
         return Assembly(cls(config, parts.corpus, tokenizer, network.config, partial(with_frozen_states, built)), built)
 
