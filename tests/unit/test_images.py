@@ -243,7 +243,7 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_library_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the library datasets: pip install 'seqlab\[hf\]'"):
+    with pytest.raises(UserError, match=r"needs the library datasets: pip install datasets"):
         ImageCorpus(ImagesData(dataset="mnist")).check_files()
 
 
