@@ -20,7 +20,9 @@ from seqlab.engine.checkpoint import load_weights
 from seqlab.engine.loop import Update
 from seqlab.engine.recorder import Recorder
 
-PROGRESS = re.compile(r"precision |\s*\d+%  step \d|step \d+  (training|validation): ")
+PROGRESS = re.compile(
+    r"precision |(model|data|batches): |epoch [\d.]+  |\s*\d+%  step \d|step \d+  (training|validation): "
+)
 """What training writes to standard error while all is well."""
 
 PATIENCE_S = 300

@@ -41,7 +41,7 @@ class TestTarget:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["train.max_steps=null"], "say how long to train"),
+        (["train.max_steps=null"], "set the length of training"),
         (["train.until=soon"], 'train.until: "soon" is not a target'),
         (["train.until=bleu>=3"], "the scores are loss, accuracy"),
         (["train.keep_best=0"], "set train.keep_best=1 or train.final=last"),

@@ -178,7 +178,7 @@ def test_missing_files_are_found_before_training(tmp_path: Path, monkeypatch: py
     (folder / NAMES["test", 1]).unlink()
     with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte: no such file"):
         corpus(folder).check_files()
-    with pytest.raises(UserError, match=r"nowhere: no such folder.*SEQLAB_DATA names the folder"):
+    with pytest.raises(UserError, match=r"nowhere: no such folder.*set data.folder or SEQLAB_DATA"):
         ImageCorpus(ImagesData(source="nowhere")).check_files()
     ImageCorpus(ImagesData()).check_files()
 
@@ -243,7 +243,7 @@ def test_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_library_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"needs the library datasets: pip install 'seqlab\[hf\]'"):
+    with pytest.raises(UserError, match=r"needs the library datasets: pip install datasets"):
         ImageCorpus(ImagesData(dataset="mnist")).check_files()
 
 

@@ -83,7 +83,7 @@ def test_the_folder_of_relative_paths_is_told_where_nobody_has_named_it(monkeypa
         return str(caught.value)
 
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    hint = "; data.folder or SEQLAB_DATA names the folder that relative paths start at"
+    hint = "; set data.folder or SEQLAB_DATA to the folder that relative paths start at"
     assert captured("a.tsv: no such file") == f"a.tsv: no such file{hint}"
     assert captured("a.tsv: no such file", Path("there")) == "a.tsv: no such file"
     assert captured("/a.tsv: no such file") == "/a.tsv: no such file"
@@ -104,7 +104,7 @@ def test_the_folder_of_relative_paths_is_told_where_nobody_has_named_it(monkeypa
 )
 def test_every_corpus_looks_for_its_files_in_the_folder_and_tells_of_it(corpus, monkeypatch, tmp_path):
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    with pytest.raises(UserError, match=r"^gone.* names the folder that relative paths start at$"):
+    with pytest.raises(UserError, match=r"^gone.* to the folder that relative paths start at$"):
         corpus.check_files()
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
     with pytest.raises(UserError, match=rf"^{tmp_path}/gone.*: no such (file|folder)") as caught:

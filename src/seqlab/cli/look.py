@@ -74,7 +74,7 @@ def data(
         check_writable(out)
     found = inspect(build_corpus(experiment.data), words=experiment.text.unit != "character")
     if out is not None and found.lengths is None:
-        raise UserError("--out draws the lengths of texts; this data has none")
+        raise UserError("--out draws the lengths of texts, and this data has no texts: leave it out")
     for table in found.tables:
         console.print(table)
     for remark in found.remarks:

@@ -168,7 +168,7 @@ def _check_supported(mode: Mode, device: torch.device) -> None:
 def _measured_choice(timed_step: Callable[[Mode], float]) -> PrecisionChoice:
     if (slowdown := bf16_slowdown()) > TOO_SLOW:
         return PrecisionChoice(
-            "fp32", f"fp32: a bare matrix product takes {slowdown:.0f} times as long in bf16 on this CPU."
+            "fp32", f"fp32: on this CPU a matrix product takes {slowdown:.0f} times as long in bf16."
         )
     for mode in ("fp32", "bf16"):
         timed_step(mode)  # the first step also prepares kernels

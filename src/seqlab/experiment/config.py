@@ -214,7 +214,7 @@ def check(tree: Tree, origin: str) -> Experiment:
     experiment = build(Experiment, tree | _chosen(tree, origin), origin)
     train = experiment.train
     if train.epochs is None and train.max_steps is None and train.max_minutes is None:
-        raise UserError(f"{origin}: say how long to train: train.epochs=N, train.max_steps=N or --max-minutes M")
+        raise UserError(f"{origin}: set the length of training: train.epochs=N, train.max_steps=N or --max-minutes M")
     measured = experiment.task.measured
     if train.until is not None and Target.parse(train.until).score not in measured:
         raise UserError(f"{origin}: train.until={train.until}: the scores are {', '.join(measured)}")

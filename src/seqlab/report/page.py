@@ -136,7 +136,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file, such as {path / 'page.html'}")
     if not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+        raise UserError(f"{path}: there is no folder {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UserError(f"{path}: cannot be written: permission denied")
 

@@ -152,7 +152,7 @@ def check_alike(images: Images, height: int, width: int, num_classes: int, where
 def _part(folder: Path, part: str, kind: str) -> Path:
     """The file of a folder that holds the images or the labels of a part."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name one that holds train-images-idx3-ubyte.gz and its like")
+        raise UserError(f"{folder}: no such folder; name one with train-images-idx3-ubyte.gz and the other idx files")
     names = [f"{PARTS[part]}-{ending}" for ending in ENDINGS[kind]]
     for name in names:
         if path := find(folder / name):

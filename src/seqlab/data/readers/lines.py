@@ -80,7 +80,7 @@ def folder_hint(named: object) -> Iterator[None]:
         if named or DATA_VARIABLE in os.environ or Path(str(error)).is_absolute():
             raise
         raise UserError(
-            f"{error}; data.folder or {DATA_VARIABLE} names the folder that relative paths start at"
+            f"{error}; set data.folder or {DATA_VARIABLE} to the folder that relative paths start at"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """Text in, text out: the loss of teacher forcing, and what the model writes on its own.
 
 Mathematics and translation are such problems. A corpus yields examples; vocabularies turn them into ids; any model with
-the decoder contract learns them; `tasks.scores` says how good it is.
+the decoder contract learns them; `evaluation.py` scores its outputs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
