@@ -67,7 +67,7 @@ class Budget:
     def total_steps(self) -> int:
         """Updates of the whole run: as set, or as far as the speed so far lets one expect."""
         if self.epochs is not None and self.stream is not None:
-            return max(1, round(self.epochs * self.stream.updates_per_epoch))
+            return self.stream.updates_of(self.epochs)
         return self.max_steps or self._total_steps
 
 

@@ -42,7 +42,7 @@ def _sizes(stream: Stream) -> str:
 def _length(state: TrainingState) -> str:
     train, per_epoch = state.experiment.train, state.engine.stream.updates_per_epoch
     if train.epochs is not None:
-        return f"{train.epochs:g} epochs, {round(train.epochs * per_epoch):,} updates in all"
+        return f"{train.epochs:g} epochs, {state.engine.stream.updates_of(train.epochs):,} updates in all"
     limits = [f"{train.max_steps:,} updates ({train.max_steps / per_epoch:.3g} epochs)"] if train.max_steps else []
     limits += [f"{train.max_minutes:g} minutes"] if train.max_minutes else []
     return f"at most {' or '.join(limits)}"

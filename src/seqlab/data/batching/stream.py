@@ -6,6 +6,7 @@ consecutive batches of the plan. Processes take turns with them: process `rank` 
 resumes as one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -253,6 +254,10 @@ class Stream:
     def updates_per_epoch(self) -> int:
         """Updates that the first epoch takes; later ones may differ by a few, as their batches are drawn anew."""
         return -(-self._first[1] // self._config.accumulate)
+
+    def updates_of(self, epochs: float) -> int:
+        """Updates that so many epochs take, as far as the first one tells."""
+        return max(1, math.ceil(epochs * self._first[1] / self._config.accumulate - 1e-9))
 
     @property
     def first_shapes(self) -> np.ndarray:

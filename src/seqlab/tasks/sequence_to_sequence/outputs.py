@@ -1,7 +1,7 @@
 """Hypotheses as texts: those with the same text are merged, and unknown tokens are replaced by words of the source."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,23 @@ def different(hypotheses: Sequence[Hypothesis], text: Callable[[Sequence[int]], 
     return sorted(merged, key=lambda one: (not one.finished, -one.score / _penalty(one, alpha)))
 
 
-def wider(decode: DecodeConfig) -> Iterator[DecodeConfig]:
-    """The searches that are tried one after the other until there are `n_best` different texts."""
+def different_texts(
+    search: Callable[[EncodedPairs, DecodeConfig], list[list[Hypothesis]]],
+    encoded: EncodedPairs,
+    decode: DecodeConfig,
+    text: Callable[[Sequence[int]], str],
+) -> list[list[Hypothesis]]:
+    """The `n_best` different texts of each source; a beam that finds too few of them is searched again, wider."""
+    found: list[list[Hypothesis]] = [[] for _ in range(len(encoded))]
     for factor in (1, 2, WIDEST):
+        rows = [row for row, one in enumerate(found) if len(one) < decode.n_best]
+        if not rows:
+            break
         width = factor * decode.beam_width
-        yield decode.model_copy(update={"beam_width": width, "n_best": width})
+        wider = decode.model_copy(update={"beam_width": width, "n_best": width})
+        for row, hypotheses in zip(rows, search(encoded.chosen(rows), wider), strict=True):
+            found[row] = different(hypotheses, text, decode.length_penalty)
+    return [one[: decode.n_best] for one in found]
 
 
 def _penalty(hypothesis: Hypothesis, alpha: float) -> float:
@@ -69,15 +81,16 @@ def copied_words(
     encoded: EncodedPairs,
     row: int,
     source: str,
-    ids: Sequence[int],
+    hypothesis: Hypothesis | None,
     autocast: Callable[[], Any],
 ) -> list[str]:
-    """For each `<unk>` among the ids, the piece of the source with the most attention when it was written.
+    """For each `<unk>` of an output the piece of the source with the most attention when it was written.
 
     Source: Luong et al. (2015), "Addressing the rare word problem in neural machine translation", with the attention in
     the place of an aligner.
     """
     unknown, special = vocabularies.target.unk_id, vocabularies.special
+    ids = [] if hypothesis is None else hypothesis.ids
     places = [place for place, index in enumerate(ids) if index == unknown]
     if not places:
         return []

@@ -36,7 +36,7 @@ from seqlab.tasks.sequence_to_sequence.evaluation import (
     attention_maps,
     joined_evaluation,
 )
-from seqlab.tasks.sequence_to_sequence.outputs import check_copies, copied_words, different, wider
+from seqlab.tasks.sequence_to_sequence.outputs import check_copies, copied_words, different_texts
 from seqlab.tasks.sequence_to_sequence.reading import SourceLimits
 from seqlab.tasks.sequence_to_sequence.start import start_from_scratch, start_pretrained
 from seqlab.tasks.task import Assembly, Autocast, LineResult, Once, Parts, Prediction, Sample, evaluating, write
@@ -263,7 +263,7 @@ class SequenceToSequence:
         unknown = {} if quick else self.vocabularies.unknown(examples)
         examples = self._compared(examples)
         best = [hypotheses[0] for hypotheses in found]
-        copied = self._copied(model, encoded, [example.source for example in examples], best, autocast)
+        copied = self._copied(model, encoded, [example.source for example in examples], best, autocast=autocast)
         predictions = [self._prediction(*one) for one in zip(best, copied, strict=True)]
         # The text is compared, not the ids: an unknown character in an output is never right.
         correct = [
@@ -294,7 +294,7 @@ class SequenceToSequence:
         """The n best texts for every source, in order; `progress` learns how many are done after every batch."""
         encoded = self.encode([Example(source, "") for source in sources])
         found = self._written(model, encoded, autocast, self.decode, progress=progress)
-        ranks = [self._copied(model, encoded, sources, kth, autocast) for kth in zip_longest(*found)]
+        ranks = [self._copied(model, encoded, sources, kth, autocast=autocast) for kth in zip_longest(*found)]
         return [
             [self._prediction(hypothesis, ranks[k][row]) for k, hypothesis in enumerate(hypotheses)]
             for row, hypotheses in enumerate(found)
@@ -401,32 +401,19 @@ class SequenceToSequence:
 
         if decode.method != "beam" or decode.n_best == 1:
             return written(encoded, decode)
-        found: list[list[Hypothesis]] = [[] for _ in range(len(encoded))]
-        for search in wider(decode):
-            rows = [row for row, one in enumerate(found) if len(one) < decode.n_best]
-            if not rows:
-                break
-            for row, hypotheses in zip(rows, written(encoded.chosen(rows), search), strict=True):
-                found[row] = different(hypotheses, target.decode, decode.length_penalty)
-        return [one[: decode.n_best] for one in found]
+        return different_texts(written, encoded, decode, target.decode)
 
     def _copied(
-        self,
-        model: Any,
-        encoded: EncodedPairs,
-        sources: Sequence[str],
-        hypotheses: Sequence[Hypothesis | None],
-        autocast: Autocast,
+        self, model: Any, encoded: EncodedPairs, *outputs: Sequence[Any], autocast: Autocast
     ) -> list[list[str]]:
-        """For each hypothesis the words that stand for its unknown tokens, where these are to be replaced."""
+        """The words for the unknown tokens of each source and hypothesis, where these are to be replaced."""
+        rows = enumerate(zip(*outputs, strict=True))
         if self.decode.replace_unk is None:
-            return [[] for _ in hypotheses]
+            return [[] for _ in rows]
         check_copies(model)
         return [
-            []
-            if hypothesis is None
-            else copied_words(model, self.vocabularies, encoded, row, sources[row], hypothesis.ids, autocast)
-            for row, hypothesis in enumerate(hypotheses)
+            copied_words(model, self.vocabularies, encoded, row, source, hypothesis, autocast)
+            for row, (source, hypothesis) in rows
         ]
 
     def _compared(self, examples: Sequence[Example]) -> Sequence[Example]:
