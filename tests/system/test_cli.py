@@ -81,8 +81,8 @@ def test_show_prints_settings_with_their_docs_and_marks_what_the_recipe_sets(com
     assert captured.code == 0
     lines = captured.out.splitlines()
     assert any(re.match(r"\* width = 48 +size of the vector", line) for line in lines)
-    assert any(re.match(r"\* reverse_target = true +write the target last", line) for line in lines)
-    assert any(re.match(r"  label_smoothing = 0\.0 +share of", line) for line in lines)
+    assert any(re.match(r"\* reverse_target = true +reverse the ids", line) for line in lines)
+    assert any(re.match(r"  label_smoothing = 0\.0 +probability mass", line) for line in lines)
     assert [line for line in lines if line.startswith("[")][:3] == ["[about]", "[task]", "[data]"]
 
 

@@ -276,5 +276,5 @@ def test_a_text_must_be_there(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"text\.txt: (no such file|the file is empty|holds no text)"):
+    with pytest.raises(UserError, match=r"text\.txt: (no such file|the file is empty|is blank: there is no text)"):
         read_context(path)

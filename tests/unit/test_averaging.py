@@ -125,7 +125,7 @@ def test_checkpoints_of_other_models_are_not_averaged(tmp_path: Path) -> None:
     for path, tensors in zip(paths, [{"w": torch.zeros(2)}, {"w": torch.zeros(3)}, {"v": torch.zeros(2)}], strict=True):
         save_weights(path, tensors)
     for other in paths[1:]:
-        with pytest.raises(UserError, match="they are of other models"):
+        with pytest.raises(UserError, match="they belong to different models"):
             average_checkpoints([paths[0], other])
     with pytest.raises(UserError, match="no checkpoints"):
         average_checkpoints([])

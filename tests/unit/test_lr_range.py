@@ -82,8 +82,8 @@ class TestRun:
     @pytest.mark.parametrize(
         ("steps", "lowest", "highest", "message"),
         [
-            (100, 1e-2, 1e-3, "--lowest 0.01 is not below --highest 0.001"),
-            (100, 0.0, 1.0, "--lowest 0.0 is not below"),
+            (100, 1e-2, 1e-3, "--lowest 0.01 must be below --highest 0.001"),
+            (100, 0.0, 1.0, "--lowest 0.0 must be below"),
             (3, 1e-5, 1.0, "--steps 3 is too few"),
         ],
     )

@@ -136,7 +136,7 @@ def test_a_run_of_two_processes_goes_on_as_one_of_three() -> None:
 @pytest.mark.parametrize(("accumulate", "size", "advice"), [(1, 2, 2), (5, 2, 6), (4, 3, 6), (7, 4, 8)])
 def test_what_cannot_be_dealt_evenly_is_refused_with_advice(accumulate: int, size: int, advice: int) -> None:
     config = BatchConfig(accumulate=accumulate)
-    with pytest.raises(UserError, match=rf"batch.accumulate={accumulate} .* to {size} .*batch.accumulate={advice}$"):
+    with pytest.raises(UserError, match=rf"batch.accumulate={accumulate} .* over {size} .*batch.accumulate={advice}$"):
         Stream(epoch_of, config, 1, 0, size)
 
 

@@ -263,7 +263,7 @@ def test_pieces_without_an_id_stay_in_the_spelling(bert: Path, tmp_path: Path) -
     ("changes", "message"),
     [
         ({"model.decoder_layers": 5}, "model.decoder_layers=5: .* the layers of the checkpoint, which has 4"),
-        ({"model.max_length": 141}, "model.max_length=141: the checkpoint has 140 places"),
+        ({"model.max_length": 141}, "model.max_length=141: the checkpoint has 140 positions"),
         ({"decode.max_length": 140}, "decode.max_length=140"),
     ],
 )
