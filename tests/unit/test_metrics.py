@@ -42,8 +42,9 @@ class Learned:
 '''
 
 
-def test_every_metric_has_a_measure_of_its_name() -> None:
-    metrics = build_metrics(MetricsConfig(names=tuple(BUILT_IN)))
+def test_every_metric_has_a_measure_of_its_name(tiny_encoder: Path) -> None:
+    settings = {"names": tuple(BUILT_IN), "similarity": {"encoder": str(tiny_encoder)}}
+    metrics = build_metrics(MetricsConfig.model_validate(settings))
     assert [metric.measure.name for metric in metrics] == list(BUILT_IN)
     assert all(measure(metric.measure.name) == metric.measure for metric in metrics)
     found = quick_scores(metrics, OUTPUTS)
