@@ -747,6 +747,7 @@ def test_what_reads_runs_imports_neither_torch_nor_what_writes_pages():
 @pytest.mark.parametrize(
     ("name", "train", "heading"),
     [
+        ("math-place-value", ["train-easy", "train-medium"], "math-place-value"),  # splits of drawn questions, no files
         ("cola", "reviews/sentiment.tsv.gz", "sentiment, with the settings of cola"),
         ("cola", "cola/in_domain_train.tsv", "cola"),
         ("translate", ["mine.tsv", "more.tsv"], "mine, with the settings of translate"),

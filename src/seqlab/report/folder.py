@@ -98,6 +98,8 @@ class RunRecord:
         path = first.get("path") if isinstance(first, dict) else first
         if not isinstance(path, str) or self.recipe not in recipes.names():
             return None
+        if path == Path(path).stem:  # no file, but the name of a split
+            return None
         return None if train == recipes.tree(self.recipe)["data"].get("train") else Path(path).name.partition(".")[0]
 
     @property
