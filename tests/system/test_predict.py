@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from seqlab import Run, UserError
 from seqlab.display import LineCount
 from seqlab.engine.checkpoint import load_weights
-from seqlab.inference.batch_file import write_answers
+from seqlab.inference.batch_file import write_outputs
 from seqlab.tasks.task import LineResult, Prediction
 from seqlab.text.sentences import sentences
 
@@ -182,7 +182,7 @@ class TestLines:
                 yield "ab"
 
         with LineCount(None) as shown:
-            write_answers(Run(copier), lines(), out, shown)
+            write_outputs(Run(copier), lines(), out, shown)
         assert out.getvalue() == "ab\n" * 10
         assert max(ahead) == 2
 

@@ -16,7 +16,7 @@ from seqlab.engine.precision import Precision
 from seqlab.errors import UserError
 from seqlab.experiment.assembly import Assembly
 from seqlab.experiment.config import Experiment, load
-from seqlab.inference.batch_file import write_answers
+from seqlab.inference.batch_file import write_outputs
 from seqlab.inference.run import Run
 from seqlab.tasks.class_scores import ClassEvaluation
 from seqlab.tasks.text_classification.task import BATCH, TextEvaluation
@@ -151,7 +151,7 @@ def test_lines_are_answered_in_order(trained: Path) -> None:
 
 def test_texts_that_are_cut_are_counted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
-    write_answers(
+    write_outputs(
         Run(trained, device="cpu"), ["wrote " * 40, "ada wrote bob 9", "notes " * 30], out, LineCount(None, hidden=True)
     )
     assert out.getvalue().count("\n") == 3

@@ -28,7 +28,7 @@ NUMBERED = task_of(ParallelCorpus(ParallelData(source="en", target="fr", columns
 QUESTIONS = task_of(Mathematics(MathematicsData(module="numbers__place_value")))
 
 
-def lines(task: Any, path: Path, *named: str | int) -> list[str]:
+def lines(task: Any, path: Path, *named: str) -> list[str]:
     return list(read_inputs(task, path, named)[0])
 
 
@@ -79,7 +79,7 @@ def test_a_row_is_an_input(
 def test_columns_may_be_named(file: Callable[[str, str], Path]) -> None:
     table = file("t.csv", "id,deutsch\n1,eins\n2,zwei\n3,drei\n")
     assert lines(TRANSLATION, table, "deutsch") == ["eins", "zwei", "drei"]
-    assert lines(TRANSLATION, table, 2) == ["eins", "zwei", "drei"]
+    assert lines(TRANSLATION, table, "2") == ["eins", "zwei", "drei"]
     assert lines(PAIRS, table, "deutsch", "id") == ["eins\t1", "zwei\t2", "drei\t3"]
     # whatever the name of the file says
     assert lines(TRANSLATION, file("t.txt", "id\tx\n1\teins\n"), "x") == ["eins"]

@@ -327,7 +327,7 @@ def _difference(old: Plan, new: Plan) -> str | None:
 
 
 def _command(plan: Plan, folder: AblationFolder, run: PlannedRun, device: str) -> list[str]:
-    """Goes on with a run that has a checkpoint; starts it, or starts it again, otherwise."""
+    """Resumes a run that has a checkpoint; starts it, or starts it again, otherwise."""
     paths = folder.run(run)
     start = [sys.executable, "-m", "seqlab", "train"]
     if any(paths.checkpoints.glob("step-*")):

@@ -65,8 +65,7 @@ def predict(
     model = Run(run, device.value, settings, trust_code=trust_code)
     if to is not None:
         model.check_translates_into(to)
-    columns = tuple(int(name) if name.isdecimal() else name for name in column or ())
-    predict_lines(model, Inputs(text, file, context, columns), out, overwrite)
+    predict_lines(model, Inputs(text, file, context, tuple(column or ())), out, overwrite)
     if listed := model.unknown.most_common(10):
         pieces = ", ".join(f'"{piece}" ({number} times)' for piece, number in listed)
         more = f" and {len(model.unknown) - len(listed):,} others" if len(model.unknown) > len(listed) else ""

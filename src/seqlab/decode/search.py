@@ -229,7 +229,7 @@ def beam_search(
         tokens = live.ids[..., -1].flatten()
 
 
-def length_penalty(num_tokens: Tensor, alpha: float) -> Tensor:
+def length_penalty(num_tokens: Tensor | int, alpha: float) -> Any:
     """((5 + n) / 6)^alpha, n counting the end of sequence (Wu et al. 2016, "GNMT", equation 14)."""
     return ((5 + num_tokens) / 6) ** alpha
 

@@ -20,7 +20,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from seqlab.engine.distributed import ALONE, World
 from seqlab.errors import UserError
-from seqlab.runs.checksums import sha256
+from seqlab.runs.checksums import Checksum
 from seqlab.runs.folder import FULL, replacing, to_disk
 
 FORMAT = 1
@@ -227,7 +227,7 @@ def _write_parts(partial: Path, snapshot: Snapshot, world: World) -> None:
 
 def _publish(partial: Path, final: Path, step: int) -> None:
     """Seals the folder with its manifest and gives it its name."""
-    files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(partial.iterdir())}
+    files = {path.name: asdict(Checksum.of(path)) for path in sorted(partial.iterdir())}
     manifest = partial / MANIFEST
     manifest.write_text(json.dumps({"format": FORMAT, "step": step, "files": files}, indent=1) + "\n")
     to_disk(manifest)
@@ -247,21 +247,16 @@ def _verify(path: Path) -> int:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version, step, files = int(manifest["format"]), int(manifest["step"]), dict(manifest["files"])
-        expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
+        expected = {name: Checksum(int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
     except FileNotFoundError:
         raise UserError(f"{path / MANIFEST}: missing: {advice}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path / MANIFEST}: its content was changed or damaged: {advice}") from None
     if version > FORMAT:
         raise UserError(f"{path}: written by a newer seqlab (format {version}, known: {FORMAT}): update seqlab")
-    for name, (size, digest) in expected.items():
-        file = path / name
-        if not file.is_file():
-            raise UserError(f"{file}: missing: {advice}")
-        if file.stat().st_size != size:
-            raise UserError(f"{file}: {file.stat().st_size} bytes instead of {size}: {advice}")
-        if sha256(file) != digest:
-            raise UserError(f"{file}: its content was changed or damaged: {advice}")
+    for name, checksum in expected.items():
+        if fault := checksum.fault(path / name):
+            raise UserError(f"{path / name}: {fault}: {advice}")
     for file in path.iterdir():
         if file.name != MANIFEST and file.name not in expected:
             raise UserError(f"{file}: does not belong to this checkpoint: remove the file")

@@ -2,8 +2,8 @@
 
 A text is never in memory as a whole. FILE is called FILE.partial until it is complete, and FILE.partial.json records
 after every chunk how much of it counts and what it was made from. An interrupted command that is given again reads the
-answered lines once more, checks that they are the same, and continues with the next chunk: the file is then, byte for
-byte, the one that no interruption would have changed.
+lines that are done once more, checks that they are the same, and continues with the next chunk: the file is then, byte
+for byte, the one that no interruption would have changed.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ from seqlab.tasks.task import LineResult
 WAY_OUT = "remove it to start anew, or choose another --out"
 
 
-def write_answers(run: Run, lines: Iterable[str], out: TextIO, shown: LineCount) -> None:
-    """Writes an answer for every line, in order; n best ones on one line with tabs between them."""
+def write_outputs(run: Run, lines: Iterable[str], out: TextIO, shown: LineCount) -> None:
+    """Writes an output for every line, in order; n best ones on one line with tabs between them."""
     done = Done()
-    for text in _answered(run, lines, shown, done):
+    for text in _predicted(run, lines, shown, done):
         out.write(text)
         out.flush()
     _report(run, done, shown)
 
 
-def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: bool, shown: LineCount) -> None:
-    """The same into a file that appears when it is complete. Goes on with what an interrupted call left.
+def write_output_file(run: Run, lines: Iterable[str], path: Path, overwrite: bool, shown: LineCount) -> None:
+    """The same into a file that appears when it is complete. Resumes what an interrupted call left.
 
     Raises:
         UserError: the file exists, and is not to be overwritten; it cannot be written; or what was left comes from
@@ -49,10 +49,10 @@ def write_answer_file(run: Run, lines: Iterable[str], path: Path, overwrite: boo
     with locked(path, "choose another --out"):
         if path.exists() and not overwrite:
             raise UserError(f"{path}: already exists; choose another --out, or --overwrite it")
-        _write_answer_file(run, lines, path, shown)
+        _write_output_file(run, lines, path, shown)
 
 
-def _write_answer_file(run: Run, lines: Iterable[str], path: Path, shown: LineCount) -> None:
+def _write_output_file(run: Run, lines: Iterable[str], path: Path, shown: LineCount) -> None:
     partial, record = (path.with_name(path.name + suffix) for suffix in (".partial", ".partial.json"))
     decode = run.experiment.decode.model_dump(mode="json")
     made_by = {"weights": _digest(run.model), "settings of decode": decode, "chunks": CHUNK}
@@ -62,7 +62,7 @@ def _write_answer_file(run: Run, lines: Iterable[str], path: Path, shown: LineCo
     saved = done.lines
     try:
         with _going_on(partial, record, done) as file:
-            for text in _answered(run, lines, shown, done):
+            for text in _predicted(run, lines, shown, done):
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())  # the record must not promise what a failing machine has not kept
@@ -102,56 +102,56 @@ def count_lines(path: Path) -> int | None:
 
 @dataclass
 class Done:
-    """How far a text is answered."""
+    """How far a text is done."""
 
     made_by: dict[str, Any] = field(default_factory=dict)
-    """all that answers depend on"""
+    """all that outputs depend on"""
     lines: int = 0
     read: str = ""
     """digest of these lines"""
     size: int = 0
-    """bytes of the answers"""
+    """bytes of the outputs"""
     in_pieces: int = 0
-    """lines that were cut to be answered"""
+    """lines that were read in pieces"""
     capped: int = 0
-    """answers that were cut at `decode.max_length` or `decode.max_ratio`"""
+    """outputs that were cut at `decode.max_length` or `decode.max_ratio`"""
     unknown: int = 0
-    """best answers with an `<unk>`"""
+    """best outputs with an `<unk>`"""
     cut_at: dict[str, int] = field(default_factory=dict)
     """by the setting that bounds them, how many inputs were read in part only"""
 
-    def add(self, sources: list[str], answers: list[LineResult], text: str) -> None:
-        """A chunk is answered by these lines of text."""
+    def add(self, sources: list[str], results: list[LineResult], text: str) -> None:
+        """A chunk has these results, as lines of text."""
         self.read_on(sources)
         self.lines += len(sources)
         self.size += len(text.encode())
-        self.in_pieces += sum(answer.pieces > 1 for answer in answers)
-        self.capped += sum(answer.predictions[0].capped for answer in answers)
-        self.unknown += sum(answer.predictions[0].unknown > 0 for answer in answers)
-        self.cut_at = dict(Counter(self.cut_at) + Counter(answer.cut_at for answer in answers if answer.cut_at))
+        self.in_pieces += sum(result.pieces > 1 for result in results)
+        self.capped += sum(result.predictions[0].capped for result in results)
+        self.unknown += sum(result.predictions[0].unknown > 0 for result in results)
+        self.cut_at = dict(Counter(self.cut_at) + Counter(result.cut_at for result in results if result.cut_at))
 
     def read_on(self, sources: list[str]) -> None:
         """The digest of a chunk follows from the one before it, so that it can be made of a text in any state."""
         self.read = hashlib.sha256("\n".join([self.read, *sources]).encode()).hexdigest()
 
 
-def _answered(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> Iterator[str]:
-    """The lines of text that answer a chunk, which is by then added to what is done."""
+def _predicted(run: Run, lines: Iterable[str], shown: LineCount, done: Done) -> Iterator[str]:
+    """The outputs of a chunk as lines of text; it is by then added to what is done."""
     shown.start(done.lines)
     for sources in chunks(lines):
-        answers = run.predict_lines(sources, done.lines + 1, shown.update)
-        for answer in answers:
-            if answer.remark:
-                shown.note(f"seqlab: {answer.remark}")
-        text = "".join(f"{_line(answer)}\n" for answer in answers)
-        done.add(sources, answers, text)
+        results = run.predict_lines(sources, done.lines + 1, shown.update)
+        for result in results:
+            if result.remark:
+                shown.note(f"seqlab: {result.remark}")
+        text = "".join(f"{_line(result)}\n" for result in results)
+        done.add(sources, results, text)
         yield text
         shown.update(done.lines)
 
 
-def _line(answer: LineResult) -> str:
+def _line(result: LineResult) -> str:
     """The n best with tabs between them; whatever the model wrote, it is one line."""
-    texts = [" ".join(prediction.text.splitlines()) for prediction in answer.predictions]
+    texts = [" ".join(prediction.text.splitlines()) for prediction in result.predictions]
     return texts[0] if len(texts) == 1 else "\t".join(text.replace("\t", " ") for text in texts)
 
 
@@ -170,7 +170,7 @@ def _report(run: Run, done: Done, shown: LineCount) -> None:
         shown.note(f"seqlab: {done.unknown:,} of {done.lines:,} outputs have <unk>: {others}")
 
 
-# Going on
+# Resuming
 
 
 def _done_before(partial: Path, record: Path, made_by: dict[str, Any]) -> Done:
@@ -191,7 +191,7 @@ def _done_before(partial: Path, record: Path, made_by: dict[str, Any]) -> Done:
 
 
 def _skip(lines: Iterator[str], done: Done, partial: Path) -> None:
-    """Reads over the lines that are answered already; UserError if they are others than before."""
+    """Reads over the lines that are done already; UserError if they are others than before."""
     again = Done()
     for sources in chunks(islice(lines, done.lines)):
         again.read_on(sources)
@@ -202,7 +202,7 @@ def _skip(lines: Iterator[str], done: Done, partial: Path) -> None:
 
 
 def _going_on(partial: Path, record: Path, done: Done) -> BinaryIO:
-    """The file behind the answers that count; what comes after them was not recorded, and is made anew."""
+    """The file behind the outputs that count; what comes after them was not recorded, and is made anew."""
     write_json(record, asdict(done))  # first: without it, the file would be somebody else's
     file = partial.open("ab")
     file.truncate(done.size)

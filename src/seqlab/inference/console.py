@@ -7,12 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from seqlab.data.readers.columns import Column
 from seqlab.data.readers.lines import format_suffix
 from seqlab.data.readers.tables import FORMATS
 from seqlab.display import LineCount
 from seqlab.errors import UserError
-from seqlab.inference.batch_file import count_lines, read_context, with_context, write_answer_file, write_answers
+from seqlab.inference.batch_file import count_lines, read_context, with_context, write_output_file, write_outputs
 from seqlab.inference.inputs import read_inputs
 from seqlab.inference.run import Run
 
@@ -24,7 +23,7 @@ class Inputs(NamedTuple):
     file: Path | None
     context: Path | None
     """file with the text that all questions are about"""
-    columns: tuple[Column, ...] = ()
+    columns: tuple[str, ...] = ()
     """of the file, where it is a table; those of the training data when there are none"""
 
     def lines(self, run: Run, note: Callable[[str], None]) -> Iterable[str]:
@@ -55,12 +54,12 @@ def predict_lines(run: Run, inputs: Inputs, out: Path | None, overwrite: bool) -
     piped = inputs.text is None and inputs.file is None
     with _resumable(out is not None, " < INPUT" if piped else ""), LineCount(total, hidden) as shown:
         if out is not None:
-            write_answer_file(run, asked(inputs.lines(run, shown.note)), out, overwrite, shown)
+            write_output_file(run, asked(inputs.lines(run, shown.note)), out, overwrite, shown)
         elif piped and sys.stdin.isatty():
             for line in _prompted():
-                write_answers(run, asked([line]), sys.stdout, shown)
+                write_outputs(run, asked([line]), sys.stdout, shown)
         else:
-            write_answers(run, asked(inputs.lines(run, shown.note)), sys.stdout, shown)
+            write_outputs(run, asked(inputs.lines(run, shown.note)), sys.stdout, shown)
 
 
 @contextmanager

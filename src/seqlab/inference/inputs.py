@@ -20,14 +20,14 @@ _BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def read_inputs(
-    task: Task, path: Path, named: Sequence[Column] = (), *, with_context: bool = False
+    task: Task, path: Path, named: Sequence[str] = (), *, with_context: bool = False
 ) -> tuple[Iterator[str], Reading]:
     """An input per line of text, in the order of the file, and what there is to say of the reading in the end.
 
     Args:
         task: of the run, whose data knows the columns of an input.
         path: a table by its name (in one of the formats that are trained on), or a text with an input on each line.
-        named: columns that hold an input; when there are none, those that the run was trained on.
+        named: columns, by name or number, that hold an input; when there are none, those that the run was trained on.
         with_context: an input is a question alone: its text comes from elsewhere.
 
     Raises:
@@ -41,7 +41,9 @@ def read_inputs(
     if not named and not (is_table and known):
         return iter(task.inputs(file)), reading
     size = 1 if with_context or not known else len(known[0].wanted)
-    wanted = [Columns(tuple(named), are_languages=False)] if named else [_first(known[0], size), *known[1:]]
+    wanted = (
+        [Columns(tuple(map(_column, named)), are_languages=False)] if named else [_first(known[0], size), *known[1:]]
+    )
     if len(named) > size:
         raise UserError(f"--column names {len(named)} columns, but an input of this run has {size}")
     rows = _rows(file, [replace(columns, by_option=True) for columns in wanted], reading)
@@ -64,15 +66,16 @@ def with_references(task: Task, path: Path, examples: Sequence[Any], names: Sequ
         raise UserError("--reference needs a run that generates text: leave it out")
     sides = []
     for name in names:
-        if is_file(Path(name)):
-            side = list(read_lines(Path(name)))
-        else:
-            side = list(read_inputs(task, path, (int(name) if name.isdecimal() else name,))[0])
+        side = list(read_lines(Path(name)) if is_file(Path(name)) else read_inputs(task, path, (name,))[0])
         if len(side) != len(examples):
             raise UserError(f"{path} has {len(examples):,} examples, but {name} has {len(side):,} references")
         sides.append(side)
     rows = zip(*sides, strict=True)
     return [ReferencedExample(e.source, e.target, others) for e, others in zip(examples, rows, strict=True)]
+
+
+def _column(name: str) -> Column:
+    return int(name) if name.isdecimal() else name
 
 
 def _rows(file: Path, wanted: Sequence[Columns], reading: Reading) -> Iterator[Sequence[str]]:

@@ -5,7 +5,7 @@ The state h of target place t meets the states m of the source places s = 1..S. 
     dot       score = h . m
     general   score = h . W_a m
     concat    score = v_a . tanh(W_a [h; m])
-    location  score = (W_a h)_s, which sees the place and not what stands there
+    location  score = (W_a h)_s, which sees the place and not what is at it
 
 Over the whole source (global), or over those s with |s - p| <= R around a centre p, the weights are
 
@@ -170,7 +170,7 @@ class ConcatScore(nn.Module):
 
 
 class LocationScore(nn.Module):
-    """(W_a h)_s: a weight for the place s, whatever stands there.
+    """(W_a h)_s: a weight for the place s, whatever is at it.
 
     Short sources use the first rows of W_a, and words of long ones that have no row are ignored, as in the paper.
     """

@@ -82,7 +82,7 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class Gold:
-    """The answer of a person; `start` is its first character in the text, if it stands there."""
+    """The answer of a person; `start` is its first character in the text, if it occurs there."""
 
     text: str
     start: int | None

@@ -218,7 +218,41 @@ class ByteTokenizer(Tokenizer):
         return json.dumps({"kind": "bytes"})
 
 
-class Protected(Tokenizer):
+class Wrapped(Tokenizer):
+    """A tokenizer around another one, which says all that is not said here."""
+
+    inner: Tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        """As inside."""
+        return self.inner.vocab_size
+
+    @property
+    def special(self) -> SpecialIds:
+        """As inside."""
+        return self.inner.special
+
+    @property
+    def varies(self) -> bool:
+        """As inside."""
+        return self.inner.varies
+
+    @property
+    def unk_id(self) -> int | None:
+        """As inside."""
+        return self.inner.unk_id
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """As inside."""
+        return self.inner.unknown(texts)
+
+    def spelled(self, texts: Sequence[str]) -> list[str]:
+        """As inside."""
+        return self.inner.spelled(texts)
+
+
+class Protected(Wrapped):
     """Another tokenizer, and symbols that are one id each: tags such as `<2de>`, placeholders such as `{1}`.
 
     Their ids follow those of the other tokenizer, which never sees them. White space around a symbol is not kept:
@@ -235,16 +269,6 @@ class Protected(Tokenizer):
         """Ids of the other tokenizer, and one per symbol."""
         return self.inner.vocab_size + len(self.symbols)
 
-    @property
-    def special(self) -> SpecialIds:
-        """As inside."""
-        return self.inner.special
-
-    @property
-    def varies(self) -> bool:
-        """As inside."""
-        return self.inner.varies
-
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of the symbols and of what stands between them."""
         return self._encoded(texts, self.inner.encode_batch)
@@ -256,11 +280,6 @@ class Protected(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """The texts between the symbols, and these, with single spaces."""
         return " ".join(filter(None, self._each(ids, lambda plain: [self.inner.decode(plain)])))
-
-    @property
-    def unk_id(self) -> int | None:
-        """As inside."""
-        return self.inner.unk_id
 
     def pieces(self, text: str) -> list[str]:
         """Symbols, and the pieces inside."""
@@ -324,7 +343,7 @@ def any_of(symbols: Iterable[str]) -> str:
     return "|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))
 
 
-class Reversed(Tokenizer):
+class Reversed(Wrapped):
     """The ids of another tokenizer, last one first.
 
     With characters, a Transformer that counts from the front then finds the units digit of a trailing number at a
@@ -333,21 +352,6 @@ class Reversed(Tokenizer):
 
     def __init__(self, inner: Tokenizer) -> None:
         self.inner = inner
-
-    @property
-    def vocab_size(self) -> int:
-        """As inside."""
-        return self.inner.vocab_size
-
-    @property
-    def special(self) -> SpecialIds:
-        """As inside."""
-        return self.inner.special
-
-    @property
-    def varies(self) -> bool:
-        """As inside."""
-        return self.inner.varies
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, last one first."""
@@ -361,11 +365,6 @@ class Reversed(Tokenizer):
         """The text, in its own order."""
         return self.inner.decode(ids[::-1])
 
-    @property
-    def unk_id(self) -> int | None:
-        """As inside."""
-        return self.inner.unk_id
-
     def pieces(self, text: str) -> list[str]:
         """In the order of the ids."""
         return self.inner.pieces(text)[::-1]
@@ -377,10 +376,6 @@ class Reversed(Tokenizer):
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """In the order of the ids."""
         return self.inner.tokens(ids)
-
-    def unknown(self, texts: Iterable[str]) -> Counter[str]:
-        """As inside."""
-        return self.inner.unknown(texts)
 
     def to_json(self) -> str:
         """The JSON of the tokenizer inside, marked as reversed."""

@@ -81,7 +81,7 @@ def train(
             else:
                 changed = world.run_on_main(lambda: check_free(paths, overwrite))
             state = prepare(experiment, paths, world, display, resume, corpus)
-            if world.is_main:
+            if world.is_main and not resume:
                 for line in header(state):
                     display.note(line)
             if changed is not None:

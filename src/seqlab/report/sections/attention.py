@@ -130,5 +130,5 @@ def _labels(tokens: Sequence[str]) -> list[str]:
 
 
 def _inner(token: str) -> str:
-    """A piece that continues a word is told apart from one that begins it; punctuation needs no mark."""
+    """A piece that continues a word is distinguished from one that begins it; punctuation needs no mark."""
     return f"·{token}" if token[:1].isalnum() else token

@@ -9,6 +9,7 @@ import torch
 
 from seqlab.data.batching.pairs import EncodedPairs
 from seqlab.decode.contract import Hypothesis
+from seqlab.decode.search import length_penalty
 from seqlab.decode.settings import DecodeConfig
 from seqlab.errors import UserError
 from seqlab.tasks.sequence_to_sequence.evaluation import Attends
@@ -33,7 +34,7 @@ def different(hypotheses: Sequence[Hypothesis], text: Callable[[Sequence[int]], 
         best._replace(score=_log_sum_exp([one.score for one in (best, *others) if one.finished == best.finished]))
         for best, *others in groups.values()
     ]
-    return sorted(merged, key=lambda one: (not one.finished, -one.score / _penalty(one, alpha)))
+    return sorted(merged, key=lambda one: _ranking(one, alpha))
 
 
 def different_texts(
@@ -55,9 +56,10 @@ def different_texts(
     return [one[: decode.n_best] for one in found]
 
 
-def _penalty(hypothesis: Hypothesis, alpha: float) -> float:
-    """As in `decode.search.length_penalty`."""
-    return ((5 + len(hypothesis.ids) + hypothesis.finished) / 6) ** alpha
+def _ranking(hypothesis: Hypothesis, alpha: float) -> tuple[bool, float]:
+    """What ended hypotheses, and then cut ones, are sorted by: the best is the smallest."""
+    tokens = len(hypothesis.ids) + hypothesis.finished
+    return not hypothesis.finished, -hypothesis.score / length_penalty(tokens, alpha)
 
 
 def _log_sum_exp(scores: Sequence[float]) -> float:
