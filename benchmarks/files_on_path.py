@@ -27,7 +27,7 @@ def main() -> None:
 
     def note(frame: FrameType, event: str, _: object) -> None:
         file = frame.f_code.co_filename
-        if event == "call" and file.startswith(PACKAGE) and file not in called and not is_import(frame):
+        if event == "call" and is_source(file) and file not in called and not is_import(frame):
             called.add(file)
 
     with TemporaryDirectory() as folder:
@@ -48,6 +48,11 @@ def main() -> None:
     if listed:
         print("\n".join(sorted(file.removeprefix(PACKAGE) for file in called)))
     print(f"{len(called)} of {len(list(Path(PACKAGE).rglob('*.py')))} files")
+
+
+def is_source(file: str) -> bool:
+    """Whether it is a module of the package; a template of Jinja is compiled, too."""
+    return file.startswith(PACKAGE) and file.endswith(".py")
 
 
 def is_import(frame: FrameType | None) -> bool:
